@@ -1,0 +1,278 @@
+"""The actor loop: E environments, one batched network step, no Python loop over environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from meme57.actors.build import AgentSpec, make_networks
+from meme57.actors.recorder import ChunkRecorder, empty_inputs
+from meme57.agent.bandit import SlidingWindowUCB
+from meme57.agent.network import Features
+from meme57.agent.novelty import EpisodicMemory, NoveltyReward
+from meme57.config import Parameters
+from meme57.envs import EnvSpec, make_env
+from meme57.replay.chunks import Chunk, StepInputs
+
+SEED_STRIDE = 100_003
+"""Seeds of two actors, or of one actor before and after a re-seed, never meet."""
+
+
+class EpisodeResult(NamedTuple):
+    """One finished episode."""
+
+    policy: int
+    extrinsic_return: float
+    intrinsic_return: float
+    num_steps: int
+
+
+@dataclass
+class Collected:
+    """What an actor hands over."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    episodes: list[EpisodeResult] = field(default_factory=list)
+    num_steps: int = 0
+
+    def add(self, other: Collected) -> None:
+        """Appends what another call collected."""
+        self.chunks += other.chunks
+        self.episodes += other.episodes
+        self.num_steps += other.num_steps
+
+
+class Actor:
+    """Plays E environments with its own copy of the networks, a bandit and an exploration rate for each."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        env: EnvSpec,
+        spec: AgentSpec,
+        epsilons: npt.NDArray[np.float64],
+        *,
+        index: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._parameters, self._spec, self._index = parameters, spec, index
+        self._device = torch.device(device)
+        self._num_envs = len(epsilons)
+        self._epsilons = epsilons
+        self._env = make_env(env, num_envs=self._num_envs, num_threads=parameters.env.num_threads)
+        network, novelty = make_networks(spec, seed=parameters.run.seed)
+        self._network, self._novelty = network.to(self._device).eval(), novelty.to(self._device).eval()
+        self._betas = None if parameters.loss.distil_policy else spec.family.betas.float().to(self._device)
+        self._memory = EpisodicMemory(spec.novelty, self._num_envs, device=self._device)
+        self._bandits = self._make_bandits()
+        self._rng = np.random.default_rng([parameters.run.seed, 1, index])
+        self._recorder = ChunkRecorder(
+            actor=index,
+            num_envs=self._num_envs,
+            period=parameters.replay.period,
+            frame_shape=(env.height, env.width),
+            lstm_size=spec.network.lstm_size,
+            embedding_size=spec.network.embedding_size,
+        )
+        self._version = 0
+        self._next_episode = 0
+        self._generation = 0
+        self._begin()
+
+    def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
+        """Takes newer weights; `version` is the number of updates behind them."""
+        self._network.load_state_dict(network)
+        self._novelty.load_state_dict(novelty)
+        self._version = version
+
+    @torch.inference_mode()
+    def collect(self, num_vector_steps: int) -> Collected:
+        """Plays that many vector steps; finished chunks and episodes are handed over, open ones go on."""
+        collected = Collected()
+        for _ in range(num_vector_steps):
+            self._step(collected)
+        return collected
+
+    def cut_episodes(self) -> list[Chunk]:
+        """Ends every open episode as a truncation and hands over the open chunks; `restart` must follow.
+
+        The cut episodes' returns are not reported, since they are not whole.
+        """
+        chunks = self._recorder.finish(self._false(), np.ones(self._num_envs, np.bool_), self._policies)
+        for bandit in self._bandits:
+            bandit.forget_pending()
+        return chunks
+
+    def restart(self) -> None:
+        """Begins new episodes everywhere, from seeds that were never used before."""
+        self._generation += 1
+        self._begin()
+
+    def close(self) -> None:
+        """Frees the environments."""
+        self._env.close()
+
+    def _begin(self) -> None:
+        run = self._parameters.run
+        seed = (run.seed * SEED_STRIDE + self._index * 1_009 + self._generation * 100_000_007) % 2**31
+        self._observation = self._env.reset(seed=seed)
+        self._inputs = self._fresh_inputs()
+        self._state = torch.zeros(2, self._num_envs, self._spec.network.lstm_size, device=self._device)
+        self._policies = np.zeros(self._num_envs, np.int64)
+        self._returns = np.zeros(self._num_envs)
+        self._intrinsic_returns = np.zeros(self._num_envs)
+        self._lengths = np.zeros(self._num_envs, np.int64)
+        everywhere = np.ones(self._num_envs, np.bool_)
+        with torch.inference_mode():
+            self._begin_episodes(everywhere)
+            self._reward_novelty(self._observation, everywhere)
+
+    def _begin_episodes(self, which: npt.NDArray[np.bool_]) -> None:
+        count = int(which.sum())
+        episodes = np.zeros(self._num_envs, np.int64)
+        episodes[which] = self._next_episode + np.arange(count)
+        self._next_episode += count
+        self._recorder.begin_episodes(which, episodes)
+        for env in np.flatnonzero(which):
+            self._policies[env] = self._choose_policy(env)
+        for totals in (self._returns, self._intrinsic_returns, self._lengths):
+            totals[which] = 0
+        self._state[:, torch.from_numpy(which)] = 0.0
+
+    def _step(self, collected: Collected) -> None:
+        self._recorder.before_step(self._observation, self._inputs, self._state.cpu().numpy(), self._version)
+        actions, mu = self._act()
+        result = self._env.step(actions)
+        novelty = self._reward_novelty(result.observation, result.is_reset)
+        outcome = _outcome(actions, result.reward, novelty)
+        stepped = ~result.is_reset
+        self._recorder.after_step(stepped, result.observation, outcome, mu)
+        collected.num_steps += int(stepped.sum())
+        self._count(stepped, outcome)
+        collected.chunks += self._recorder.finish(result.terminated, result.truncated, self._policies)
+        self._end_episodes(result.terminated | result.truncated, collected)
+        self._observation, self._inputs = result.observation, outcome
+        if result.is_reset.any():
+            self._begin_episodes(result.is_reset)
+            fresh = self._fresh_inputs()
+            for name, value in vars(self._inputs).items():
+                value[result.is_reset] = getattr(fresh, name)[result.is_reset]
+
+    def _act(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        preferences, self._state = self._network.act(
+            torch.from_numpy(self._observation).to(self._device),
+            as_features(self._inputs, self._device),
+            self._state,
+            torch.from_numpy(self._policies).to(self._device),
+            betas=self._betas,
+        )
+        greedy = preferences.argmax(-1).cpu().numpy()
+        return explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
+
+    def _reward_novelty(self, observation: npt.NDArray[np.uint8], is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
+        if not self._parameters.novelty.enabled:
+            zeros = torch.zeros(self._num_envs)
+            return NoveltyReward(zeros, zeros, zeros, torch.zeros(self._num_envs, self._spec.novelty.embedding_size))
+        frames = torch.from_numpy(observation).to(self._device)
+        embedding = self._novelty.act_embed(frames)
+        lifelong = self._novelty.lifelong(self._novelty.rnd_error(frames))
+        if is_first.any():
+            self._memory.reset(torch.from_numpy(is_first))
+        episodic = self._memory.reward(embedding)
+        return NoveltyReward(episodic * lifelong, lifelong, episodic, embedding)
+
+    def _count(self, stepped: npt.NDArray[np.bool_], outcome: StepInputs) -> None:
+        self._returns += outcome.reward
+        self._intrinsic_returns += np.where(stepped, outcome.intrinsic, 0.0)
+        self._lengths += stepped
+
+    def _end_episodes(self, ended: npt.NDArray[np.bool_], collected: Collected) -> None:
+        for env in np.flatnonzero(ended):
+            policy = int(self._policies[env])
+            self._bandit(env).update(policy, float(self._returns[env]))
+            collected.episodes.append(
+                EpisodeResult(
+                    policy, float(self._returns[env]), float(self._intrinsic_returns[env]), int(self._lengths[env])
+                )
+            )
+
+    def _choose_policy(self, env: int) -> int:
+        if not self._parameters.bandit.enabled:
+            return int(self._rng.integers(self._spec.family.num_policies))
+        return self._bandit(env).select()
+
+    def _bandit(self, env: int) -> SlidingWindowUCB:
+        return self._bandits[env % len(self._bandits)]
+
+    def _make_bandits(self) -> list[SlidingWindowUCB]:
+        chosen = self._parameters.bandit
+        count = 1 if chosen.scope == "shared" else self._num_envs
+        return [
+            SlidingWindowUCB(
+                self._spec.family.num_policies,
+                window=chosen.window,
+                beta=chosen.ucb_beta,
+                epsilon=chosen.epsilon,
+                seed=self._parameters.run.seed * SEED_STRIDE + self._index * 1_009 + env,
+            )
+            for env in range(count)
+        ]
+
+    def _fresh_inputs(self) -> StepInputs:
+        network = self._spec.network
+        return empty_inputs((self._num_envs,), network.embedding_size, action=network.num_actions)
+
+    def _false(self) -> npt.NDArray[np.bool_]:
+        return np.zeros(self._num_envs, np.bool_)
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; open episodes are not part of it (the emulator cannot save its state)."""
+        return {
+            "generation": self._generation,
+            "next_episode": self._next_episode,
+            "random": self._rng.bit_generator.state,
+            "bandits": [bandit.state_dict() for bandit in self._bandits],
+            "memory": self._memory.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()` and begins new episodes from seeds that were never used before."""
+        self._generation = state["generation"]
+        self._next_episode = state["next_episode"]
+        self._rng.bit_generator.state = state["random"]
+        self._memory.load_state_dict(state["memory"])
+        for bandit, saved in zip(self._bandits, state["bandits"], strict=True):
+            bandit.load_state_dict(saved)
+            bandit.forget_pending()
+        self.restart()
+
+
+def explore(
+    greedy: npt.NDArray[np.int64], epsilons: npt.NDArray[np.float64], num_actions: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Epsilon-greedy actions [E] and the probability mu [E] with which each was taken."""
+    random = rng.integers(num_actions, size=len(greedy))
+    actions = np.where(rng.random(len(greedy)) < epsilons, random, greedy)
+    mu = epsilons / num_actions + (1.0 - epsilons) * (actions == greedy)
+    return actions, mu.astype(np.float32)
+
+
+def as_features(inputs: StepInputs, device: torch.device) -> Features:
+    """The non-image inputs as tensors on `device`."""
+    return Features(*(torch.from_numpy(value).to(device) for value in vars(inputs).values()))
+
+
+def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
+    intrinsic, lifelong, episodic, embedding = (part.cpu().numpy() for part in novelty)
+    return StepInputs(
+        action=actions.astype(np.int64),
+        reward=reward,
+        intrinsic=intrinsic.copy(),
+        lifelong=lifelong.copy(),
+        episodic=episodic.copy(),
+        embedding=embedding.astype(np.float16),
+    )

@@ -1,0 +1,82 @@
+"""From parameters to the agent's parts; actors and learner build the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from meme57.agent.family import PolicyFamily
+from meme57.agent.network import MemeNetwork, NetworkSpec
+from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """Shapes and constants of the agent on one game."""
+
+    network: NetworkSpec
+    novelty: NoveltySpec
+    family: PolicyFamily
+
+
+def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
+    """The agent that the parameters describe, on the game of `env`."""
+    chosen, novelty = parameters.network, parameters.novelty
+    network = NetworkSpec(
+        height=env.height,
+        width=env.width,
+        num_actions=env.num_actions,
+        num_policies=parameters.family.num_policies,
+        torso=chosen.torso,
+        lstm_size=chosen.lstm_size,
+        head_size=chosen.head_size,
+        feature_size=chosen.feature_size,
+        action_embedding_size=chosen.action_embedding_size,
+        embedding_size=novelty.embedding_size,
+        small_channels=chosen.small_channels,
+        nfnet_widths=chosen.nfnet_widths,
+        nfnet_blocks=chosen.nfnet_blocks,
+        nfnet_group_width=chosen.nfnet_group_width,
+    )
+    return AgentSpec(network, _novelty_spec(parameters, env), _family(parameters))
+
+
+def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:
+    """Freshly initialised networks, the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
+
+
+def _novelty_spec(parameters: Parameters, env: EnvSpec) -> NoveltySpec:
+    chosen = parameters.novelty
+    return NoveltySpec(
+        height=env.height,
+        width=env.width,
+        num_actions=env.num_actions,
+        embedding_size=chosen.embedding_size,
+        num_neighbours=chosen.num_neighbours,
+        memory_size=chosen.memory_size,
+        kernel_eps=chosen.kernel_eps,
+        cluster_distance=chosen.cluster_distance,
+        pseudo_count=chosen.pseudo_count,
+        max_similarity=chosen.max_similarity,
+        max_modulation=chosen.max_modulation,
+        rnd_size=chosen.rnd_size,
+        channels=chosen.channels,
+        hidden_size=chosen.hidden_size,
+        distance_decay=chosen.distance_decay,
+    )
+
+
+def _family(parameters: Parameters) -> PolicyFamily:
+    chosen = parameters.family
+    return PolicyFamily.ladder(
+        num_policies=chosen.num_policies,
+        gamma_max=chosen.gamma_max,
+        gamma_min=chosen.gamma_min,
+        beta_max=chosen.beta_max if parameters.novelty.enabled else 0.0,
+    )

@@ -1,0 +1,117 @@
+"""Cuts the steps of E environments into chunks: one replay period of one episode each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from meme57.replay.chunks import Chunk, StepInputs
+from meme57.replay.codec import compress_frames
+
+
+class ChunkRecorder:
+    """Collects steps in preallocated arrays, one open chunk an environment, and hands out finished chunks."""
+
+    def __init__(
+        self,
+        *,
+        actor: int,
+        num_envs: int,
+        period: int,
+        frame_shape: tuple[int, int],
+        lstm_size: int,
+        embedding_size: int,
+    ) -> None:
+        self._actor, self._period = actor, period
+        self._rows = np.arange(num_envs)
+        self._frames = np.zeros((num_envs, period + 1, *frame_shape), np.uint8)
+        self._state = np.zeros((2, num_envs, lstm_size), np.float32)
+        self._first = empty_inputs((num_envs,), embedding_size)
+        self._steps = empty_inputs((num_envs, period), embedding_size)
+        self._mu = np.zeros((num_envs, period), np.float32)
+        self._version = np.zeros(num_envs, np.int64)
+        self._used = np.zeros(num_envs, np.int64)
+        self._index = np.zeros(num_envs, np.int64)
+        self._episode = np.zeros(num_envs, np.int64)
+
+    def begin_episodes(self, which: npt.NDArray[np.bool_], episodes: npt.NDArray[np.int64]) -> None:
+        """Environments where `which` begin the episode of that number."""
+        self._episode = np.where(which, episodes, self._episode)
+        self._index[which] = 0
+        self._used[which] = 0
+
+    def before_step(
+        self, observation: npt.NDArray[np.uint8], inputs: StepInputs, state: npt.NDArray[np.float32], version: int
+    ) -> None:
+        """Remembers what a chunk begins with, where one begins.  observation [E, H, W], state [2, E, H]."""
+        opening = np.flatnonzero(self._used == 0)
+        if not len(opening):
+            return
+        self._frames[opening, 0] = observation[opening]
+        self._state[:, opening] = state[:, opening]
+        self._version[opening] = version
+        for name, value in vars(inputs).items():
+            getattr(self._first, name)[opening] = value[opening]
+
+    def after_step(
+        self,
+        stepped: npt.NDArray[np.bool_],
+        observation: npt.NDArray[np.uint8],
+        outcome: StepInputs,
+        mu: npt.NDArray[np.float32],
+    ) -> None:
+        """Appends the step of every environment where `stepped`; `outcome` [E] is what the step left behind."""
+        rows = self._rows[stepped]
+        at = self._used[stepped]
+        self._frames[rows, at + 1] = observation[stepped]
+        for name, value in vars(outcome).items():
+            getattr(self._steps, name)[rows, at] = value[stepped]
+        self._mu[rows, at] = mu[stepped]
+        self._used[stepped] += 1
+
+    def finish(
+        self, terminated: npt.NDArray[np.bool_], truncated: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64]
+    ) -> list[Chunk]:
+        """Chunks that are full or whose episode has ended."""
+        ended = terminated | truncated
+        due = np.flatnonzero((self._used == self._period) | (ended & (self._used > 0)))
+        return [self._cut(env, bool(ended[env]), bool(terminated[env]), int(policies[env])) for env in due]
+
+    def _cut(self, env: int, is_last: bool, terminal: bool, policy: int) -> Chunk:
+        n = int(self._used[env])
+        chunk = Chunk(
+            actor=self._actor,
+            episode=int(self._episode[env]),
+            index=int(self._index[env]),
+            policy=policy,
+            weight_version=int(self._version[env]),
+            is_last=is_last,
+            terminal=terminal,
+            frames=compress_frames(self._frames[env, : n + 1]),
+            frame_shape=(self._frames.shape[2], self._frames.shape[3]),
+            lstm_state=self._state[:, env].copy(),
+            first_inputs=_take(self._first, env),
+            steps=_take(self._steps, (env, slice(0, n))),
+            mu=self._mu[env, :n].copy(),
+        )
+        self._used[env] = 0
+        self._index[env] += 1
+        return chunk
+
+
+def empty_inputs(shape: tuple[int, ...], embedding_size: int, *, action: int = 0) -> StepInputs:
+    """Zero inputs, all with the given action."""
+    return StepInputs(
+        action=np.full(shape, action, np.int64),
+        reward=np.zeros(shape, np.float32),
+        intrinsic=np.zeros(shape, np.float32),
+        lifelong=np.zeros(shape, np.float32),
+        episodic=np.zeros(shape, np.float32),
+        embedding=np.zeros((*shape, embedding_size), np.float16),
+    )
+
+
+def _take(inputs: StepInputs, where: Any) -> StepInputs:
+    return StepInputs(**{name: np.array(value[where]) for name, value in vars(inputs).items()})

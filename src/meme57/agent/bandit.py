@@ -1,0 +1,84 @@
+"""Which policy to play: a sliding-window UCB bandit over the family."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+
+class SlidingWindowUCB:
+    """UCB over the last `window` plays, with epsilon-uniform choice; each arm is tried once first.
+
+    The score of an arm is its windowed mean + ucb_beta sqrt(1 / n), no logarithm; an arm that left the window is
+    tried again. An arm counts as tried when it is selected, so that many environments sharing one bandit do not all
+    sweep the same arm. Source: Agent57 [inherited].
+    """
+
+    def __init__(self, num_arms: int, *, window: int, beta: float, epsilon: float, seed: int) -> None:
+        self._num_arms = num_arms
+        self._beta = beta
+        self._epsilon = epsilon
+        self._rng = np.random.default_rng(seed)
+        self._plays: deque[tuple[int, float]] = deque(maxlen=window)
+        self._pending = np.zeros(num_arms, dtype=np.int64)
+
+    def select(self) -> int:
+        """The arm to play next."""
+        arm = self._choose()
+        self._pending[arm] += 1
+        return arm
+
+    def update(self, arm: int, reward: float) -> None:
+        """Tells the reward of a played arm; the oldest play leaves the window."""
+        self._pending[arm] = max(0, self._pending[arm] - 1)
+        self._plays.append((int(arm), float(reward)))
+
+    def forget_pending(self) -> None:
+        """Arms that were selected and whose episode was cut short count as not played."""
+        self._pending[:] = 0
+
+    def _choose(self) -> int:
+        counts, sums = self._window_statistics()
+        untried = np.flatnonzero(counts + self._pending == 0)
+        if len(untried):
+            return int(untried[0])
+        if self._rng.random() < self._epsilon:
+            return int(self._rng.integers(self._num_arms))
+        finished = counts > 0
+        if not finished.any():
+            return int(self._rng.integers(self._num_arms))
+        safe = np.maximum(counts, 1)
+        scores = np.where(finished, sums / safe + self._beta * np.sqrt(1.0 / safe), -np.inf)
+        return int(scores.argmax())
+
+    def _window_statistics(self) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]:
+        counts = np.zeros(self._num_arms, dtype=np.int64)
+        sums = np.zeros(self._num_arms)
+        for arm, reward in self._plays:
+            counts[arm] += 1
+            sums[arm] += reward
+        return counts, sums
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; the random state is included."""
+        return {
+            "plays": [[arm, reward] for arm, reward in self._plays],
+            "pending": self._pending.tolist(),
+            "random": self._rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        self._plays.clear()
+        self._plays.extend((int(arm), float(reward)) for arm, reward in state["plays"])
+        self._pending[:] = state["pending"]
+        self._rng.bit_generator.state = state["random"]
+
+
+def epsilon_ladder(num_envs: int, *, base: float, alpha: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """eps_i = base^(1 + alpha i / (L - 1)) over L environments; L = 1: base.  Source: Ape-X, R2D2 [inherited]."""
+    if num_envs == 1:
+        return np.array([base])
+    return np.asarray(base ** (1.0 + alpha * np.arange(num_envs) / (num_envs - 1)))

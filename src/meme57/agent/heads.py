@@ -1,0 +1,59 @@
+"""N value heads and N policy heads on one LSTM output, computed as batched products."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BatchedHeads(nn.Module):
+    """N two-layer perceptrons with a shared input: one wide product, then one batched product.
+
+    [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, num_heads: int) -> None:
+        super().__init__()
+        self._num_heads, self._hidden = num_heads, hidden
+        self.hidden = nn.Linear(inputs, num_heads * hidden)
+        bound = 1.0 / math.sqrt(hidden)
+        self.weight = nn.Parameter(torch.empty(num_heads, hidden, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(num_heads, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, core: Tensor) -> Tensor:
+        """[M, inputs] -> [M, N, outputs]."""
+        hidden = functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
+        return torch.baddbmm(
+            self.bias.to(hidden.dtype), hidden.transpose(0, 1), self.weight.to(hidden.dtype)
+        ).transpose(0, 1)
+
+
+class DuelingHeads(nn.Module):
+    """Qe_j and Qi_j of every policy: [M, inputs] -> two of [M, N, A].
+
+    One value stream and one advantage stream a policy, each with an extrinsic and an intrinsic output.
+    The last layers start at zero [ours]: TD errors are divided by their own scale, so the random values of a fresh
+    network on a game without rewards would be blown up to unit errors, and their gradients would hold the shared LSTM
+    still.
+
+    Source: dueling [inherited]; shared torso [paper]; two outputs [ours].
+    """
+
+    def __init__(self, inputs: int, hidden: int, num_actions: int, *, num_heads: int) -> None:
+        super().__init__()
+        self._num_actions = num_actions
+        self.value = BatchedHeads(inputs, hidden, 2, num_heads=num_heads)
+        self.advantage = BatchedHeads(inputs, hidden, 2 * num_actions, num_heads=num_heads)
+        for stream in (self.value, self.advantage):
+            nn.init.zeros_(stream.weight)
+            nn.init.zeros_(stream.bias)
+
+    def forward(self, core: Tensor) -> tuple[Tensor, Tensor]:
+        """[M, inputs] -> (Qe [M, N, A], Qi [M, N, A]) in the transformed space."""
+        value = self.value(core).float().unsqueeze(-1)
+        advantage = self.advantage(core).float().unflatten(-1, (2, self._num_actions))
+        q = value + advantage - advantage.mean(-1, keepdim=True)
+        return q[..., 0, :], q[..., 1, :]

@@ -1,0 +1,158 @@
+"""The network: torso, non-image features, one LSTM, and heads for N policies; only the heads differ between policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meme57.agent.heads import BatchedHeads, DuelingHeads
+from meme57.agent.torso import NatureTorso, NFNetTorso, SmallTorso
+from meme57.agent.transforms import signed_hyperbolic
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that fixes the shapes of the network; stored with its weights."""
+
+    height: int
+    width: int
+    num_actions: int
+    num_policies: int
+    torso: str
+    lstm_size: int
+    head_size: int
+    feature_size: int
+    action_embedding_size: int
+    embedding_size: int
+    small_channels: tuple[int, int] = (16, 32)
+    nfnet_widths: tuple[int, ...] = (64, 128, 128, 64)
+    nfnet_blocks: int = 2
+    nfnet_group_width: int = 32
+
+
+class Features(NamedTuple):
+    """Non-image inputs as tensors with any leading dimensions; `action` is A where there was none."""
+
+    action: Tensor  # [...] long
+    reward: Tensor  # [...]
+    intrinsic: Tensor  # [...]
+    lifelong: Tensor  # [...]
+    episodic: Tensor  # [...]
+    embedding: Tensor  # [..., E]
+
+
+class NetworkOutput(NamedTuple):
+    """What the heads say at each step, and the recurrent state after the last one."""
+
+    q_extrinsic: Tensor  # [T, B, N, A] in the transformed space
+    q_intrinsic: Tensor  # [T, B, N, A]
+    logits: Tensor  # [T, B, N, A]
+    state: Tensor  # [2, B, H]
+
+
+class FeatureEncoder(nn.Module):
+    """Previous action (embedded), rewards and action-prediction embedding through one linear layer.
+
+    Source: MEME appendix B.2 [paper]; rewards enter as h(r), the embedding with zero mean and unit variance, since the
+    inverse model lets it grow without bound and it would drown the image [ours].
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.action = nn.Embedding(spec.num_actions + 1, spec.action_embedding_size)
+        self.linear = nn.Linear(spec.action_embedding_size + 4 + spec.embedding_size, spec.feature_size)
+
+    def forward(self, features: Features) -> Tensor:
+        """Features [...] -> [..., feature_size]."""
+        rewards = torch.stack(features[1:5], dim=-1)
+        embedding = functional.layer_norm(features.embedding.float(), features.embedding.shape[-1:])
+        inputs = (self.action(features.action), signed_hyperbolic(rewards), embedding)
+        return functional.relu(self.linear(torch.cat(inputs, dim=-1)))
+
+
+class MemeNetwork(nn.Module):
+    """Source: MEME Fig. 2 [paper]; the policy heads read the LSTM behind a stop-gradient [reported]."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.torso = make_torso(spec).to(memory_format=torch.channels_last)
+        self.features = FeatureEncoder(spec)
+        self.lstm = nn.LSTM(self.torso.num_features + spec.feature_size, spec.lstm_size)
+        self.values = DuelingHeads(spec.lstm_size, spec.head_size, spec.num_actions, num_heads=spec.num_policies)
+        self.policies = BatchedHeads(spec.lstm_size, spec.head_size, spec.num_actions, num_heads=spec.num_policies)
+
+    def forward(self, frames: Tensor, features: Features, state: Tensor) -> NetworkOutput:
+        """Unrolls a sequence that lies within one episode.
+
+        Args:
+            frames: [B, T, H, W] uint8, batch-major as replay decodes them.
+            features: [T, B] inputs at each observation.
+            state: [2, B, H] LSTM hidden and cell before the first step.
+        """
+        core, state = self.core(frames, features, state)
+        num_steps, batch = core.shape[:2]
+        flat = core.flatten(0, 1)
+        q_extrinsic, q_intrinsic = self.values(flat)
+        logits = self.policies(flat.detach()).float()
+        shape = (num_steps, batch)
+        return NetworkOutput(
+            q_extrinsic.unflatten(0, shape), q_intrinsic.unflatten(0, shape), logits.unflatten(0, shape), state
+        )
+
+    def core(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The LSTM's outputs [T, B, H] and its last state [2, B, H]."""
+        batch, num_steps = frames.shape[:2]
+        images = scale_frames(frames.flatten(0, 1))
+        visual = self.torso(images).unflatten(0, (batch, num_steps)).transpose(0, 1)
+        inputs = torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
+        core, (hidden, cell) = self.lstm(inputs, (state[0:1].to(inputs.dtype), state[1:2].to(inputs.dtype)))
+        return core, torch.cat([hidden, cell]).float()
+
+    def act(
+        self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One step of B environments, each under its own policy.
+
+        Args:
+            frames: [B, H, W] uint8.
+            features: [B].
+            state: [2, B, H].
+            policies: [B] long, j of each environment.
+            betas: [N]; given, the environments act on Q_j = Qe_j + beta_j Qi_j instead of the distilled policy.
+
+        Returns:
+            preferences [B, A] (logits, or values), state [2, B, H].
+        """
+        core, state = self.core(frames.unsqueeze(1), Features(*(value.unsqueeze(0) for value in features)), state)
+        rows = torch.arange(len(policies), device=policies.device)
+        if betas is None:
+            return self.policies(core[0])[rows, policies].float(), state
+        q_extrinsic, q_intrinsic = self.values(core[0])
+        q = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
+        return q, state
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros [2, B, H]."""
+        return torch.zeros(2, batch, self.spec.lstm_size)
+
+
+def scale_frames(frames: Tensor) -> Tensor:
+    """uint8 [M, H, W] -> float [M, 1, H, W] in [0, 1], channels last."""
+    return torch.mul(frames.unsqueeze(1), 1.0 / 255.0).contiguous(memory_format=torch.channels_last)
+
+
+def make_torso(spec: NetworkSpec) -> NFNetTorso | NatureTorso | SmallTorso:
+    """The torso that the spec names."""
+    if spec.torso == "nfnet":
+        return NFNetTorso(
+            spec.height, spec.width,
+            widths=spec.nfnet_widths, blocks=spec.nfnet_blocks, group_width=spec.nfnet_group_width,
+        )  # fmt: skip
+    if spec.torso == "nature":
+        return NatureTorso(spec.height, spec.width)
+    return SmallTorso(spec.height, spec.width, channels=spec.small_channels)

@@ -1,0 +1,243 @@
+"""NGU's intrinsic reward: episodic novelty on a controllable embedding, times lifelong novelty by RND."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meme57.agent.network import scale_frames
+from meme57.agent.torso import SmallTorso
+
+
+@dataclass(frozen=True)
+class NoveltySpec:
+    """Shapes and constants of the intrinsic reward (docs/specification.md section 4)."""
+
+    height: int
+    width: int
+    num_actions: int
+    embedding_size: int
+    num_neighbours: int
+    memory_size: int
+    kernel_eps: float
+    cluster_distance: float
+    pseudo_count: float
+    max_similarity: float
+    max_modulation: float
+    rnd_size: int
+    channels: tuple[int, int]
+    hidden_size: int
+    distance_decay: float
+
+
+class NoveltyReward(NamedTuple):
+    """The reward of E environments and what it is made of."""
+
+    intrinsic: Tensor  # [E] episodic * clip(lifelong, 1, L)
+    lifelong: Tensor  # [E] alpha_rnd, clipped
+    episodic: Tensor  # [E]
+    embedding: Tensor  # [E, D]
+
+
+def episodic_reward(
+    squared_distances: Tensor,
+    running_mean: Tensor,
+    *,
+    kernel_eps: float,
+    cluster_distance: float,
+    pseudo_count: float,
+    max_similarity: float,
+) -> Tensor:
+    """r = 1 / s, s = sqrt(sum_k K_k) + c, or 0 where s > max_similarity or no neighbour is there.
+
+        K_k = eps / (max(d_k / running_mean - cluster_distance, 0) + eps)
+
+    Args:
+        squared_distances: [..., K] to the nearest neighbours; infinite where there are fewer than K.
+        running_mean: [] of the squared distances; floored at 1e-8.
+
+    Returns:
+        [...].
+
+    Source: NGU algorithm 1 [inherited].
+    """
+    present = torch.isfinite(squared_distances)
+    distances = squared_distances.masked_fill(~present, 0.0) / running_mean.clamp_min(1e-8)
+    kernel = kernel_eps / ((distances - cluster_distance).clamp_min(0.0) + kernel_eps)
+    similarity = kernel.masked_fill(~present, 0.0).sum(-1).sqrt() + pseudo_count
+    novel = (similarity <= max_similarity) & present.any(-1)
+    return torch.where(novel, 1.0 / similarity, torch.zeros_like(similarity))
+
+
+class NoveltyNetworks(nn.Module):
+    """The embedding f with its inverse model, and the RND pair with the running statistics of its error."""
+
+    def __init__(self, spec: NoveltySpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = _encoder(spec, spec.embedding_size)
+        self.inverse = nn.Sequential(
+            nn.Linear(2 * spec.embedding_size, spec.hidden_size),
+            nn.ReLU(),
+            nn.Linear(spec.hidden_size, spec.num_actions),
+        )
+        self.rnd_target = _encoder(spec, spec.rnd_size).requires_grad_(False)
+        self.rnd_predictor = _encoder(spec, spec.rnd_size)
+        self.register_buffer("error_mean", torch.zeros(()))
+        self.register_buffer("error_square", torch.zeros(()))
+        self.register_buffer("error_count", torch.zeros(()))
+        self.error_mean: Tensor
+        self.error_square: Tensor
+        self.error_count: Tensor
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Controllable state: uint8 [M, H, W] -> [M, D]."""
+        out: Tensor = self.embedding(scale_frames(frames))
+        return out
+
+    def act_embed(self, frames: Tensor) -> Tensor:
+        """The embedding as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
+        return self.embed(frames).half().float()
+
+    def rnd_error(self, frames: Tensor) -> Tensor:
+        """Mean squared prediction error: uint8 [M, H, W] -> [M]."""
+        images = scale_frames(frames)
+        error: Tensor = (self.rnd_predictor(images) - self.rnd_target(images)).square().mean(-1)
+        return error
+
+    def lifelong(self, error: Tensor) -> Tensor:
+        """alpha = 1 + (error - mean) / std, clipped to [1, L]; 1 before any statistics.  [M] -> [M]."""
+        weight = 1.0 - self._decay**self.error_count
+        safe = weight.clamp_min(1e-8)
+        mean = self.error_mean / safe
+        std = (self.error_square / safe - mean.square()).clamp_min(1e-12).sqrt()
+        alpha = 1.0 + (error - mean) / std.clamp_min(1e-8)
+        return torch.where(self.error_count > 0, alpha, torch.ones_like(alpha)).clamp(1.0, self.spec.max_modulation)
+
+    def update_statistics(self, error: Tensor, mask: Tensor) -> None:
+        """Takes masked-in errors [M] into the exponential moments (decay 0.99 a batch [ours])."""
+        count = mask.sum().clamp_min(1)
+        kept = error.detach().masked_fill(~mask, 0.0)
+        decay = self._decay
+        self.error_mean.mul_(decay).add_((1.0 - decay) * kept.sum() / count)
+        self.error_square.mul_(decay).add_((1.0 - decay) * kept.square().sum() / count)
+        self.error_count.add_(1.0)
+
+    def losses(self, frames: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Inverse-model loss, RND loss, and the RND errors.
+
+        Args:
+            frames: [K+1, B, H, W] uint8, consecutive observations.
+            actions: [K, B] long, between them.
+            mask: [K, B] bool, real steps.
+
+        Returns:
+            (inverse-model cross-entropy [], RND loss [], RND errors [K, B] of the observations that steps led to).
+        """
+        num_steps, batch = actions.shape
+        weights = mask.float() / mask.sum().clamp_min(1)
+        embedded = self.embed(frames.flatten(0, 1)).view(num_steps + 1, batch, -1)
+        logits = self.inverse(torch.cat([embedded[:-1], embedded[1:]], dim=-1))
+        entropy = functional.cross_entropy(logits.flatten(0, 1), actions.flatten(), reduction="none").view_as(weights)
+        error = self.rnd_error(frames[1:].flatten(0, 1)).view_as(weights)
+        return (entropy * weights).sum(), (error * weights).sum(), error
+
+    @property
+    def _decay(self) -> float:
+        return 0.99
+
+
+class EpisodicMemory:
+    """The embeddings of the current episode of each of E environments, as rings, and the nearest-neighbour reward.
+
+    Neighbours are found by a matrix product; their distances are then taken from differences, so that a frame that
+    was seen before is at distance 0 exactly. Rounding would look novel where the running mean is tiny.
+
+    The running mean of squared neighbour distances is shared by the environments and survives episodes; it is an
+    exponential average with bias correction [ours].
+    """
+
+    def __init__(self, spec: NoveltySpec, num_envs: int, *, device: torch.device | str = "cpu") -> None:
+        self._spec = spec
+        self._num_envs = num_envs
+        self._capacity = min(1024, spec.memory_size)
+        self._memory = torch.zeros(num_envs, self._capacity, spec.embedding_size, device=device)
+        self._norms = torch.full((num_envs, self._capacity), torch.inf, device=device)
+        self._counts = torch.zeros(num_envs, dtype=torch.long)
+        self._rows = torch.arange(num_envs)
+        self._distance_sum = torch.zeros((), device=device)
+        self._distance_weight = 0.0
+
+    def reset(self, which: Tensor) -> None:
+        """Wipes the memory of the environments where `which` [E] bool is True."""
+        self._norms[which] = torch.inf
+        self._counts[which] = 0
+
+    def reward(self, embedding: Tensor) -> Tensor:
+        """Episodic reward of the new embeddings [E, D] -> [E], after which they are remembered."""
+        used = int(self._counts.max().clamp_max(self._capacity))
+        distances = self._nearest(embedding, used)
+        self._track(distances)
+        mean = self._distance_sum / max(self._distance_weight, 1e-8)
+        reward = episodic_reward(
+            distances, mean,
+            kernel_eps=self._spec.kernel_eps, cluster_distance=self._spec.cluster_distance,
+            pseudo_count=self._spec.pseudo_count, max_similarity=self._spec.max_similarity,
+        )  # fmt: skip
+        self._remember(embedding)
+        return reward
+
+    def _nearest(self, embedding: Tensor, used: int) -> Tensor:
+        if used == 0:
+            return torch.full((self._num_envs, 1), torch.inf, device=embedding.device)
+        products = torch.bmm(self._memory[:, :used], embedding.unsqueeze(-1)).squeeze(-1)
+        near = self._norms[:, :used] - 2.0 * products
+        nearest = near.topk(min(self._spec.num_neighbours, used), dim=-1, largest=False)
+        neighbours = self._memory.gather(1, nearest.indices.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
+        exact = (neighbours - embedding.unsqueeze(1)).square().sum(-1)
+        return exact.masked_fill(torch.isinf(nearest.values), torch.inf)
+
+    def _track(self, distances: Tensor) -> None:
+        present = torch.isfinite(distances)
+        count = int(present.sum())
+        if count == 0:
+            return
+        decay = self._spec.distance_decay
+        mean = distances.masked_fill(~present, 0.0).sum() / count
+        self._distance_sum = decay * self._distance_sum + (1.0 - decay) * mean
+        self._distance_weight = decay * self._distance_weight + (1.0 - decay)
+
+    def _remember(self, embedding: Tensor) -> None:
+        if int(self._counts.max()) >= self._capacity < self._spec.memory_size:
+            self._grow()
+        slots = self._counts % self._capacity
+        self._memory[self._rows, slots] = embedding
+        self._norms[self._rows, slots] = embedding.square().sum(-1)
+        self._counts += 1
+
+    def _grow(self) -> None:
+        capacity = min(2 * self._capacity, self._spec.memory_size)
+        extra = capacity - self._capacity
+        self._memory = torch.cat(
+            [self._memory, self._memory.new_zeros(self._num_envs, extra, self._memory.shape[2])], 1
+        )
+        self._norms = torch.cat([self._norms, self._norms.new_full((self._num_envs, extra), torch.inf)], 1)
+        self._capacity = capacity
+
+    def state_dict(self) -> dict[str, float]:
+        """The running mean; open episodes are not kept, since a resumed run starts new ones."""
+        return {"distance_sum": float(self._distance_sum), "distance_weight": self._distance_weight}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restores `state_dict()`."""
+        self._distance_sum = torch.tensor(state["distance_sum"], device=self._memory.device)
+        self._distance_weight = state["distance_weight"]
+
+
+def _encoder(spec: NoveltySpec, outputs: int) -> nn.Sequential:
+    torso = SmallTorso(spec.height, spec.width, channels=spec.channels)
+    return nn.Sequential(torso, nn.Linear(torso.num_features, outputs))

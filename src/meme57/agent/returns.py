@@ -1,0 +1,80 @@
+"""Multi-step targets: soft Watkins Q(lambda) in the form of MEME's Eq. 3, and the two it is compared with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def soft_watkins_traces(q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: float, kappa: float) -> Tensor:
+    """The trace continues where the action taken is nearly as good as what the target policy would do.
+
+        c = lambda E_{a ~ pi} [ 1{ Q(x, a_t) >= Q(x, a) - kappa |Q(x, a)| } ]
+
+    Args:
+        q: [..., A] combined values of one policy.
+        actions: [...] long, the actions taken.
+        policy: [..., A] probabilities of the target policy.
+        lambda_: in [0, 1].
+        kappa: tolerance; `inf` lets every action pass.
+
+    Returns:
+        [...] traces in [0, lambda].
+
+    Source: MEME A2 [paper]; lambda and kappa [reported].
+    """
+    if kappa == float("inf"):
+        return lambda_ * policy.sum(-1)
+    taken = q.gather(-1, actions.unsqueeze(-1))
+    passes = taken >= q - kappa * q.abs()
+    return lambda_ * (policy * passes).sum(-1)
+
+
+def retrace_traces(actions: Tensor, policy: Tensor, mu: Tensor, *, lambda_: float) -> Tensor:
+    """c = lambda min(1, pi(a_t | x_t) / mu(a_t | x_t)).  policy [..., A], actions and mu [...] -> [...].
+
+    Source: Munos et al., 2016; what Agent57 used, kept for the ablation [inherited].
+    """
+    taken = policy.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    return lambda_ * (taken / mu.clamp_min(1e-8)).clamp_max(1.0)
+
+
+def corrected_returns(rewards: Tensor, discounts: Tensor, values: Tensor, traces: Tensor) -> Tensor:
+    """Backward recursion of the corrected return; its baseline is V, not Q(x, a) as in Retrace.
+
+        G_t = r_t + discount_t [ (1 - c_{t+1}) V(x_{t+1}) + c_{t+1} G_{t+1} ],   c_T = 0
+
+    Args:
+        rewards: [T, ...].
+        discounts: [T, ...] gamma d, zero at a terminal step.
+        values: [T+1, ...] V at observations 0..T.
+        traces: [T, ...] traces[t] = c_{t+1}; the last is unused, G bootstraps from values[T].
+
+    Returns:
+        [T, ...].
+
+    Source: MEME Eq. 3 [paper], with max replaced by the expectation under the distilled policy.
+    """
+    num_steps = rewards.shape[0]
+    returns = torch.empty_like(values[1:])
+    following = values[num_steps]
+    for t in reversed(range(num_steps)):
+        if t < num_steps - 1:
+            following = torch.lerp(values[t + 1], returns[t + 1], traces[t])
+        returns[t] = rewards[t] + discounts[t] * following
+    return returns
+
+
+def retrace_returns(rewards: Tensor, discounts: Tensor, values: Tensor, q_taken: Tensor, traces: Tensor) -> Tensor:
+    """G_t = r_t + discount_t [ V(x_{t+1}) + c_{t+1} (G_{t+1} - Q(x_{t+1}, a_{t+1})) ]; q_taken [T, ...].
+
+    Source: Munos et al., 2016; for the ablation [inherited].
+    """
+    num_steps = rewards.shape[0]
+    returns = torch.empty_like(values[1:])
+    for t in reversed(range(num_steps)):
+        following = values[t + 1]
+        if t < num_steps - 1:
+            following = following + traces[t] * (returns[t + 1] - q_taken[t + 1])
+        returns[t] = rewards[t] + discounts[t] * following
+    return returns

@@ -1,0 +1,145 @@
+"""From a frame to features: NFNet, the Nature torso, and a small one for CPUs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
+"""Keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
+
+
+def scaled_relu(x: Tensor) -> Tensor:
+    """ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
+    return functional.relu(x) * RELU_GAIN
+
+
+class ScaledConv2d(nn.Conv2d):
+    """Convolution whose weights are standardised per output channel and scaled by a learned gain.
+
+    W = gain (W - mean) / sqrt(var fan_in + eps).  Source: NFNet (Brock et al., 2021) [paper: NFNet torso].
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
+        self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, H', W']."""
+        variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
+        fan_in = self.weight[0].numel()
+        weight = (self.weight - mean) * torch.rsqrt((variance * fan_in).clamp_min(1e-4)) * self.gain
+        return functional.conv2d(input, weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
+class _NFBlock(nn.Module):
+    """Bottleneck residual block without normalisation: x + alpha skip_gain f(x / expected_std)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, stride: int, group_width: int, expected_std: float, alpha: float
+    ) -> None:
+        super().__init__()
+        hidden = max(1, outputs // 2)
+        groups = max(1, hidden // group_width)
+        hidden = groups * max(1, hidden // groups)
+        self._beta, self._alpha = 1.0 / expected_std, alpha
+        self.reduce = ScaledConv2d(inputs, hidden, 1)
+        self.spatial = ScaledConv2d(hidden, hidden, 3, stride=stride, groups=groups)
+        self.spatial_2 = ScaledConv2d(hidden, hidden, 3, groups=groups)
+        self.expand = ScaledConv2d(hidden, outputs, 1)
+        self.skip_gain = nn.Parameter(torch.zeros(()))
+        self._stride = stride
+        self.shortcut = ScaledConv2d(inputs, outputs, 1) if inputs != outputs or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = scaled_relu(x) * self._beta
+        shortcut = x
+        if self.shortcut is not None:
+            pooled = functional.avg_pool2d(out, 2, ceil_mode=True) if self._stride > 1 else out
+            shortcut = self.shortcut(pooled)
+        out = self.reduce(out)
+        out = self.spatial(scaled_relu(out))
+        out = self.spatial_2(scaled_relu(out))
+        out = self.expand(scaled_relu(out))
+        return shortcut + self._alpha * self.skip_gain * out
+
+
+class NFNetTorso(nn.Module):
+    """Normaliser-free residual network.  [B, 1, H, W] in [0, 1] -> [B, D].
+
+    Source: MEME [paper: an NFNet torso]; stem, widths, depths and flattening [ours].
+    """
+
+    def __init__(
+        self, height: int, width: int, *, widths: Sequence[int], blocks: int, group_width: int, alpha: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.stem = ScaledConv2d(1, widths[0], 7, stride=4 if max(height, width) > 128 else 2)
+        stages: list[nn.Module] = []
+        inputs = widths[0]
+        for outputs in widths:
+            expected_variance = 1.0
+            for block in range(blocks):
+                stride = 2 if block == 0 else 1
+                stages.append(
+                    _NFBlock(
+                        inputs, outputs, stride=stride, group_width=group_width,
+                        expected_std=math.sqrt(expected_variance), alpha=alpha,
+                    )
+                )  # fmt: skip
+                expected_variance = (1.0 if block == 0 else expected_variance) + alpha**2
+                inputs = outputs
+        self.blocks = nn.Sequential(*stages)
+        self.num_features = _num_features(self, height, width)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.blocks(self.stem(frames))
+        return scaled_relu(out).flatten(1)
+
+
+class NatureTorso(nn.Module):
+    """The torso of DQN (Mnih et al., 2015), without its linear layer: [B, 1, H, W] -> [B, D]."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 32, 8, stride=4), nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3), nn.ReLU(),
+        )  # fmt: skip
+        self.num_features = _num_features(self, height, width)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames)
+        return out.flatten(1)
+
+
+class SmallTorso(nn.Module):
+    """Two convolutions, for a laptop: [B, 1, H, W] -> [B, D].  Kernels shrink on images under 40 pixels [ours]."""
+
+    def __init__(self, height: int, width: int, *, channels: tuple[int, int]) -> None:
+        super().__init__()
+        (first, stride), (second, stride_2) = ((8, 4), (4, 2)) if min(height, width) >= 40 else ((4, 2), (3, 2))
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, channels[0], first, stride=stride), nn.ReLU(),
+            nn.Conv2d(channels[0], channels[1], second, stride=stride_2), nn.ReLU(),
+        )  # fmt: skip
+        self.num_features = _num_features(self, height, width)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames)
+        return out.flatten(1)
+
+
+def _num_features(torso: nn.Module, height: int, width: int) -> int:
+    with torch.no_grad():
+        return int(torso(torch.zeros(1, 1, height, width)).shape[1])

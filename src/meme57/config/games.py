@@ -1,0 +1,45 @@
+"""The games: every single-player ALE v5 game, and the small exploration game of our own."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+import re
+from importlib import resources
+
+from meme57.errors import ConfigurationError
+
+TOY_GAMES = {"Corridor": "toy_corridor"}
+
+
+@functools.cache
+def rom_ids() -> dict[str, str]:
+    """Game name (`MontezumaRevenge`) to ROM id (`montezuma_revenge`), for the 104 ALE v5 games."""
+    text = resources.files("meme57.config").joinpath("games.csv").read_text()
+    return {row["game"]: row["rom_id"] for row in csv.DictReader(text.splitlines())}
+
+
+def is_toy(game: str) -> bool:
+    """Whether `game` (a canonical name) is one of our own, without an emulator."""
+    return game in TOY_GAMES
+
+
+def rom_id(game: str) -> str:
+    """The snake-case id of a canonical game name; model names in the registry carry it."""
+    return TOY_GAMES.get(game) or rom_ids()[game]
+
+
+def canonical_game(name: str) -> str:
+    """`pong`, `Pong` and `ALE/Pong-v5` are all `Pong`; anything unknown is an error with the nearest names."""
+    key = _key(re.sub(r"^ALE/|-v\d+$", "", name.strip()))
+    known = {_key(game): game for game in (*rom_ids(), *TOY_GAMES)}
+    if key in known:
+        return known[key]
+    near = [known[match] for match in difflib.get_close_matches(key, known, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "e.g. Pong, Breakout, MontezumaRevenge."
+    raise ConfigurationError(f"env.game={name!r} is not a known game: {hint}")
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -1,0 +1,314 @@
+"""The typed parameters: one frozen root model validates the whole tree before anything runs.
+
+Every default is the paper's setting where docs/specification.md knows it; a comment gives its status
+(paper, reported, inherited, ours). `conf/base` overrides what a laptop needs smaller.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from meme57.config.games import canonical_game
+from meme57.errors import ConfigurationError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Discount = Annotated[float, Field(ge=0.0, lt=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunParameters(_Group):
+    """Which run this is, and how long it lasts."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    """Key of every path of the run; by default `<game>-s<seed>`."""
+    seed: Seed = 1
+    fresh: bool = False
+    """Start anew although a run of this name exists; the old one is removed."""
+    exact_resume: bool = False
+    """End every episode at each checkpoint, so that an interrupted run equals an uninterrupted one."""
+    total_frames: Count = 200_000_000
+    """Emulator frames to learn from, seed replay included."""
+    checkpoint_period_frames: Count = 1_000_000
+    log_period_frames: Count = 50_000
+    keep_checkpoints: Count = 2
+
+
+class EnvParameters(_Group):
+    """The whole protocol of the game, nothing left to a dependency's default (Source: MEME table; Machado et al.)."""
+
+    game: Annotated[str, AfterValidator(canonical_game)] = "Breakout"
+    num_envs: Count = 64  # reported: 64 actor processes
+    height: Annotated[int, Field(ge=16, le=210)] = 210  # reported: full image
+    width: Annotated[int, Field(ge=16, le=160)] = 160
+    full_action_space: bool = True  # paper
+    sticky_action_probability: Fraction = 0.0  # reported through RECODE
+    frame_skip: Annotated[int, Field(ge=1, le=16)] = 4
+    max_pool: bool = True
+    noop_max: Annotated[int, Field(ge=0, le=30)] = 30
+    max_episode_frames: Count = 108_000
+    num_threads: Whole = 1
+    """Threads of the emulator pool; 0 takes one per core."""
+
+
+class FamilyParameters(_Group):
+    """The N policies (docs/specification.md section 1)."""
+
+    num_policies: Annotated[int, Field(ge=1, le=256)] = 16  # reported
+    gamma_max: Discount = 0.9997  # reported
+    gamma_min: Discount = 0.97  # reported
+    beta_max: NonNegative = 0.1  # ours
+
+
+class NetworkParameters(_Group):
+    """Torso, LSTM and heads (docs/specification.md section 2)."""
+
+    torso: Literal["nfnet", "nature", "small"] = "nfnet"  # paper: NFNet
+    nfnet_widths: tuple[Count, ...] = (64, 128, 128, 64)  # ours
+    nfnet_blocks: Count = 2  # ours
+    nfnet_group_width: Count = 32  # ours
+    lstm_size: Count = 512  # reported
+    head_size: Count = 512  # inherited (value), reported (policy)
+    feature_size: Count = 256  # paper: non-image features
+    action_embedding_size: Count = 32  # paper
+    small_channels: tuple[Count, Count] = (16, 32)  # ours
+
+
+class LossParameters(_Group):
+    """Targets and losses (docs/specification.md section 3); every component is a switch."""
+
+    target: Literal["soft_watkins", "retrace", "q_lambda"] = "soft_watkins"  # paper: soft Watkins
+    lambda_: Fraction = Field(default=0.95, alias="lambda")  # reported
+    kappa: Annotated[float, Field(ge=0.0)] = 0.01  # reported
+    target_temperature: Positive = 0.25  # reported
+    bootstrap: Literal["online", "target"] = "online"  # paper: A1
+    trust_region: bool = True  # paper: A1
+    trust_region_alpha: Annotated[float, Field(ge=0.0)] = 3.0  # reported
+    normalise_td: bool = True  # paper: B1
+    sigma_floor: Positive = 0.01
+    sigma_decay: Discount = 0.99  # ours
+    cross_mixture: bool = True  # paper: B2
+    cross_mixture_eta: Fraction = 0.5  # reported
+    distil_policy: bool = True  # paper: D. Off: act and bootstrap on the eps-greedy policy of Q
+    distillation_weight: NonNegative = 1.0  # ours
+    distillation_epsilon: Fraction = 1e-4  # reported
+    max_kl: Annotated[float, Field(ge=0.0)] = 0.5  # reported
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class NoveltyParameters(_Group):
+    """NGU's intrinsic reward (docs/specification.md section 4)."""
+
+    enabled: bool = True
+    embedding_size: Count = 32  # inherited
+    num_neighbours: Count = 10  # inherited
+    memory_size: Count = 30_000  # inherited
+    kernel_eps: Positive = 1e-4
+    cluster_distance: NonNegative = 0.008
+    pseudo_count: Positive = 1e-3
+    max_similarity: Positive = 8.0
+    max_modulation: Annotated[float, Field(ge=1.0)] = 5.0  # inherited: L
+    rnd_size: Count = 128  # inherited
+    channels: tuple[Count, Count] = (16, 32)  # ours
+    hidden_size: Count = 128  # inherited
+    learning_rate: Positive = 5e-4  # inherited
+    train_steps: Count = 5  # inherited: the last steps of each sequence
+    distance_decay: Discount = 0.99  # ours
+
+
+class BanditParameters(_Group):
+    """Sliding-window UCB over the policies (docs/specification.md section 5)."""
+
+    enabled: bool = True
+    """Off: policies are drawn uniformly."""
+    scope: Literal["environment", "shared"] = "environment"  # ours
+    window: Count = 160  # inherited
+    ucb_beta: NonNegative = 1.0  # inherited
+    epsilon: Fraction = 0.5  # inherited
+
+
+class ReplayParameters(_Group):
+    """Prioritised sequence replay (docs/specification.md section 3)."""
+
+    period: Annotated[int, Field(ge=2)] = 80  # paper; a sequence is two periods
+    capacity_sequences: Count = 200_000  # reported
+    min_sequences: Count = 6_250  # ours: warm-up before the first update
+    samples_per_insert: Positive = 6.0  # reported
+    priority_exponent: Fraction = 0.6  # ours
+    importance_exponent: Fraction = 0.4  # ours
+    priority_eta: Fraction = 0.9  # inherited
+
+    @model_validator(mode="after")
+    def _warm_up_fits(self) -> ReplayParameters:
+        if self.min_sequences > self.capacity_sequences:
+            raise ValueError(
+                f"replay.min_sequences={self.min_sequences} is more than "
+                f"replay.capacity_sequences={self.capacity_sequences}: updates would never start"
+            )
+        return self
+
+
+class ActorParameters(_Group):
+    """Who collects (docs/specification.md section 5)."""
+
+    pool: Literal["local", "ray"] = "local"
+    epsilon_base: Fraction = 0.4  # inherited
+    epsilon_alpha: NonNegative = 7.0  # inherited
+    weights_period_steps: Count = 100
+    """Vector steps between two refreshes of the acting weights."""
+
+
+class LearnerParameters(_Group):
+    """The optimiser and the loop."""
+
+    mode: Literal["synchronous", "overlapped"] = "synchronous"
+    batch_size: Count = 64  # reported
+    learning_rate: Positive = 3e-4  # ours
+    adam_eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.05  # ours
+    max_gradient_norm: Positive = 40.0  # inherited
+    target_period_updates: Count = 1500  # inherited
+    precision: Literal["float32", "bfloat16"] = "float32"
+    torch_threads: Count = 1
+    max_bad_updates: Count = 10
+    """Updates in a row that may be skipped for a non-finite loss or gradient before the run stops."""
+    evaluation_episodes: Whole = 0
+    """Greedy episodes at each checkpoint that decide which one is best; 0 takes the training returns of policy 0."""
+
+
+class DistillParameters(_Group):
+    """The offline student."""
+
+    lstm_size: Count = 64
+    channels: tuple[Count, Count] = (16, 32)
+    updates: Count = 600
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-3
+    temperature: Positive = 0.25
+    on_policy_share: Fraction = 0.5
+    """Share of the training batches that come from the student's own play, labelled by the teacher."""
+    num_envs: Count = 8
+    fidelity_steps: Count = 2_000
+
+
+class EvaluateParameters(_Group):
+    """The final score."""
+
+    episodes: Annotated[int, Field(ge=2)] = 100
+    num_envs: Count = 32
+    seed: Seed = 1_000_003
+    epsilon: Fraction = 0.0
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    bootstrap_repetitions: Count = 2_000
+    video_seconds: NonNegative = 60.0
+
+
+class RegisterParameters(_Group):
+    """The champion rule (docs/architecture.md)."""
+
+    margin: NonNegative = 0.0
+    """Score by which the challenger's interval must clear the champion's mean."""
+
+
+class TrackingParameters(_Group):
+    """Where runs are written."""
+
+    experiment: Annotated[str, Field(min_length=1)] = "meme57"
+
+
+class Parameters(_Group):
+    """The whole tree."""
+
+    run: RunParameters = RunParameters()
+    env: EnvParameters = EnvParameters()
+    family: FamilyParameters = FamilyParameters()
+    network: NetworkParameters = NetworkParameters()
+    loss: LossParameters = LossParameters()
+    novelty: NoveltyParameters = NoveltyParameters()
+    bandit: BanditParameters = BanditParameters()
+    replay: ReplayParameters = ReplayParameters()
+    actors: ActorParameters = ActorParameters()
+    learner: LearnerParameters = LearnerParameters()
+    distill: DistillParameters = DistillParameters()
+    evaluate: EvaluateParameters = EvaluateParameters()
+    register_: RegisterParameters = Field(default=RegisterParameters(), alias="register")
+    tracking: TrackingParameters = TrackingParameters()
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _gammas_are_ordered(self) -> Parameters:
+        if self.family.gamma_min > self.family.gamma_max:
+            raise ValueError(
+                f"family.gamma_min={self.family.gamma_min} is above family.gamma_max={self.family.gamma_max}"
+            )
+        return self
+
+    @property
+    def run_name(self) -> str:
+        """The run's key: `run.name`, by default `<game>-s<seed>`."""
+        return self.run.name or f"{self.env.game}-s{self.run.seed}"
+
+    def fingerprint(self) -> str:
+        """Short digest of everything that shapes learning; the length of the run and its logging do not."""
+        tree = self.model_dump(mode="json", by_alias=True)
+        learning = {key: tree[key] for key in LEARNING_GROUPS}
+        learning["seed"] = self.run.seed
+        learning["exact_resume"] = self.run.exact_resume
+        if self.run.exact_resume:
+            learning["checkpoint_period_frames"] = self.run.checkpoint_period_frames
+        text = json.dumps(learning, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
+
+
+def parse_parameters(tree: dict[str, Any]) -> Parameters:
+    """Validates a nested mapping.
+
+    Raises:
+        ConfigurationError: one line for the first fault: the dotted name, the value, and what to type instead.
+    """
+    try:
+        return Parameters.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from None
+
+
+def _one_line(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    name = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1, cutoff=0.5)
+        where = ".".join([*path[:-1], near[0]]) if near else None
+        hint = f"did you mean {where}?" if where else f"known here: {', '.join(_known_keys(path[:-1]))}."
+        return f"unknown parameter {name}: {hint}"
+    if fault["type"] == "value_error":
+        return re.sub(r"^Value error, ", "", fault["msg"])
+    return f"{name}={fault['input']!r} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Parameters
+    for part in path:
+        for key, field in model.model_fields.items():
+            annotation = field.annotation
+            if part in (key, field.alias) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return [field.alias or key for key, field in model.model_fields.items()]

@@ -1,0 +1,79 @@
+"""Atari games on ALE's C++ vector environment, every option stated (the defaults of its makers differ)."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+from ale_py import Action, ALEInterface, LoggerMode, roms
+from ale_py.vector_env import AtariVectorEnv
+
+from meme57.envs.spec import EnvSpec, StepResult
+from meme57.errors import EnvironmentSetupError
+
+
+class AtariEnv:
+    """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards, lives ignored.
+
+    The emulator's next-step autoreset is kept: the terminal observation comes with the end, the reset observation
+    with the next (ignored) action.
+    """
+
+    def __init__(self, spec: EnvSpec, *, num_envs: int, num_threads: int) -> None:
+        self.spec = spec
+        self.num_envs = num_envs
+        self._env = AtariVectorEnv(
+            spec.rom_id,
+            num_envs,
+            num_threads=num_threads,
+            max_num_frames_per_episode=spec.max_episode_frames,
+            repeat_action_probability=spec.sticky_action_probability,
+            full_action_space=spec.full_action_space,
+            continuous=False,
+            autoreset_mode="NextStep",
+            img_height=spec.height,
+            img_width=spec.width,
+            grayscale=True,
+            stack_num=1,
+            frameskip=spec.frame_skip,
+            maxpool=spec.max_pool,
+            noop_max=spec.noop_max,
+            episodic_life=False,
+            life_loss_info=False,
+            reward_clipping=False,
+            use_fire_reset=False,
+        )
+        self._ended = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
+        """Observations [E, H, W]; environment i gets `seed` + i."""
+        observation, _ = self._env.reset(seed=seed)
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
+        frames: npt.NDArray[np.uint8] = observation[:, 0]
+        return frames
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """One agent step of each environment; actions [E]."""
+        observation, reward, terminated, truncated, _ = self._env.step(actions)
+        result = StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, self._ended)
+        self._ended = terminated | truncated
+        return result
+
+    def close(self) -> None:
+        """Frees the emulators."""
+        self._env.close()
+
+
+@functools.cache
+def action_meanings(rom_id: str, *, full_action_space: bool) -> tuple[str, ...]:
+    """Names of the actions, in the order of their numbers."""
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    if full_action_space:
+        return tuple(action.name for action in list(Action.__members__.values())[:18])
+    emulator = ALEInterface()
+    try:
+        emulator.loadROM(roms.get_rom_path(rom_id))
+    except Exception as error:
+        raise EnvironmentSetupError(f"ROM {rom_id!r} does not load ({error}): pip install 'ale-py>=0.12.1'") from error
+    return tuple(action.name for action in emulator.getMinimalActionSet())

@@ -1,0 +1,43 @@
+"""From parameters to a game."""
+
+from __future__ import annotations
+
+from meme57.config import is_toy, rom_id
+from meme57.config.parameters import EnvParameters
+from meme57.envs import atari, corridor
+from meme57.envs.spec import EnvSpec, VectorEnv
+
+
+def env_spec(parameters: EnvParameters) -> EnvSpec:
+    """The task that the parameters describe.
+
+    Raises:
+        EnvironmentSetupError: the game's ROM does not load.
+    """
+    limit = parameters.max_episode_frames
+    if is_toy(parameters.game):
+        meanings: tuple[str, ...] = corridor.ACTIONS
+        limit = corridor.corridor_max_frames(parameters.frame_skip, limit)
+    else:
+        meanings = atari.action_meanings(rom_id(parameters.game), full_action_space=parameters.full_action_space)
+    return EnvSpec(
+        game=parameters.game,
+        rom_id=rom_id(parameters.game),
+        num_actions=len(meanings),
+        action_meanings=meanings,
+        height=parameters.height,
+        width=parameters.width,
+        full_action_space=parameters.full_action_space,
+        sticky_action_probability=parameters.sticky_action_probability,
+        frame_skip=parameters.frame_skip,
+        max_pool=parameters.max_pool,
+        noop_max=parameters.noop_max,
+        max_episode_frames=limit,
+    )
+
+
+def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1) -> VectorEnv:
+    """A vector environment of `num_envs` copies; `reset` it before the first step."""
+    if is_toy(spec.game):
+        return corridor.CorridorEnv(spec, num_envs=num_envs)
+    return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads)

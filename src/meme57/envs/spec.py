@@ -1,0 +1,67 @@
+"""The specification of a game and the interface of a vector environment."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """A game with its whole protocol; two equal specs are the same task."""
+
+    game: str
+    rom_id: str
+    num_actions: int
+    action_meanings: tuple[str, ...]
+    height: int
+    width: int
+    full_action_space: bool
+    sticky_action_probability: float
+    frame_skip: int
+    max_pool: bool
+    noop_max: int
+    max_episode_frames: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able mapping; tuples become lists."""
+        return {**asdict(self), "action_meanings": list(self.action_meanings)}
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> EnvSpec:
+        """Inverse of `to_json`."""
+        return cls(**{**tree, "action_meanings": tuple(tree["action_meanings"])})
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one vector step gave; arrays belong to the caller.
+
+    Where `is_reset`, the environment began an episode: its action was ignored, its reward is 0, and the transition is
+    no step. Otherwise `observation` follows the action, the final one of an episode included.
+    """
+
+    observation: npt.NDArray[np.uint8]  # [E, H, W]
+    reward: npt.NDArray[np.float32]  # [E] unclipped
+    terminated: npt.NDArray[np.bool_]  # [E] a true terminal
+    truncated: npt.NDArray[np.bool_]  # [E] the frame limit
+    is_reset: npt.NDArray[np.bool_]  # [E]
+
+
+class VectorEnv(Protocol):
+    """E copies of one game, stepped together; an episode that ended starts anew on the next step."""
+
+    num_envs: int
+    spec: EnvSpec
+
+    def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
+        """Starts every environment anew, environment i with `seed` + i: observations [E, H, W]."""
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """Actions [E] in, one agent step (frame_skip emulator frames) of each."""
+
+    def close(self) -> None:
+        """Frees the emulators."""

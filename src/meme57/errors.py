@@ -1,0 +1,40 @@
+"""The project's one exception family.
+
+A message says what happened, the value, and what to type next, on one line.
+"""
+
+
+class Meme57Error(Exception):
+    """Base of every error that meme57 raises on purpose."""
+
+
+class ConfigurationError(Meme57Error):
+    """A parameter is unknown, has the wrong type, or has an impossible value."""
+
+
+class EnvironmentSetupError(Meme57Error):
+    """A game cannot be created as asked."""
+
+
+class ReplayError(Meme57Error):
+    """Replay data are missing, damaged, or belong to another run."""
+
+
+class CheckpointError(Meme57Error):
+    """A checkpoint is damaged, missing, or does not fit the configuration."""
+
+
+class RunConflictError(Meme57Error):
+    """The run's name is taken by another configuration or another process."""
+
+
+class NonFiniteLossError(Meme57Error):
+    """The loss or its gradient was not finite too many times in a row."""
+
+
+class TrackingError(Meme57Error):
+    """The tracking store or the model registry cannot be used."""
+
+
+class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
+    """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""

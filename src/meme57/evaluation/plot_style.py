@@ -1,0 +1,98 @@
+"""How every figure looks: one palette and one template, readable on a light and on a dark page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+BLUE, ORANGE, GREEN, VIOLET, GREY = "#2f80d8", "#d9631e", "#1a9b6c", "#8d68d8", "#7d828a"
+PALETTE = (BLUE, ORANGE, GREEN, VIOLET, GREY)
+"""Each with a contrast of at least 3:1 against the light and against the dark page."""
+TITLE_HEIGHT = 48
+"""Pixels that a figure's own title takes; a page with headings of its own may take them off again."""
+FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
+
+
+def new_figure(title: str, *, x: str, y: str, height: int = 440) -> Any:
+    """An empty plotly figure in the project's style, with units on its axes; `height` in pixels."""
+    import plotly.graph_objects
+
+    figure = apply_style(plotly.graph_objects.Figure(), title, height=height)
+    return figure.update_layout(xaxis={"title": {"text": x}}, yaxis={"title": {"text": y}})
+
+
+def apply_style(figure: Any, title: str, *, height: int, above: int = 16) -> Any:
+    """Gives `figure` the template, a title, a height and room `above` the plot; its grounds stay transparent."""
+    axis: dict[str, Any] = {
+        "gridcolor": "rgba(128,128,128,0.22)",
+        "zeroline": False,
+        "automargin": True,
+        "title": {"font": {"size": 13}, "standoff": 10},
+    }
+    template = {
+        "layout": {
+            "font": {"family": FONT_FAMILY, "size": 13, "color": GREY},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": list(PALETTE),
+            "xaxis": axis | {"tickformat": "~s", "rangemode": "tozero"},
+            "yaxis": axis | {"separatethousands": True},
+            "hovermode": "x",
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        }
+    }
+    heading = {"text": title, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 14}}
+    margin = {"l": 56, "r": 12, "t": TITLE_HEIGHT + above, "b": 56}
+    return figure.update_layout(template=template, title=heading, margin=margin, height=height)
+
+
+def logged(curve: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows of the learning curve where `column` has a finite value; none when there is no such column."""
+    if column not in curve or "frames" not in curve:
+        return curve.iloc[:0]
+    finite = np.isfinite(curve[["frames", column]].to_numpy(np.float64)).all(axis=1)
+    rows: pd.DataFrame = curve.loc[finite]
+    return rows
+
+
+def points(curve: pd.DataFrame, column: str) -> Series | None:
+    """Frames and values of the rows where `column` was logged; None when there are none."""
+    rows = logged(curve, column)
+    if rows.empty:
+        return None
+    return rows["frames"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
+
+
+def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> None:
+    """Draws the random and human scores as lines, inside the axis range.
+
+    One that lies far outside the data would flatten them: it is named at the edge instead.
+    """
+    if reference is None:
+        return
+    values = np.concatenate([np.asarray(trace.y, np.float64) for trace in figure.data])
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    span = max(high - low, 1.0)
+    shown = []
+    for name in ("random", "human"):
+        score = float(reference[name])
+        label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12, "color": GREY}}
+        label |= {"x": 1, "xref": "paper", "xanchor": "right", "showarrow": False}
+        if low - 1.5 * span <= score <= high + 1.5 * span:
+            figure.add_hline(y=score, line={"color": GREY, "width": 1.2, "dash": "dash"})
+            figure.add_annotation(label, y=score, yanchor="bottom")
+            shown.append(score)
+        else:
+            above = score > high
+            label["text"] += ", above this plot" if above else ", below this plot"
+            figure.add_annotation(label, yref="paper", y=1 if above else 0, yanchor="top" if above else "bottom")
+            shown.append(high + 0.15 * span if above else low - 0.15 * span)  # room for the words
+    figure.update_yaxes(autorangeoptions={"include": shown})

@@ -1,0 +1,180 @@
+"""Figures of a run: what was learnt, by which policies, and whether the learner was healthy.
+
+Each function takes the learning curve (wide, one row a log period, NaN where nothing was logged) or the episodes
+table, and gives a plotly `Figure`, or None when the columns it needs are absent or empty. Colours, grounds and grids
+are readable on a light and on a dark page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meme57.evaluation.panels import diagnostics_figure, novelty_figure, throughput_figure
+from meme57.evaluation.plot_style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VIOLET,
+    add_reference_lines,
+    logged,
+    new_figure,
+    points,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "student": ORANGE}
+POLICY_RAMP = ("#2f6fd0", "#8d5fd0", "#d0598f", "#e0873a")
+"""From the exploiting policy 0 to the most exploring one."""
+
+NUM_SMOOTHING_WINDOWS = 25
+NUM_BANDIT_BARS = 40
+
+
+def all_figures(
+    learning_curve: pd.DataFrame, episodes: pd.DataFrame, reference: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Every figure there are data for, by name, in the order of the report."""
+    figures = {
+        "learning_curve": learning_curve_figure(learning_curve, reference),
+        "returns": returns_figure(episodes, reference),
+        "bandit": bandit_figure(learning_curve),
+        "diagnostics": diagnostics_figure(learning_curve),
+        "novelty": novelty_figure(learning_curve),
+        "throughput": throughput_figure(learning_curve),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def learning_curve_figure(curve: pd.DataFrame, reference: Mapping[str, Any] | None = None) -> Any:
+    """Training returns against frames, faint as logged and strong as a running mean weighted by episodes.
+
+    Args:
+        curve: needs `frames` and one of `episodes/return`, `episodes/return_exploit`, `evaluation/return`.
+        reference: `random` and `human`, drawn as lines (named at the edge when far outside the data).
+    """
+    figure = new_figure("Return per episode while learning", x="ALE frames", y="return, game points")
+    for column, weight, label, colour in (
+        ("episodes/return", "episodes/count", "all policies", GREEN),
+        ("episodes/return_exploit", "policy_episodes/0", "policy 0, exploiting", BLUE),
+    ):
+        _add_smoothed(figure, curve, column, weight, label, colour)
+    if (evaluated := points(curve, "evaluation/return")) is not None:
+        marker = {"color": VIOLET, "size": 9, "symbol": "diamond"}
+        figure.add_scatter(x=evaluated[0], y=evaluated[1], mode="markers", name="evaluation", marker=marker)
+    if not figure.data:
+        return None
+    add_reference_lines(figure, reference)
+    return figure
+
+
+def returns_figure(episodes: pd.DataFrame, reference: Mapping[str, Any] | None = None) -> Any:
+    """Every evaluation episode of each agent as a point, over a box of its quartiles and mean."""
+    if episodes.empty:
+        return None
+    figure = new_figure("Return of every evaluation episode", x="", y="return, game points")
+    present = list(episodes["agent"].unique())
+    known = [agent for agent in AGENT_COLOURS if agent in present]
+    for agent in known + [agent for agent in present if agent not in known]:
+        rows = episodes[episodes["agent"] == agent]
+        figure.add_box(
+            y=rows["return"].to_numpy(np.float64),
+            name=str(agent),
+            text=[f"episode {episode}" for episode in rows["episode"]],
+            boxpoints="all",
+            boxmean=True,
+            jitter=0.5,
+            pointpos=0,
+            marker={"color": AGENT_COLOURS.get(agent, VIOLET), "size": 5, "opacity": 0.45},
+            line={"width": 1.5},
+            showlegend=False,
+        )
+    figure.update_layout(hovermode="closest", xaxis={"title": None, "showgrid": False, "tickformat": None})
+    add_reference_lines(figure, reference)
+    return figure
+
+
+def bandit_figure(curve: pd.DataFrame) -> Any:
+    """The share of episodes that each policy played, stacked, in bins of whole log periods."""
+    import plotly.colors
+
+    policies = sorted(int(match[1]) for name in curve.columns if (match := re.match(r"policy_episodes/(\d+)$", name)))
+    if not policies or not len(curve):
+        return None
+    frames, width, shares = _binned_shares(curve, [f"policy_episodes/{j}" for j in policies])
+    if not frames.size:
+        return None
+    figure = new_figure("Which policy the bandit chose", x="ALE frames", y="share of episodes")
+    scale = [position / max(1, len(policies) - 1) for position in range(len(policies))]
+    named = {policies[len(policies) // 2]: "", policies[-1]: " (explores most)", policies[0]: " (exploits)"}
+    for position, colour in enumerate(plotly.colors.sample_colorscale(list(POLICY_RAMP), scale)):
+        j = policies[position]
+        figure.add_bar(
+            x=frames,
+            y=shares[:, position],
+            width=width,
+            name=f"policy {j}{named.get(j, '')}",
+            showlegend=j in named,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate=f"policy {j}: %{{y:.0%}}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", bargap=0, hovermode="closest", legend={"itemclick": False})
+    return figure.update_yaxes(range=[0, 1], tickformat=".0%")
+
+
+def running_mean(values: NDArray[np.float64], weights: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """The weighted mean over `window` rows around each row, fewer at the ends; NaN where all weights are 0.
+
+    Args:
+        values: `[n]`, finite.
+        weights: `[n]`, not negative; NaN counts as 0.
+    """
+    weights = np.nan_to_num(weights)
+    total = np.concatenate([[0.0], np.cumsum(weights)])
+    weighted = np.concatenate([[0.0], np.cumsum(weights * values)])
+    row = np.arange(values.size)
+    low = np.maximum(row - window // 2, 0)
+    high = np.minimum(row + (window + 1) // 2, values.size)
+    weight = total[high] - total[low]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 0, (weighted[high] - weighted[low]) / weight, np.nan)
+
+
+def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, label: str, colour: str) -> None:
+    rows = logged(curve, column)
+    if rows.empty:
+        return
+    frames, values = rows["frames"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
+    weights = rows[weight].to_numpy(np.float64) if weight in rows else np.ones(values.size)
+    window = max(1, round(values.size / NUM_SMOOTHING_WINDOWS))
+    smooth = running_mean(values, weights, window)
+    if window > 1:
+        line = {"color": colour, "width": 1}
+        figure.add_scatter(x=frames, y=values, mode="lines", line=line, opacity=0.3, showlegend=False, hoverinfo="skip")
+    mode = "lines+markers" if frames.size < 3 else "lines"
+    line = {"color": colour, "width": 2.5}
+    hover = "%{y:,.4~g}"
+    figure.add_scatter(x=frames, y=smooth, mode=mode, name=label, line=line, hovertemplate=hover)
+
+
+def _binned_shares(
+    curve: pd.DataFrame, columns: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres and widths of the bins in frames `[bins]`, shares `[bins, policies]`; a bin needs an episode."""
+    ends = curve["frames"].to_numpy(np.float64)
+    starts = np.concatenate([[0.0], ends[:-1]])
+    counts = np.nan_to_num(curve[columns].to_numpy(np.float64))
+    bins = [
+        rows for rows in np.array_split(np.arange(ends.size), min(NUM_BANDIT_BARS, ends.size)) if counts[rows].sum()
+    ]
+    low = np.array([starts[rows[0]] for rows in bins])
+    high = np.array([ends[rows[-1]] for rows in bins])
+    total = np.array([counts[rows].sum(axis=0) for rows in bins]).reshape(len(bins), len(columns))
+    return (low + high) / 2, high - low, total / total.sum(axis=1, keepdims=True)

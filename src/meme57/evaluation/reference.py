@@ -1,0 +1,99 @@
+"""What random play, a human and the record score on the 57 games, and what other agents published.
+
+Video Pinball's random score is 0.0 here: only that reproduces the published Agent57 aggregates (mean 4766.2 %,
+median 1933.5 %). Other tables print 16256.9; the column `random_elsewhere` keeps it.
+Source: the table's `source` column, one entry a game.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from dataclasses import dataclass
+from importlib import resources
+
+from meme57.config.games import canonical_game
+from meme57.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class ReferenceScore:
+    """The published scores that a return on `game` is measured against, in the game's own points."""
+
+    game: str
+    random: float
+    human: float
+    record: float | None
+    """The human world record; None where the source table has none (Defender, Surround)."""
+    source: str
+
+
+def reference_score(game: str) -> ReferenceScore:
+    """The reference of `Pong`, `pong` or `ALE/Pong-v5`.
+
+    Raises:
+        ConfigurationError: the game is unknown, or it is none of the 57.
+    """
+    name = canonical_game(game)
+    try:
+        return _references()[name]
+    except KeyError:
+        raise ConfigurationError(
+            f"no reference scores for {name}: scores are reported raw "
+            f"(human-normalised scores exist for the {len(_references())} games of the Atari-57 suite)."
+        ) from None
+
+
+def has_reference(game: str) -> bool:
+    """Whether `game` has a random and a human score; an unknown game is a `ConfigurationError`."""
+    return canonical_game(game) in _references()
+
+
+def reference_games() -> tuple[str, ...]:
+    """The 57 games by their canonical names, in alphabetical order of their ROM ids."""
+    return tuple(_references())
+
+
+def published_agents() -> tuple[str, ...]:
+    """The agents whose per-game scores `published_scores` knows."""
+    return tuple(_published())
+
+
+def published_scores(agent: str) -> dict[str, float]:
+    """Game to published mean score, for all 57 games.
+
+    Raises:
+        ConfigurationError: no such agent; the message lists those there are.
+    """
+    try:
+        return dict(_published()[agent])
+    except KeyError:
+        raise ConfigurationError(
+            f"no published scores for the agent {agent!r}: choose one of {', '.join(published_agents())}."
+        ) from None
+
+
+@functools.cache
+def _references() -> dict[str, ReferenceScore]:
+    return {
+        row["game"]: ReferenceScore(
+            game=row["game"],
+            random=float(row["random"]),
+            human=float(row["human"]),
+            record=float(row["record"]) if row["record"] else None,
+            source=row["source"],
+        )
+        for row in _rows("reference_scores.csv")
+    }
+
+
+@functools.cache
+def _published() -> dict[str, dict[str, float]]:
+    rows = _rows("published_scores.csv")
+    agents = [column for column in rows[0] if column not in ("rom_id", "game")]
+    return {agent: {row["game"]: float(row[agent]) for row in rows} for agent in agents}
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = resources.files("meme57.evaluation").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

@@ -1,0 +1,99 @@
+"""Frames to an H.264 file that every browser plays."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meme57.errors import ConfigurationError, Meme57Error
+from meme57.files import write_atomically
+
+Frame = NDArray[np.uint8]
+CONSTANT_RATE_FACTOR = 18
+"""H.264's quality: visually lossless, and still kilobytes a second for an Atari game."""
+
+
+def write_video(path: Path, frames: Iterable[Frame], *, frames_per_second: float, scale: int = 1) -> Path:
+    """Writes `frames` as mp4 (H.264, yuv420p, faststart), atomically, and gives back `path`.
+
+    Args:
+        path: of the file; its folder is made.
+        frames: uint8 `[H, W, 3]` (RGB) or `[H, W]` (grey), all of one shape; taken one by one, never held together.
+        frames_per_second: of the film (agent steps a second: 60 / frame skip shows an Atari game at its own speed).
+        scale: every pixel becomes a block of scale x scale. Odd sizes then get one black row or column, as the
+            format needs even ones.
+
+    Raises:
+        ConfigurationError: an impossible `scale` or `frames_per_second`.
+        Meme57Error: no frames, frames that differ in shape, or the encoder failed; nothing is left at `path`.
+    """
+    if scale < 1 or frames_per_second <= 0:
+        raise ConfigurationError(
+            f"scale={scale}, frames_per_second={frames_per_second} is not possible: both must be positive."
+        )
+    stream = iter(frames)
+    first = next(stream, None)
+    if first is None:
+        raise Meme57Error(f"no frames for {path.name}: record at least one step.")
+    if not (first.ndim == 2 or (first.ndim == 3 and first.shape[2] == 3)):
+        raise Meme57Error(f"a frame is {first.shape}: a video needs [H, W, 3] or [H, W].")
+    pictures = itertools.chain([first], stream)
+    return write_atomically(path, lambda temporary: _encode(temporary, first, pictures, frames_per_second, scale))
+
+
+def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second: float, scale: int) -> None:
+    import imageio_ffmpeg
+
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        first.shape[1::-1],
+        pix_fmt_in="rgb24" if first.ndim == 3 else "gray",
+        pix_fmt_out="yuv420p",
+        fps=frames_per_second,
+        quality=None,
+        codec="libx264",
+        macro_block_size=1,  # otherwise it stretches odd sizes; the filter below pads them
+        ffmpeg_log_level="error",
+        output_params=_output_options(scale),
+    )
+    writer.send(None)
+    num_frames = 0
+    try:
+        for frame in frames:
+            writer.send(_checked(frame, first))
+            num_frames += 1
+    except OSError as error:
+        raise Meme57Error(f"ffmpeg stopped at frame {num_frames}: {str(error).splitlines()[0]}.") from error
+    finally:
+        writer.close()
+    _check_whole(path, num_frames)
+
+
+def _check_whole(path: Path, num_frames: int) -> None:
+    """The encoder's exit status is lost (a full disk looks like success), so the file itself is counted."""
+    import imageio_ffmpeg
+
+    try:
+        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except (OSError, RuntimeError):
+        written = 0
+    if written != num_frames:
+        raise Meme57Error(f"ffmpeg wrote {written} of {num_frames} frames: is there space left on the disk?")
+
+
+def _output_options(scale: int) -> list[str]:
+    even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
+    picture = f"scale=iw*{scale}:ih*{scale}:flags=neighbor,{even}"
+    return ["-vf", picture, "-crf", str(CONSTANT_RATE_FACTOR), "-movflags", "+faststart", "-f", "mp4"]
+
+
+def _checked(frame: Frame, first: Frame) -> Frame:
+    if frame.shape != first.shape:
+        raise Meme57Error(f"a frame is {frame.shape}, the first was {first.shape}: a video needs frames of one size.")
+    if frame.dtype != np.uint8:
+        raise Meme57Error(f"a frame is {frame.dtype}: a video needs uint8 frames.")
+    return np.ascontiguousarray(frame)

@@ -1,0 +1,76 @@
+"""Atomic files with checksums: what is written is whole, or it is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from meme57.errors import CheckpointError
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
+    """Calls `write(temporary)` beside `path`, syncs, and renames; a failure leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Writes `content` atomically."""
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Writes `value` as JSON, atomically, keys in the order given."""
+    return write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; a missing or damaged file is a `CheckpointError` that names it."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def commit_folder(temporary: Path, path: Path) -> None:
+    """Syncs every file of `temporary` and renames it to `path`, replacing what is there."""
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            _sync(file)
+    _sync(temporary)
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

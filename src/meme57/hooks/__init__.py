@@ -1,0 +1,6 @@
+"""What happens around a pipeline run: parameters are checked before it, MLflow follows it."""
+
+from meme57.hooks.parameters import ParametersHook
+from meme57.hooks.tracking import TrackingHook
+
+__all__ = ["ParametersHook", "TrackingHook"]

@@ -1,0 +1,46 @@
+"""An error of ours reaches the terminal as one line and an exit status, without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import click
+
+from meme57.errors import Interrupted, Meme57Error
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+class OneLineError(click.ClickException):
+    """Carries the error as its `__cause__`; exits with 130 for an interruption, else with 1."""
+
+    def __init__(self, error: Meme57Error) -> None:
+        super().__init__(" ".join(str(error).split()))
+        self.interrupted = isinstance(error, Interrupted)
+        self.exit_code = INTERRUPTED if self.interrupted else FAILED  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints the line to standard error; an interruption is no error."""
+        click.echo(self.message if self.interrupted else f"Error: {self.message}", file=file, err=file is None)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns an error of ours that leaves the block into a `OneLineError`."""
+    try:
+        yield
+    except Meme57Error as error:
+        raise OneLineError(error) from error
+
+
+def own_error(error: BaseException) -> Meme57Error | None:
+    """The error of ours behind `error`: itself, or the one that Kedro wrapped into a `DatasetError`."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Meme57Error):
+            return seen
+        seen = seen.__cause__
+    return None

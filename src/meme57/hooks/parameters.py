@@ -1,0 +1,97 @@
+"""Checks what a person asked for before anything runs: the parameters, the run's identity, the inputs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from meme57.config import Parameters
+from meme57.errors import RunConflictError
+from meme57.hooks.configuration import load_parameters, rich_on_terminal
+from meme57.hooks.one_line import one_line_errors
+from meme57.tracking.run_record import RunRecord, check_identity, read_record, remove_run
+
+RECORD = "run_record"
+GIVEN = "tracking_run"
+
+log = logging.getLogger(__name__)
+
+
+class ParametersHook:
+    """Holds the validated parameters and the run record of the session; runs before every other hook."""
+
+    def __init__(self) -> None:
+        self.project_path = Path()
+        self.environment = ""
+        self._parameters: Parameters | None = None
+        self._made_by: dict[str, str] = {}
+
+    @property
+    def parameters(self) -> Parameters:
+        """The validated tree; there is one once a Kedro context exists."""
+        assert self._parameters is not None, "no Kedro context yet"
+        return self._parameters
+
+    def record(self) -> RunRecord | None:
+        """The record of this run as it is on disk."""
+        return read_record(self.project_path, self.parameters.run_name)
+
+    @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
+    def after_context_created(self, context: KedroContext) -> None:
+        """Validates the whole tree and gives it, with every default filled in, to Kedro as `parameters`."""
+        rich_on_terminal()
+        with one_line_errors():
+            parameters = load_parameters(context.config_loader)
+        self.project_path = context.project_path
+        self.environment = context.env or context.config_loader.default_run_env
+        self._parameters = parameters
+        context.config_loader["parameters"] = parameters.model_dump(mode="json", by_alias=True)
+
+    @hook_impl  # type: ignore[untyped-decorator]
+    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+        """Notes which pipeline makes which dataset (`metadata.made_by` in the catalog)."""
+        entries = {name: entry.get("metadata") or {} for name, entry in conf_catalog.items()}
+        self._made_by = {name: metadata["made_by"] for name, metadata in entries.items() if "made_by" in metadata}
+
+    @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Refuses a run that would overwrite another one, or lacks what an earlier pipeline makes."""
+        with one_line_errors():
+            self._check_run(pipeline)
+            self._check_inputs(pipeline, catalog)
+
+    def _check_run(self, pipeline: Pipeline) -> None:
+        name = self.parameters.run_name
+        sets_up = RECORD in pipeline.all_outputs()
+        if self.parameters.run.fresh:
+            if not sets_up:
+                raise RunConflictError(
+                    "run.fresh=true removes the run, so it needs `setup`: "
+                    "`kedro run --params run.fresh=true`, or leave run.fresh out"
+                )
+            removed = remove_run(self.project_path, name)
+            log.info("run.fresh: removed %d folders of run %s", len(removed), name)
+        record = self.record()
+        if record is not None:
+            check_identity(record, self.parameters)
+        elif not sets_up and _needs_earlier_work(pipeline):
+            raise RunConflictError(f"run {name!r} is not set up: `kedro run --pipelines setup` first (same options)")
+
+    def _check_inputs(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        for name in sorted(pipeline.inputs()):
+            if name in self._made_by and not catalog.exists(name):
+                maker = self._made_by[name]
+                raise RunConflictError(
+                    f"{name} of run {self.parameters.run_name!r} is missing: `kedro run --pipelines {maker}` makes it"
+                )
+
+
+def _needs_earlier_work(pipeline: Pipeline) -> bool:
+    """Whether the pipeline reads more than parameters; `tune` and `setup` do not."""
+    return any(not name.startswith("param") and name != GIVEN for name in pipeline.inputs())

@@ -1,0 +1,164 @@
+"""Follows a pipeline run in MLflow, and turns signals and errors into statuses.
+
+Generator nodes tell Kedro's node hooks nothing after their first yield, so everything hangs on the pipeline hooks.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.pipeline.node import Node
+
+from meme57 import stopping
+from meme57.errors import Interrupted
+from meme57.hooks.configuration import load_optional
+from meme57.hooks.one_line import OneLineError, one_line_errors, own_error
+from meme57.hooks.parameters import GIVEN, ParametersHook
+from meme57.tracking.run_record import TrackingRun
+
+if TYPE_CHECKING:
+    from meme57.tracking.runs import ActiveRun
+
+PACKAGES = ("meme57", "torch", "ale-py", "kedro", "mlflow")
+
+log = logging.getLogger(__name__)
+
+
+class TrackingHook:
+    """Opens a child run before the pipeline and closes it after, whatever happened in between."""
+
+    def __init__(self, parameters: ParametersHook) -> None:
+        self._checked = parameters
+        self._settings: dict[str, Any] = {}
+        self._restore: Callable[[], None] = lambda: None
+
+    @hook_impl  # type: ignore[untyped-decorator]
+    def after_context_created(self, context: KedroContext) -> None:
+        """Reads `conf/base/mlflow.yml`."""
+        self._settings = load_optional(context.config_loader, "mlflow")
+
+    @hook_impl  # type: ignore[untyped-decorator]
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        """Opens the run, hands its ids to nodes as `tracking_run`, and takes over SIGINT and SIGTERM."""
+        from meme57.tracking.runs import set_active_run
+
+        with one_line_errors():
+            active, given = self._open(run_params)
+        set_active_run(active)
+        catalog[GIVEN] = MemoryDataset(dict(given))
+        self._restore = stopping.install_handlers(lambda: active.close("KILLED", "stopped by a second signal"))
+
+    @hook_impl  # type: ignore[untyped-decorator]
+    def before_node_run(self, node: Node) -> None:
+        """Says which node runs, or stops between two nodes."""
+        if stopping.stop_requested():
+            raise Interrupted(f"stopped before {node.name}: the same command goes on from there")
+        log.info("%s", node.name)
+
+    @hook_impl  # type: ignore[untyped-decorator]
+    def after_pipeline_run(self) -> None:
+        """Marks the run FINISHED."""
+        self._close("FINISHED")
+
+    @hook_impl(trylast=True)  # type: ignore[untyped-decorator]
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Marks the run KILLED after a polite stop, else FAILED; an error of ours becomes one line."""
+        own = own_error(error)
+        killed = isinstance(own, Interrupted)
+        self._close("KILLED" if killed else "FAILED", str(own or f"{type(error).__name__}: {error}"))
+        if own is not None:
+            raise OneLineError(own) from error
+
+    def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
+        from meme57.tracking import runs
+        from meme57.tracking.store import create_store, experiment_id
+
+        parameters, project = self._checked.parameters, self._checked.project_path
+        store = create_store(project, _setting(self._settings, "server", "mlflow_tracking_uri"))
+        name = _setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
+        experiment = experiment_id(store, name)
+        client = store.client()
+        runs.close_stale_runs(client, experiment, parameters.run_name)
+        record, commit = self._checked.record(), git_commit(project)
+        active = runs.open_run(
+            client,
+            experiment,
+            run_name=parameters.run_name,
+            pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
+            parent_run_id=record["mlflow_run_id"] if record else None,
+            tags=self._tags(commit),
+            parameters=parameters.model_dump(mode="json", by_alias=True),
+        )
+        return active, TrackingRun(
+            run_id=active.run_id,
+            parent_run_id=active.parent_run_id,
+            experiment_id=experiment,
+            tracking_uri=store.uri,
+            created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit,
+        )
+
+    def _tags(self, commit: str) -> dict[str, str]:
+        parameters = self._checked.parameters
+        return {
+            "meme57.fingerprint": parameters.fingerprint(),
+            "meme57.game": parameters.env.game,
+            "meme57.seed": str(parameters.run.seed),
+            "meme57.env": self._checked.environment,
+            "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "mlflow.source.git.commit": commit,
+            "meme57.python": sys.version.split()[0],
+            **{f"meme57.version.{package}": _version(package) for package in PACKAGES},
+        }
+
+    def _close(self, status: Any, note: str | None = None) -> None:
+        from meme57.tracking.runs import active_run, set_active_run
+
+        self._restore()
+        active = active_run()
+        set_active_run(None)
+        if active is None:
+            return
+        try:
+            active.close(status, note)
+        except Exception as error:  # a store that is gone must not hide what the pipeline has to say
+            log.warning("the MLflow run %s stays open: %s", active.run_id, error)
+
+
+def git_commit(project_path: Path) -> str:
+    """The short commit, with `-dirty` where files differ from it; `unknown` outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=project_path, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+def _pipeline_name(run_params: dict[str, Any]) -> str:
+    names = run_params.get("pipeline_names") or ["__default__"]
+    return "+".join(sorted(name.strip("_") for name in names))
+
+
+def _setting(tree: dict[str, Any], *path: str) -> str | None:
+    value: Any = tree
+    for key in path:
+        value = (value or {}).get(key)
+    return None if value is None else str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"

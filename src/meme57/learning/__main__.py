@@ -1,0 +1,88 @@
+"""Training without Kedro and MLflow: `python -m meme57.learning --set env.game=Pong --folder runs/pong`.
+
+Metrics go to standard output as JSON lines, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.envs import env_spec
+from meme57.errors import ConfigurationError, Interrupted, Meme57Error
+from meme57.learning.progress import show_progress
+from meme57.learning.trainer import learn
+
+
+def main() -> int:
+    """Trains, and returns the exit status: 0 done, 130 interrupted after a checkpoint, 1 an error of ours."""
+    arguments = _parser().parse_args()
+    try:
+        parameters = _parameters(arguments)
+        _train(parameters, arguments.folder / parameters.run_name)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return 130
+    except Meme57Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(parameters: Parameters, folder: Path) -> None:
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: _request_stop(stopping, received))
+    events = learn(parameters, env_spec(parameters.env), folder, stop=lambda: bool(stopping))
+    for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
+        for row in event.rows:
+            print(json.dumps(row), flush=True)
+
+
+def _request_stop(stopping: list[int], received: int) -> None:
+    if stopping:
+        sys.exit(128 + received)
+    stopping.append(received)
+    print("stopping after a checkpoint; once more stops at once", file=sys.stderr)
+
+
+def _parameters(arguments: argparse.Namespace) -> Parameters:
+    tree: dict[str, Any] = {}
+    if arguments.config:
+        tree = json.loads(arguments.config.read_text())
+    for assignment in arguments.set:
+        name, separator, value = assignment.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--set {assignment!r} has no value: write --set group.name=value")
+        _assign(tree, name.split("."), value)
+    return parse_parameters(tree)
+
+
+def _assign(tree: dict[str, Any], path: list[str], text: str) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    try:
+        tree[path[-1]] = json.loads(text)
+    except ValueError:
+        tree[path[-1]] = text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m meme57.learning", description="Train MEME without Kedro and MLflow."
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="group.name=value", help="a parameter; repeatable"
+    )
+    parser.add_argument("--config", type=Path, help="a JSON file of parameters")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where run folders go (default: runs)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

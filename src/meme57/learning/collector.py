@@ -1,0 +1,126 @@
+"""Where collected experience comes from: in turn with learning, or from a thread beside it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from meme57.actors import Collected
+from meme57.actors.local_pool import ActorPool
+
+Weights = tuple[dict[str, Tensor], dict[str, Tensor], int]
+
+
+class Collector(Protocol):
+    """The trainer's view of the actors."""
+
+    def next(self) -> Collected:
+        """The next round of experience; waits for it if need be."""
+
+    def paused(self) -> AbstractContextManager[Collected]:
+        """A context in which the actors stand still; its value is what they had finished before."""
+
+    def close(self) -> None:
+        """Stops collecting."""
+
+
+class TurnCollector:
+    """Collects in the calling thread, always with the newest weights: bit-reproducible."""
+
+    def __init__(self, pool: ActorPool, weights: Callable[[], Weights], *, round_steps: int) -> None:
+        self._pool, self._weights, self._round_steps = pool, weights, round_steps
+
+    def next(self) -> Collected:
+        """Sends the weights, plays `round_steps` vector steps."""
+        self._pool.load_weights(*self._weights())
+        return self._pool.collect(self._round_steps)
+
+    @contextmanager
+    def paused(self) -> Iterator[Collected]:
+        """Nothing runs between two calls anyway."""
+        yield Collected()
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class ThreadCollector:
+    """Collects in a thread beside the learner; at most `depth` rounds wait, then the actors do.
+
+    The weights of a round are those of the moment when the round before it was taken, so a round is at most
+    `depth` + 1 rounds behind. An error in the thread is raised by `next`.
+    """
+
+    def __init__(
+        self, pool: ActorPool, weights: Callable[[], Weights], *, round_steps: int, torch_threads: int, depth: int = 1
+    ) -> None:
+        self._pool, self._weights, self._round_steps = pool, weights, round_steps
+        self._torch_threads = torch_threads
+        self._rounds: queue.Queue[Collected | BaseException] = queue.Queue(maxsize=depth)
+        self._playing = threading.Lock()
+        self._stop = threading.Event()
+        self._pausing = threading.Event()
+        self._latest: Weights | None = weights()
+        self._thread = threading.Thread(target=self._run, name="meme57-actors", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Collected:
+        """Takes a round, and leaves the newest weights for the next one."""
+        taken = self._rounds.get()
+        if isinstance(taken, BaseException):
+            raise taken
+        self._latest = self._weights()
+        return taken
+
+    @contextmanager
+    def paused(self) -> Iterator[Collected]:
+        """Waits for the round in progress, and gives all rounds that were finished."""
+        finished = Collected()
+        self._pausing.set()
+        while not self._playing.acquire(timeout=0.05):
+            self._drain(finished)
+        try:
+            self._drain(finished)
+            yield finished
+        finally:
+            self._pausing.clear()
+            self._playing.release()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        while self._thread.is_alive():
+            self._drain(Collected())
+            self._thread.join(timeout=0.05)
+
+    def _drain(self, into: Collected) -> None:
+        while True:
+            try:
+                taken = self._rounds.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(taken, BaseException):
+                raise taken
+            into.add(taken)
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._torch_threads)
+        try:
+            while not self._stop.is_set():
+                if self._pausing.is_set():
+                    time.sleep(0.001)
+                    continue
+                with self._playing:
+                    if self._latest is not None:
+                        weights, self._latest = self._latest, None
+                        self._pool.load_weights(*weights)
+                    self._rounds.put(self._pool.collect(self._round_steps))
+        except BaseException as error:
+            self._rounds.put(error)

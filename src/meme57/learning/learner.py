@@ -1,0 +1,209 @@
+"""The learner: one update of the agent and of its novelty networks from one batch of sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from meme57.actors.build import AgentSpec, make_networks
+from meme57.config import Parameters
+from meme57.errors import NonFiniteLossError
+from meme57.learning.objective import Objective, Scales, objective
+from meme57.learning.running_scale import RunningScale
+from meme57.learning.tensors import TensorBatch, to_tensors
+from meme57.replay.chunks import SequenceBatch
+
+Metrics = dict[str, Tensor]
+
+
+class Learner:
+    """Owns online and target network, novelty networks, optimisers and running scales."""
+
+    def __init__(self, parameters: Parameters, spec: AgentSpec, *, device: torch.device | str = "cpu") -> None:
+        self._parameters = parameters
+        self._family = spec.family
+        self.device = torch.device(device)
+        online, novelty = make_networks(spec, seed=parameters.run.seed)
+        target, _ = make_networks(spec, seed=parameters.run.seed)
+        self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
+        self.novelty = novelty.to(self.device)
+        chosen = parameters.learner
+        fused = self.device.type in ("cuda", "cpu")
+        self.optimiser = torch.optim.AdamW(
+            parameter_groups(self.network, weight_decay=chosen.weight_decay),
+            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=fused,
+        )  # fmt: skip
+        trainable = [p for p in self.novelty.parameters() if p.requires_grad]
+        self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=fused)
+        decay, n = parameters.loss.sigma_decay, self._family.num_policies
+        self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
+        self.num_updates = 0
+        self.num_skipped = 0
+        self._bad_in_a_row = 0
+
+    def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
+        """One update; new priorities [B] and metrics (tensors [], read them only when they are logged).
+
+        Raises:
+            NonFiniteLossError: `learner.max_bad_updates` updates in a row had a non-finite loss or gradient.
+        """
+        tensors = to_tensors(batch, self.device)
+        result = self._objective(tensors)
+        gradient_norm, stepped = self._step(result.loss)
+        if not stepped:
+            return batch_priorities(result, usable=False), {}
+        self._after_step(result, tensors)
+        metrics = _metrics(result, tensors, gradient_norm)
+        if self._parameters.novelty.enabled:
+            metrics |= self._update_novelty(tensors)
+        return batch_priorities(result, usable=True), metrics
+
+    def _objective(self, batch: TensorBatch) -> Objective:
+        bf16 = self._parameters.learner.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            online = self.network(batch.frames, batch.features, batch.state)
+            with torch.no_grad():
+                target = self.target(batch.frames, batch.features, batch.state)
+        scales = Scales(self.scales["extrinsic"].std, self.scales["intrinsic"].std)
+        return objective(
+            online, target, batch, self._family, scales, self._parameters.loss,
+            priority_eta=self._parameters.replay.priority_eta,
+        )  # fmt: skip
+
+    def _step(self, loss: Tensor) -> tuple[Tensor, bool]:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._parameters.learner.max_gradient_norm)
+        if bool(torch.isfinite(norm) & torch.isfinite(loss.detach())):
+            self.optimiser.step()
+            self._bad_in_a_row = 0
+            return norm, True
+        self.num_skipped += 1
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= self._parameters.learner.max_bad_updates:
+            raise NonFiniteLossError(
+                f"loss {float(loss)} with gradient norm {float(norm)} in {self._bad_in_a_row} updates in a row: "
+                "lower learner.learning_rate and go on from the last checkpoint"
+            )
+        return norm, False
+
+    def _after_step(self, result: Objective, batch: TensorBatch) -> None:
+        self.scales["extrinsic"].update(result.extrinsic.td_errors, batch.mask, batch.importance)
+        self.scales["intrinsic"].update(result.intrinsic.td_errors, batch.mask, batch.importance)
+        self.num_updates += 1
+        if self.num_updates % self._parameters.learner.target_period_updates == 0:
+            self.target.load_state_dict(self.network.state_dict())
+
+    def _update_novelty(self, batch: TensorBatch) -> Metrics:
+        frames, actions, mask = last_steps(batch, self._parameters.novelty.train_steps)
+        inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
+        self.novelty_optimiser.zero_grad(set_to_none=True)
+        (inverse_loss + rnd_loss).backward()  # type: ignore[no-untyped-call]
+        if bool(torch.isfinite(inverse_loss.detach() + rnd_loss.detach())):
+            self.novelty_optimiser.step()
+            self.novelty.update_statistics(error.flatten(), mask.flatten())
+        return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
+
+    def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
+        """What actors need: copies of the network's and novelty networks' states, and the number of updates."""
+        return copy_state(self.network), copy_state(self.novelty), self.num_updates
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Everything that is not a counter, for a checkpoint: file name -> tensors."""
+        scales = {f"{name}.{key}": value for name, s in self.scales.items() for key, value in s.state_dict().items()}
+        return {
+            "network": copy_state(self.network),
+            "target": copy_state(self.target),
+            "novelty": copy_state(self.novelty),
+            "optimiser": optimiser_tensors(self.optimiser),
+            "novelty_optimiser": optimiser_tensors(self.novelty_optimiser),
+            "scales": scales,
+        }
+
+    def load_tensors(self, files: dict[str, dict[str, Tensor]]) -> None:
+        """Restores `tensors()`."""
+        self.network.load_state_dict(files["network"])
+        self.target.load_state_dict(files["target"])
+        self.novelty.load_state_dict(files["novelty"])
+        load_optimiser_tensors(self.optimiser, files["optimiser"])
+        load_optimiser_tensors(self.novelty_optimiser, files["novelty_optimiser"])
+        for name, scale in self.scales.items():
+            scale.load_state_dict({key: files["scales"][f"{name}.{key}"] for key in ("moments", "weight")})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, JSON-able."""
+        return {"num_updates": self.num_updates, "num_skipped": self.num_skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        self.num_updates, self.num_skipped = state["num_updates"], state["num_skipped"]
+
+
+def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay applies to matrices and kernels, not to biases and gains [ours]."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def last_steps(batch: TensorBatch, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The last `count` real steps of each sequence: frames [K+1, B, H, W], actions [K, B], mask [K, B]."""
+    count = min(count, len(batch.actions))
+    first = (batch.lengths - count).clamp_min(0)
+    steps = first + torch.arange(count + 1, device=first.device).unsqueeze(1)
+    columns = torch.arange(steps.shape[1], device=first.device)
+    mask = steps[:-1] < batch.lengths
+    return batch.frames[columns, steps], batch.actions[steps[:-1], columns], mask
+
+
+def batch_priorities(result: Objective, *, usable: bool) -> npt.NDArray[np.float32]:
+    """Priorities [B] as an array; of an update that was skipped, ones."""
+    priorities = result.priorities if usable else torch.ones_like(result.priorities)
+    return priorities.detach().float().cpu().numpy()
+
+
+def copy_state(module: nn.Module) -> dict[str, Tensor]:
+    """Detached copies of a module's parameters and buffers, on the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments and steps as flat names: `<parameter index>.<name>`."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{key}": value.detach().cpu().clone() for i, entry in state.items() for key, value in entry.items()}
+
+
+def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Inverse of `optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _metrics(result: Objective, batch: TensorBatch, gradient_norm: Tensor) -> Metrics:
+    """Diagnostics over real steps; rates are shares that were dropped."""
+    steps = batch.mask.sum().clamp_min(1)
+
+    def share(kept: Tensor) -> Tensor:
+        return 1.0 - (kept & batch.mask.unsqueeze(-1)).sum() / (steps * kept.shape[-1])
+
+    mask = batch.mask.unsqueeze(-1)
+    return {
+        "loss/total": result.loss.detach(),
+        "loss/value": result.value_loss,
+        "loss/distillation": result.policy_loss,
+        "learner/trust_region_rate": share(result.extrinsic.kept),
+        "learner/kl_rate": share(result.policy_kept),
+        "learner/trace": (result.traces * mask).sum() / (steps * result.traces.shape[-1]),
+        "learner/gradient_norm": gradient_norm.detach(),
+        "learner/sigma_extrinsic": result.extrinsic.sigma.mean(),
+        "learner/sigma_intrinsic": result.intrinsic.sigma.mean(),
+        "novelty/intrinsic_reward": (batch.intrinsic_rewards * batch.mask).sum() / steps,
+        "novelty/lifelong": (batch.features.lifelong[1:] * batch.mask).sum() / steps,
+    }

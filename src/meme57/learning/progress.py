@@ -1,0 +1,62 @@
+"""Progress that a person can follow: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from meme57.learning.trainer import TrainingEvent
+
+
+def show_progress(events: Iterable[TrainingEvent], *, total_frames: int, title: str) -> Iterator[TrainingEvent]:
+    """Passes events through and shows frames, speed, updates, last returns and the time left."""
+    if not sys.stderr.isatty():
+        for event in events:
+            if line := describe_event(event, total_frames):
+                print(f"{title}  {line}", file=sys.stderr, flush=True)
+            yield event
+        return
+    with progress_bar() as progress:
+        task = progress.add_task(title, total=total_frames, detail="")
+        for event in events:
+            line = describe_event(event, total_frames)
+            progress.update(task, completed=event.frames, **({"detail": line.split("  ", 1)[-1]} if line else {}))
+            if event.checkpoint is not None:
+                progress.console.print(f"[dim]{title}  saved {event.checkpoint.name}  {line}[/]", highlight=False)
+            yield event
+
+
+def progress_bar() -> Progress:
+    """A bar with elapsed and remaining time, on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=Console(stderr=True),
+    )
+
+
+def describe_event(event: TrainingEvent, total_frames: int) -> str:
+    """One line: frames, frames/s, updates, returns; empty when there is nothing new."""
+    if not event.rows:
+        return ""
+    row = event.rows[-1]
+    parts = [
+        f"{event.frames:,}/{total_frames:,} frames",
+        f"{row['speed/frames_per_second']:,.0f} frames/s",
+        f"{event.updates:,} updates",
+    ]
+    if "episodes/return" in row:
+        parts.append(f"return {row['episodes/return']:.1f}")
+    if "episodes/return_exploit" in row:
+        parts.append(f"exploiting {row['episodes/return_exploit']:.1f}")
+    if "evaluation/return" in row:
+        parts.append(f"evaluated {row['evaluation/return']:.1f}")
+    return "  ".join(parts)

@@ -1,0 +1,39 @@
+"""The learner's moving estimate of the TD errors' standard deviation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class RunningScale:
+    """Exponential moments of the TD errors of N policies, bias-corrected, importance-weighted [ours]."""
+
+    def __init__(self, num_policies: int, *, decay: float, device: torch.device) -> None:
+        self._decay = decay
+        self._moments = torch.zeros(2, num_policies, dtype=torch.float64, device=device)
+        self._weight = 0.0
+
+    @property
+    def std(self) -> Tensor:
+        """[N] float32; zeros before the first update."""
+        mean, square = self._moments / max(self._weight, 1e-12)
+        return (square - mean.square()).clamp_min(0.0).sqrt().float()
+
+    def update(self, td_errors: Tensor, mask: Tensor, importance: Tensor) -> None:
+        """Takes in a batch.  td_errors [T, B, N], mask [T, B] bool, importance [B]."""
+        weights = (mask * importance).double().unsqueeze(-1)
+        kept = td_errors.masked_fill(~mask.unsqueeze(-1), 0.0).double()
+        total = weights.sum().clamp_min(1e-12)
+        batch = torch.stack([(weights * kept).sum((0, 1)), (weights * kept.square()).sum((0, 1))]) / total
+        self._moments = self._decay * self._moments + (1.0 - self._decay) * batch
+        self._weight = self._decay * self._weight + (1.0 - self._decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Tensors."""
+        return {"moments": self._moments, "weight": torch.tensor(self._weight, dtype=torch.float64)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restores `state_dict()`."""
+        self._moments = state["moments"].to(self._moments.device).clone()
+        self._weight = float(state["weight"])

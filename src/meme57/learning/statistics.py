@@ -1,0 +1,76 @@
+"""What is told about training between two log lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from meme57.actors import EpisodeResult
+
+EXPLOIT_WINDOW = 20
+"""Episodes of policy 0 whose mean return ranks checkpoints when no evaluation is asked for."""
+
+
+class TrainingStatistics:
+    """Accumulates episodes and learner metrics; `row` gives their means and starts over."""
+
+    def __init__(self) -> None:
+        self.num_episodes = 0
+        self.exploit_returns: deque[float] = deque(maxlen=EXPLOIT_WINDOW)
+        self._clear()
+
+    def add_episodes(self, episodes: Iterable[EpisodeResult]) -> None:
+        """Finished episodes."""
+        for episode in episodes:
+            self.num_episodes += 1
+            self._episodes.append(episode)
+            if episode.policy == 0:
+                self.exploit_returns.append(episode.extrinsic_return)
+
+    def add_update(self, metrics: dict[str, Tensor]) -> None:
+        """Metrics of one update, as tensors; they are read in `row` alone."""
+        for name, value in metrics.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def row(self) -> dict[str, float]:
+        """Means since the last row."""
+        row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        row["episodes/count"] = float(self.num_episodes)
+        if self._episodes:
+            row["episodes/return"] = _mean(e.extrinsic_return for e in self._episodes)
+            row["episodes/length_steps"] = _mean(e.num_steps for e in self._episodes)
+            for policy in sorted({e.policy for e in self._episodes}):
+                row[f"policy_episodes/{policy}"] = float(sum(e.policy == policy for e in self._episodes))
+            if any(e.policy == 0 for e in self._episodes):
+                row["episodes/return_exploit"] = _mean(e.extrinsic_return for e in self._episodes if e.policy == 0)
+        self._clear()
+        return row
+
+    @property
+    def exploit_score(self) -> float | None:
+        """Mean training return of policy 0 over its last episodes."""
+        return _mean(self.exploit_returns) if self.exploit_returns else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-able; taken right after `row`, when nothing is accumulated."""
+        return {"num_episodes": self.num_episodes, "exploit_returns": list(self.exploit_returns)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()`."""
+        self.num_episodes = state["num_episodes"]
+        self.exploit_returns.clear()
+        self.exploit_returns.extend(state["exploit_returns"])
+
+    def _clear(self) -> None:
+        self._episodes: list[EpisodeResult] = []
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)

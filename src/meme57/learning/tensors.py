@@ -1,0 +1,59 @@
+"""A replay batch as tensors on the learner's device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from meme57.agent.network import Features
+from meme57.replay.chunks import SequenceBatch, StepInputs
+
+
+class TensorBatch(NamedTuple):
+    """`SequenceBatch` on a device; see there for padding."""
+
+    frames: Tensor  # [B, T+1, H, W] uint8
+    features: Features  # [T+1, B]
+    actions: Tensor  # [T, B] long
+    rewards: Tensor  # [T, B]
+    intrinsic_rewards: Tensor  # [T, B]
+    mu: Tensor  # [T, B]
+    mask: Tensor  # [T, B] bool
+    lengths: Tensor  # [B] long
+    continues: Tensor  # [T, B] d_t: 0 at a terminal step, else 1
+    is_last_step: Tensor  # [T, B] bool, the last real step, where the trace is cut
+    policies: Tensor  # [B] long
+    state: Tensor  # [2, B, H]
+    importance: Tensor  # [B]
+
+
+def to_tensors(batch: SequenceBatch, device: torch.device) -> TensorBatch:
+    """Copies (on a CPU: wraps) the arrays of `batch`."""
+
+    def put(array: object) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    lengths = put(batch.lengths)
+    steps = torch.arange(len(batch.actions), device=device).unsqueeze(1)
+    is_last_step = steps == lengths - 1
+    return TensorBatch(
+        frames=put(batch.frames),
+        features=_features(batch.inputs, put),
+        actions=put(batch.actions),
+        rewards=put(batch.rewards),
+        intrinsic_rewards=put(batch.intrinsic_rewards),
+        mu=put(batch.mu),
+        mask=put(batch.mask),
+        lengths=lengths,
+        continues=1.0 - (is_last_step & put(batch.terminal)).float(),
+        is_last_step=is_last_step,
+        policies=put(batch.policies),
+        state=put(batch.lstm_state),
+        importance=put(batch.importance),
+    )
+
+
+def _features(inputs: StepInputs, put: object) -> Features:
+    return Features(*(put(value) for value in vars(inputs).values()))  # type: ignore[operator]

@@ -1,0 +1,276 @@
+"""The trainer: a generator that collects, learns, logs and checkpoints, and goes on from the newest checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from meme57.actors import Collected, LocalPool, agent_spec
+from meme57.agent.network import MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+from meme57.errors import Interrupted
+from meme57.learning.build import find_device, make_replay
+from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
+from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
+from meme57.learning.learner import Learner
+from meme57.learning.rate_limiter import RateLimiter
+from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.statistics import TrainingStatistics
+from meme57.replay import collect_garbage, load_snapshot, save_snapshot
+
+Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
+"""Mean return of the greedy exploiting policy."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingEvent:
+    """What the trainer tells as it goes: a metrics row, a checkpoint, or both."""
+
+    frames: int
+    updates: int
+    rows: list[dict[str, float]] = field(default_factory=list)
+    checkpoint: CheckpointRecord | None = None
+
+
+class Trainer:
+    """One run's training state. `run` yields events until `run.total_frames` are reached."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        env: EnvSpec,
+        folder: Path,
+        *,
+        evaluate: Evaluate | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parameters, self._env, self._folder = parameters, env, folder
+        self._evaluate, self._stop, self._clock = evaluate, stop, clock
+        torch.set_num_threads(parameters.learner.torch_threads)
+        device = find_device()
+        self.spec = agent_spec(parameters, env)
+        self.learner = Learner(parameters, self.spec, device=device)
+        self.replay = make_replay(parameters, env)
+        self._pool = LocalPool(parameters, env, self.spec, device=device)
+        self._limiter = RateLimiter(
+            samples_per_insert=parameters.replay.samples_per_insert,
+            min_sequences=parameters.replay.min_sequences,
+            batch_size=parameters.learner.batch_size,
+        )
+        self._store = CheckpointStore(
+            folder, fingerprint=parameters.fingerprint(), keep=parameters.run.keep_checkpoints
+        )
+        self._statistics = TrainingStatistics()
+        self._rng = np.random.default_rng([parameters.run.seed, 2])
+        self._batch = self.replay.new_batch(parameters.learner.batch_size)
+        self._frames = 0
+        self._elapsed = 0.0
+        self._replay_index: dict[str, Any] | None = None
+
+    def run(self, seed_replay: Path | None = None) -> Iterator[TrainingEvent]:
+        """Trains; resumes from the newest checkpoint of the folder if there is one.
+
+        Args:
+            seed_replay: folder of `collect_seed_replay`, taken in at update 0; without it the actors warm up.
+
+        Raises:
+            Interrupted: `stop` asked for it; a checkpoint was written and yielded before.
+            CheckpointError, ReplayError, NonFiniteLossError: see there.
+        """
+        try:
+            if (checkpoint := self._store.newest()) is not None:
+                self._restore(checkpoint)
+            elif seed_replay is not None:
+                self._take_seed_replay(seed_replay)
+            if self._frames >= self._parameters.run.total_frames:
+                yield self._finished_event()
+                return
+            yield from self._train()
+        finally:
+            self._pool.close()
+
+    def _train(self) -> Iterator[TrainingEvent]:
+        run = self._parameters.run
+        collector = self._make_collector()
+        next_log = _next_multiple(self._frames, run.log_period_frames)
+        next_checkpoint = _next_multiple(self._frames, run.checkpoint_period_frames)
+        self._log_start = (self._clock(), self._frames, self.learner.num_updates)
+        try:
+            while True:
+                if self._limiter.may_update and len(self.replay):
+                    self._update()
+                    if not self._stop():
+                        continue
+                else:
+                    self._take(collector.next())
+                done = self._frames >= run.total_frames
+                if done or self._frames >= next_checkpoint or self._stop():
+                    next_checkpoint = _next_multiple(self._frames, run.checkpoint_period_frames)
+                    next_log = _next_multiple(self._frames, run.log_period_frames)
+                    yield self._checkpoint(collector, final=done)
+                    if done:
+                        return
+                    if self._stop():
+                        raise Interrupted(f"stopped at {self._frames:,} frames: the same command goes on from there")
+                elif self._frames >= next_log:
+                    next_log = _next_multiple(self._frames, run.log_period_frames)
+                    yield self._event([self._row()])
+        finally:
+            collector.close()
+
+    def _make_collector(self) -> Collector:
+        chosen, round_steps = self._parameters.learner, self._parameters.actors.weights_period_steps
+        if chosen.mode == "synchronous":
+            return TurnCollector(self._pool, self.learner.weights, round_steps=round_steps)
+        return ThreadCollector(
+            self._pool, self.learner.weights, round_steps=round_steps, torch_threads=chosen.torch_threads
+        )
+
+    def _take(self, collected: Collected) -> None:
+        self._frames += collected.num_steps * self._env.frame_skip
+        self._limiter.insert(self.replay.add(collected.chunks))
+        self._statistics.add_episodes(collected.episodes)
+
+    def _take_seed_replay(self, folder: Path) -> None:
+        chunks, record = load_seed_replay(self._parameters, folder)
+        self._limiter.insert(self.replay.add(chunks))
+        self._frames += record["frames"]
+
+    def _update(self) -> None:
+        batch = self.replay.sample(self._parameters.learner.batch_size, self._rng, out=self._batch)
+        priorities, metrics = self.learner.update(batch)
+        self.replay.update_priorities(batch.sequence_ids, priorities)
+        self._limiter.draw()
+        self._statistics.add_update(metrics)
+
+    def _event(self, rows: list[dict[str, float]], checkpoint: CheckpointRecord | None = None) -> TrainingEvent:
+        return TrainingEvent(self._frames, self.learner.num_updates, rows, checkpoint)
+
+    def _row(self) -> dict[str, float]:
+        started, frames, updates = self._log_start
+        self._log_start = (self._clock(), self._frames, self.learner.num_updates)
+        seconds = max(1e-9, self._log_start[0] - started)
+        self._elapsed += seconds
+        return {
+            "frames": float(self._frames),
+            "updates": float(self.learner.num_updates),
+            "elapsed_seconds": self._elapsed,
+            "speed/frames_per_second": (self._frames - frames) / seconds,
+            "speed/updates_per_second": (self.learner.num_updates - updates) / seconds,
+            "replay/sequences": float(len(self.replay)),
+            "replay/bytes_per_step": self.replay.num_bytes
+            / max(1, self.replay.num_chunks * self._parameters.replay.period),
+            "replay/samples_per_insert": self._limiter.samples_per_insert,
+            "learner/skipped_updates": float(self.learner.num_skipped),
+            **self._statistics.row(),
+        }
+
+    def _checkpoint(self, collector: Collector, *, final: bool) -> TrainingEvent:
+        with collector.paused() as finished:
+            self._take(finished)
+            cut = self._parameters.run.exact_resume or final or self._stop()
+            if cut:
+                self._take(Collected(chunks=self._pool.cut_episodes()))
+                self.replay.drop_pending()
+            row = self._row()
+            if self._evaluate is not None and not self._stop():
+                row["evaluation/return"] = self._evaluate(self.learner.network, self.learner.novelty)
+            record = self._save(row.get("evaluation/return", self._statistics.exploit_score))
+            if cut and not final:
+                self._pool.restart()
+        return self._event([row], record)
+
+    def _save(self, score: float | None) -> CheckpointRecord:
+        replay_folder = self._folder / "replay"
+        self._replay_index = save_snapshot(self.replay, replay_folder, self._replay_index)
+        record = self._store.save(
+            tensors=self.learner.tensors(),
+            state={
+                "learner": self.learner.state_dict(),
+                "limiter": self._limiter.state_dict(),
+                "pool": self._pool.state_dict(),
+                "statistics": self._statistics.state_dict(),
+                "random": self._rng.bit_generator.state,
+                "frames": self._frames,
+                "elapsed_seconds": self._elapsed,
+                "replay": self._replay_index,
+            },
+            description=describe(self._env, self.spec.network, self.spec.novelty, self._parameters),
+            frames=self._frames,
+            updates=self.learner.num_updates,
+            score=score,
+        )
+        collect_garbage(replay_folder, self._store.replay_indices())
+        return record
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        names = ("network", "target", "novelty", "optimiser", "novelty_optimiser", "scales")
+        self.learner.load_tensors({name: checkpoint.tensors(name) for name in names})
+        self.learner.load_state_dict(state["learner"])
+        self._replay_index = state["replay"]
+        load_snapshot(self.replay, self._folder / "replay", state["replay"])
+        self.replay.drop_pending()
+        self._limiter.load_state_dict(state["limiter"])
+        self._statistics.load_state_dict(state["statistics"])
+        self._rng.bit_generator.state = state["random"]
+        self._frames, self._elapsed = state["frames"], state["elapsed_seconds"]
+        self._pool.load_state_dict(state["pool"])
+        logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self._frames:,}")
+
+    def _finished_event(self) -> TrainingEvent:
+        checkpoint = self._store.newest()
+        best = self._store.best()
+        assert checkpoint is not None
+        manifest = checkpoint.manifest
+        is_best = best is not None and best.folder == checkpoint.folder
+        record = CheckpointRecord(
+            checkpoint.folder.name,
+            checkpoint.folder,
+            manifest["frames"],
+            manifest["updates"],
+            manifest["score"],
+            is_best,
+        )
+        return self._event([], record)
+
+
+def learn(
+    parameters: Parameters,
+    env: EnvSpec,
+    folder: Path,
+    *,
+    seed_replay: Path | None = None,
+    evaluate: Evaluate | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[TrainingEvent]:
+    """Trains a run in `folder` and yields events as they come; see `Trainer.run`."""
+    yield from Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock).run(seed_replay)
+
+
+def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -> dict[str, Any]:
+    """What is needed to use a checkpoint's weights alone; JSON-able."""
+    return {
+        "env": env.to_json(),
+        "network": asdict(network),
+        "novelty": asdict(novelty),
+        "family": parameters.family.model_dump(),
+        "distil_policy": parameters.loss.distil_policy,
+    }
+
+
+def _next_multiple(frames: int, period: int) -> int:
+    return (frames // period + 1) * period

@@ -1,0 +1,87 @@
+"""What an actor hands over: chunks of one replay period, and the batch of sequences a learner takes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """The non-image inputs of a network step: what the previous step left behind; zeros at an episode's start.
+
+    Every field may have leading dimensions; `action` is the number of actions where there was no previous step.
+    Source: MEME appendix B.2 [paper].
+    """
+
+    action: npt.NDArray[np.int64]  # [...]
+    reward: FloatArray  # [...] extrinsic
+    intrinsic: FloatArray  # [...]
+    lifelong: FloatArray  # [...] the RND component of the intrinsic reward
+    episodic: FloatArray  # [...] the episodic component
+    embedding: npt.NDArray[np.float16]  # [..., embedding_size]; float16 so that acting and learning see the same
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """n <= P consecutive steps of one episode and n + 1 observations; only an episode's last chunk is short.
+
+    It stands alone (recurrent state and inputs of its first step are inside), is never changed, and is shared by
+    the sequences that overlap in it. `frames` is one zstd block of uint8 [n + 1, H, W], see `codec`.
+    """
+
+    actor: int  # identity: actor, episode number on that actor, index within the episode
+    episode: int
+    index: int
+    policy: int  # j
+    weight_version: int  # learner updates behind the weights that acted
+    is_last: bool  # the episode ends after this chunk
+    terminal: bool  # its last step was a true terminal (False with is_last: a truncation)
+    frames: bytes
+    frame_shape: tuple[int, int]  # H, W
+    lstm_state: FloatArray  # [2, lstm_size]: hidden, cell before the first step
+    first_inputs: StepInputs  # [] inputs of the first step
+    steps: StepInputs  # [n] what each step left: action taken, rewards, embedding of the next observation
+    mu: FloatArray  # [n] behaviour probability of the action taken
+
+    @property
+    def num_steps(self) -> int:
+        """n, the number of agent steps."""
+        return len(self.mu)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory held, frames and everything else."""
+        arrays = [self.lstm_state, self.mu]
+        for inputs in (self.first_inputs, self.steps):
+            arrays += list(vars(inputs).values())
+        return len(self.frames) + sum(array.nbytes for array in arrays)
+
+
+@dataclass
+class SequenceBatch:
+    """B sequences of T = 2 P steps, time-major but for the frames; padding is zero and masked out.
+
+    A sequence of L real steps has mask True at t < L; observation L is its bootstrap observation. The arrays are
+    reused by the next `sample` call.
+    """
+
+    frames: npt.NDArray[np.uint8]  # [B, T+1, H, W]
+    inputs: StepInputs  # [T+1, B] inputs at each observation (see StepInputs)
+    actions: npt.NDArray[np.int64]  # [T, B]
+    rewards: FloatArray  # [T, B] extrinsic
+    intrinsic_rewards: FloatArray  # [T, B]
+    mu: FloatArray  # [T, B]
+    mask: npt.NDArray[np.bool_]  # [T, B] real steps
+    lengths: npt.NDArray[np.int64]  # [B] L
+    terminal: npt.NDArray[np.bool_]  # [B] whether step L-1 was a true terminal
+    policies: npt.NDArray[np.int64]  # [B] j of the policy that acted
+    lstm_state: FloatArray  # [2, B, lstm_size]
+    probabilities: npt.NDArray[np.float64]  # [B] with which each sequence was drawn
+    importance: FloatArray  # [B] importance weights, largest 1
+    sequence_ids: npt.NDArray[np.int64]  # [B] for `update_priorities`
+    weight_versions: npt.NDArray[np.int64]  # [B] of the first chunk

@@ -1,0 +1,22 @@
+"""Kedro's settings: how configuration is found, and which hooks run."""
+
+import os
+
+from meme57.hooks import ParametersHook, TrackingHook
+from meme57.hooks.configuration import ProjectConfigLoader, environment_variable
+
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+_parameters = ParametersHook()
+
+HOOKS = (_parameters, TrackingHook(_parameters))
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")
+
+CONFIG_LOADER_CLASS = ProjectConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    # By default an environment's file would replace whole groups instead of single keys.
+    "merge_strategy": {"parameters": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*"]},
+    "custom_resolvers": {"env": environment_variable},
+}

@@ -1,0 +1,82 @@
+"""Metrics are written in batches, every few seconds, by one writer: a single one costs almost as much as fifty."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from meme57.tracking.store import first_line
+
+LARGEST_BATCH = 1000
+LARGEST_BACKLOG = 100_000
+
+log = logging.getLogger(__name__)
+
+
+class MetricsWriter:
+    """Buffers the metrics of one run; `step` is emulator frames.
+
+    A store that does not answer never stops training: the rows wait for the next flush, and the learning curve on
+    disk has them in any case.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        *,
+        period_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._period_seconds = period_seconds
+        self._clock = clock
+        self._waiting: list[Metric] = []
+        self._flushed_at = clock()
+
+    def add(self, metrics: Mapping[str, object], *, step: int) -> None:
+        """Takes finite numbers (None, NaN, infinities and text are left out), and writes when the period is over."""
+        timestamp = int(time.time() * 1000)
+        finite = finite_numbers(metrics)
+        self._waiting += [Metric(metric_name(key), value, timestamp, step) for key, value in finite.items()]
+        if self._clock() - self._flushed_at >= self._period_seconds:
+            self.flush()
+
+    def flush(self) -> bool:
+        """Writes everything that waits; False when the store did not take it all."""
+        self._flushed_at = self._clock()
+        while self._waiting:
+            batch = self._waiting[:LARGEST_BATCH]
+            try:
+                self._client.log_batch(self._run_id, metrics=batch)
+            except Exception as error:  # training goes on, whatever the store says
+                log.warning("%d metrics wait for the MLflow store: %s", len(self._waiting), first_line(error))
+                self._waiting = self._waiting[-LARGEST_BACKLOG:]
+                return False
+            self._waiting = self._waiting[len(batch) :]
+        return True
+
+
+def finite_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The entries that are finite numbers, as floats; booleans count as 0 and 1."""
+    numbers = {}
+    for key, value in metrics.items():
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(number) and not isinstance(value, str):
+            numbers[key] = number
+    return numbers
+
+
+def metric_name(name: str) -> str:
+    """The name as MLflow takes it: letters, digits and `_-. :/`; anything else becomes `_`."""
+    return re.sub(r"[^\w\-. :/]", "_", name)

@@ -1,0 +1,70 @@
+"""A policy as an MLflow model that runs no foreign code: data files and a loader module of ours, never a pickle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+import mlflow.pyfunc
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+
+from meme57.errors import TrackingError
+from meme57.tracking.registry import CHAMPION
+from meme57.tracking.store import Store, first_line
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def save_policy_model(
+    path: Path,
+    *,
+    data_path: Path,
+    loader_module: str,
+    inputs: Arrays,
+    outputs: Arrays,
+    pip_requirements: Sequence[str],
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the MLflow model folder `path` around `data_path`, which `loader_module._load_pyfunc` will read.
+
+    `inputs` and `outputs` are one example of a single step; their first axis is the batch, of any size when used.
+
+    Raises:
+        TrackingError: MLflow refuses.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The signature comes from the example; stored as well, MLflow would run the policy on it.
+            warnings.filterwarnings("ignore", ".*input example was not provided.*")
+            mlflow.pyfunc.save_model(
+                str(path),
+                loader_module=loader_module,
+                data_path=str(data_path),
+                signature=infer_signature(dict(inputs), dict(outputs)),
+                pip_requirements=list(pip_requirements),
+                metadata=dict(metadata or {}),
+            )
+    except MlflowException as error:
+        raise TrackingError(f"the policy model {path} cannot be written: {first_line(error)}") from error
+    return path
+
+
+def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:
+    """The policy behind an alias, with `.predict({...})`.
+
+    Raises:
+        TrackingError: no version of `name` has the alias.
+    """
+    client: MlflowClient = store.client()
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+        source = client.get_model_version_download_uri(name, version.version)
+    except MlflowException as error:
+        raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one") from error
+    return mlflow.pyfunc.load_model(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))

@@ -1,0 +1,140 @@
+"""The model registry: `challenger` is the newest registered policy, `champion` the one that the rule of
+`promotion` let through.
+
+Models are `meme57-<rom_id>` and `meme57-<rom_id>-student`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from meme57.errors import TrackingError
+from meme57.files import checksum
+from meme57.tracking.checkpoints import logged_model_name, upload_folder
+from meme57.tracking.promotion import PolicyScore, decide_promotion, score_from_tags, score_tags
+from meme57.tracking.store import first_line
+
+CHALLENGER = "challenger"
+CHAMPION = "champion"
+CONTENT = "meme57.content"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a policy; goes to `model_versions.json` by `dataclasses.asdict`."""
+
+    model: str
+    version: str
+    source: str
+    champion: bool
+    champion_version: str | None
+    reason: str
+
+
+def model_name(rom_id: str, *, student: bool = False) -> str:
+    """`meme57-montezuma_revenge`, `meme57-montezuma_revenge-student`."""
+    return f"meme57-{rom_id}-student" if student else f"meme57-{rom_id}"
+
+
+def register_policy(
+    client: MlflowClient,
+    *,
+    name: str,
+    folder: Path,
+    run_id: str,
+    score: PolicyScore,
+    margin: float = 0.0,
+    tags: Mapping[str, str] | None = None,
+) -> Registration:
+    """Registers a folder that `pyfunc.save_policy_model` made, moves the aliases, and says why.
+
+    Registering the same data with the same score again makes no new version.
+
+    Raises:
+        TrackingError: the folder is no MLflow model, or the registry refuses.
+    """
+    if not (folder / "MLmodel").is_file():
+        raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
+    try:
+        challenger = _by_alias(client, name, CHALLENGER)
+        content = _content(folder)
+        facts = {**score_tags(score), **(tags or {}), CONTENT: content}
+        if challenger is None or not _same(challenger, content, score):
+            challenger = _new_version(client, name, folder, run_id, facts)
+            client.set_registered_model_alias(name, CHALLENGER, challenger.version)
+        return _promote(client, name, challenger, score, margin)
+    except MlflowException as error:
+        raise TrackingError(f"policy {name} cannot be registered: {first_line(error)}") from error
+
+
+def _promote(
+    client: MlflowClient, name: str, challenger: ModelVersion, score: PolicyScore, margin: float
+) -> Registration:
+    champion = _by_alias(client, name, CHAMPION)
+    if champion is not None and champion.version == challenger.version:
+        promoted, reason = True, "is the champion already"
+    else:
+        promoted, reason = _compare(champion, score, margin)
+    if promoted:
+        client.set_registered_model_alias(name, CHAMPION, challenger.version)
+        champion = challenger
+    client.set_model_version_tag(name, challenger.version, "meme57.promotion", reason)
+    return Registration(
+        model=name,
+        version=str(challenger.version),
+        source=str(challenger.source),
+        champion=promoted,
+        champion_version=None if champion is None else str(champion.version),
+        reason=reason,
+    )
+
+
+def _compare(champion: ModelVersion | None, score: PolicyScore, margin: float) -> tuple[bool, str]:
+    best = None if champion is None else score_from_tags(champion.tags)
+    if champion is not None and best is None:
+        return False, f"champion version {champion.version} carries no score: move the alias by hand"
+    if best is not None and best.protocol != score.protocol:
+        return False, f"not compared: champion measured under {best.protocol}, challenger under {score.protocol}"
+    return decide_promotion(
+        challenger_low=score.low,
+        champion_mean=None if best is None else best.mean,
+        random_mean=score.random_mean,
+        margin=margin,
+    )
+
+
+def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    if not client.search_registered_models(f"name = '{name}'", max_results=1):
+        client.create_registered_model(name)
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, logged_model_name(name), run_id, model_type="policy")
+    upload_folder(client, model.model_id, folder)
+    # By location: the SQL store would look up `models:/<id>` in the process's global store instead of this client's.
+    return client.create_model_version(
+        name, source=model.artifact_location, run_id=run_id, tags=dict(tags), model_id=model.model_id
+    )
+
+
+def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException:
+        return None
+
+
+def _content(folder: Path) -> str:
+    """Checksums of the policy's data; MLflow's own files carry the time and would always differ."""
+    data = folder / "data"
+    root = data if data.exists() else folder
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    return " ".join(checksum(file)[:12] for file in files)
+
+
+def _same(version: ModelVersion, content: str, score: PolicyScore) -> bool:
+    return version.tags.get(CONTENT) == content and score_from_tags(version.tags) == score

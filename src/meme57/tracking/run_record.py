@@ -1,0 +1,114 @@
+"""The run record ties every pipeline of one run together: its name, its configuration, its parent run in MLflow.
+
+It lies at `data/02_intermediate/<run>/run_record.json`; `setup` writes it, everything after `setup` asks for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TypedDict
+
+from meme57.config import Parameters
+from meme57.errors import CheckpointError, RunConflictError
+from meme57.files import read_json
+
+
+class RunRecord(TypedDict):
+    """What `setup` writes."""
+
+    run_name: str
+    fingerprint: str
+    game: str
+    seed: int
+    mlflow_run_id: str
+    created: str
+    commit: str
+
+
+class TrackingRun(TypedDict):
+    """What the tracking hook hands to nodes as the dataset `tracking_run`."""
+
+    run_id: str
+    parent_run_id: str
+    experiment_id: str
+    tracking_uri: str
+    created: str
+    commit: str
+
+
+def record_path(project_path: Path, run_name: str) -> Path:
+    """Where the record of a run lies."""
+    return project_path / "data" / "02_intermediate" / run_name / "run_record.json"
+
+
+def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
+    """The record that `setup` writes; written again for the same run it keeps the parent and the date of creation."""
+    return RunRecord(
+        run_name=parameters.run_name,
+        fingerprint=parameters.fingerprint(),
+        game=parameters.env.game,
+        seed=parameters.run.seed,
+        mlflow_run_id=tracking_run["parent_run_id"],
+        created=tracking_run["created"],
+        commit=tracking_run["commit"],
+    )
+
+
+def read_record(project_path: Path, run_name: str) -> RunRecord | None:
+    """The record of a run, or None where there is none.
+
+    Raises:
+        RunConflictError: the file is damaged.
+    """
+    path = record_path(project_path, run_name)
+    if not path.exists():
+        return None
+    try:
+        record: RunRecord = read_json(path)
+    except CheckpointError as error:
+        raise RunConflictError(f"{error}: {_anew(run_name)}") from error
+    missing = RunRecord.__required_keys__ - set(record)
+    if missing:
+        raise RunConflictError(f"{path} lacks {', '.join(sorted(missing))}: {_anew(run_name)}")
+    return record
+
+
+def check_identity(record: RunRecord, parameters: Parameters) -> None:
+    """Refuses a run name that another configuration has taken.
+
+    Raises:
+        RunConflictError: one line with the two commands that help.
+    """
+    if record["fingerprint"] == parameters.fingerprint():
+        return
+    name = parameters.run_name
+    raise RunConflictError(
+        f"run {name!r} exists with another configuration ({record['fingerprint']}, now {parameters.fingerprint()}): "
+        f"`kedro run --params run.name={name}-b` starts another run beside it, "
+        f"`kedro run --params run.fresh=true` removes it and starts anew (keep your other options)"
+    )
+
+
+def remove_run(project_path: Path, run_name: str) -> list[Path]:
+    """Removes the run's folder from every layer of `data/`, and returns what it removed.
+
+    Only a direct child of a layer is ever removed: a name that leads elsewhere, or a link, is refused.
+
+    Raises:
+        RunConflictError: the name is not a plain folder name, or a link lies in its place.
+    """
+    if not run_name or run_name in (".", "..") or Path(run_name).name != run_name:
+        raise RunConflictError(f"run.name={run_name!r} is not a folder name: nothing was removed")
+    layers = sorted(path for path in (project_path / "data").glob("*") if path.is_dir())
+    folders = [layer / run_name for layer in layers if (layer / run_name).is_dir()]
+    for folder in folders:
+        if folder.is_symlink():
+            raise RunConflictError(f"{folder} is a link: remove it by hand, then start again; nothing was removed")
+    for folder in folders:
+        shutil.rmtree(folder)
+    return folders
+
+
+def _anew(run_name: str) -> str:
+    return f"`kedro run --params run.fresh=true` removes run {run_name!r} and starts anew"

@@ -1,0 +1,187 @@
+"""One parent run per run name, one child per pipeline run; explicit ids throughout."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mlflow import MlflowClient
+from mlflow.entities import Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from meme57.errors import TrackingError
+from meme57.tracking.metrics import MetricsWriter, finite_numbers, metric_name
+from meme57.tracking.process import is_alive, process_tags
+from meme57.tracking.store import first_line
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+PARENT = "mlflow.parentRunId"
+RUN_NAME = "meme57.run_name"
+FINGERPRINT = "meme57.fingerprint"
+KIND = "meme57.kind"
+NOTE = "meme57.note"
+LONGEST_VALUE = 250
+LARGEST_BATCH = 100
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ActiveRun:
+    """The child run of this process."""
+
+    client: MlflowClient
+    experiment_id: str
+    run_id: str
+    parent_run_id: str
+    metrics: MetricsWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = MetricsWriter(self.client, self.run_id)
+
+    def close(self, status: Status, note: str | None = None) -> None:
+        """Writes the last metrics and ends child and parent; a parent with another running child stays open."""
+        self.metrics.flush()
+        end_run(self.client, self.run_id, status, note)
+        if not _running_children(self.client, self.experiment_id, self.parent_run_id):
+            end_run(self.client, self.parent_run_id, status, note)
+
+
+_active: ActiveRun | None = None
+
+
+def active_run() -> ActiveRun | None:
+    """The run that the tracking hook opened in this process, if any."""
+    return _active
+
+
+def set_active_run(run: ActiveRun | None) -> None:
+    """Called by the tracking hook alone."""
+    global _active
+    _active = run
+
+
+def open_run(
+    client: MlflowClient,
+    experiment_id: str,
+    *,
+    run_name: str,
+    pipeline: str,
+    parent_run_id: str | None,
+    tags: Mapping[str, str],
+    parameters: Mapping[str, Any],
+) -> ActiveRun:
+    """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
+
+    Raises:
+        TrackingError: the store refuses.
+    """
+    identity = {**tags, **process_tags(), RUN_NAME: run_name}
+    try:
+        parent = None
+        if parent_run_id:
+            parent = _find_parent(client, experiment_id, parent_run_id, run_name, identity.get(FINGERPRINT, ""))
+        if parent is None:
+            parent = _create(client, experiment_id, run_name, {**identity, KIND: "run"}, parameters)
+        else:
+            _reopen(client, parent)
+        child_tags = {**identity, KIND: "pipeline", "meme57.pipeline": pipeline, PARENT: parent}
+        child = _create(client, experiment_id, pipeline, child_tags, parameters)
+    except MlflowException as error:
+        raise TrackingError(f"no run can be opened in experiment {experiment_id}: {first_line(error)}") from error
+    return ActiveRun(client, experiment_id, child, parent)
+
+
+def log_child(
+    active: ActiveRun,
+    name: str,
+    *,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, object],
+    status: Status = "FINISHED",
+    step: int = 0,
+) -> str:
+    """Writes a finished child of the active run in one go (a trial of a study), and returns its id."""
+    tags = {PARENT: active.run_id, KIND: "trial", **process_tags()}
+    run_id = _create(active.client, active.experiment_id, name, tags, parameters)
+    writer = MetricsWriter(active.client, run_id)
+    writer.add(metrics, step=step)
+    writer.flush()
+    end_run(active.client, run_id, status)
+    return run_id
+
+
+def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) -> None:
+    """Writes metrics at once (the scores of an evaluation), not batched."""
+    if finite_numbers(metrics):
+        active.metrics.add(metrics, step=step)
+        active.metrics.flush()
+
+
+def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
+    """Marks as KILLED the runs of `run_name` whose process is gone, and returns their ids."""
+    running = client.search_runs(
+        [experiment_id], f"attributes.status = 'RUNNING' and tags.`{RUN_NAME}` = '{run_name}'", max_results=1000
+    )
+    stale = [run for run in running if not is_alive(run.data.tags)]
+    for run in stale:
+        end_run(client, run.info.run_id, "KILLED", "its process ended without closing the run")
+    if stale:
+        log.info("closed %d runs of %s whose process is gone", len(stale), run_name)
+    return [str(run.info.run_id) for run in stale]
+
+
+def end_run(client: MlflowClient, run_id: str, status: Status, note: str | None = None) -> None:
+    """Sets the final status, with a note that says why."""
+    if note:
+        client.set_tag(run_id, NOTE, note[:LONGEST_VALUE])
+    client.set_terminated(run_id, status)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters as `learner.batch_size` -> text; a text over 250 characters goes on in `<name>.1`, `.2`, ..."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+            continue
+        text = str(value)
+        for part, start in enumerate(range(0, max(len(text), 1), LONGEST_VALUE)):
+            flat[name if part == 0 else f"{name}.{part}"] = text[start : start + LONGEST_VALUE]
+    return flat
+
+
+def _create(
+    client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
+) -> str:
+    run_id = str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+    entries = [Param(metric_name(key), value) for key, value in flatten(parameters).items()]
+    for start in range(0, len(entries), LARGEST_BATCH):
+        client.log_batch(run_id, params=entries[start : start + LARGEST_BATCH])
+    return run_id
+
+
+def _find_parent(client: MlflowClient, experiment_id: str, known: str, run_name: str, fingerprint: str) -> str | None:
+    """The known parent; where the store or the experiment is another, its newest one of this name and fingerprint."""
+    with contextlib.suppress(MlflowException):
+        run = client.get_run(known)
+        if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
+            return known
+    identity = f"tags.`{RUN_NAME}` = '{run_name}' and tags.`{FINGERPRINT}` = '{fingerprint}'"
+    found = client.search_runs([experiment_id], f"{identity} and tags.`{KIND}` = 'run'", max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _reopen(client: MlflowClient, run_id: str) -> None:
+    client.update_run(run_id, status="RUNNING")
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**process_tags(), NOTE: ""}.items()])
+
+
+def _running_children(client: MlflowClient, experiment_id: str, parent_run_id: str) -> list[str]:
+    runs = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{parent_run_id}'")
+    return [str(run.info.run_id) for run in runs]

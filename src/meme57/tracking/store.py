@@ -1,0 +1,123 @@
+"""Where runs are written: a local SQLite store by default, any MLflow server when asked.
+
+`MLFLOW_TRACKING_URI` wins, then `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`, then `mlruns/mlflow.db`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from meme57.errors import TrackingError
+
+SQLITE = "sqlite:///"
+PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store that answers."""
+
+    uri: str
+    artifacts: Path | None
+    """Folder of the artifacts; None where a server decides."""
+
+    def client(self) -> MlflowClient:
+        """A client with explicit ids, never the fluent API."""
+        return MlflowClient(tracking_uri=self.uri)
+
+
+def tracking_uri(project_path: Path, configured: str | None = None) -> str:
+    """The store's URI; a relative SQLite path is meant from the project's root, not from the working directory."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or f"{SQLITE}mlruns/mlflow.db"
+    if not uri.startswith(SQLITE):
+        return uri
+    return SQLITE + str(project_path.resolve() / uri.removeprefix(SQLITE))
+
+
+def create_store(project_path: Path, configured: str | None = None) -> Store:
+    """Creates the store if it is not there, and checks that it answers; safe to call again and from many processes.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
+    uri = tracking_uri(project_path, configured)
+    if uri.startswith(SQLITE):
+        database = Path(uri.removeprefix(SQLITE))
+        with _locked(database.with_suffix(".lock")):
+            _open(uri)
+        return Store(uri, database.parent / "artifacts")
+    if uri.startswith(("http://", "https://")):
+        _probe(uri)
+    _open(uri)
+    return Store(uri, None)
+
+
+def experiment_id(store: Store, name: str) -> str:
+    """The id of the experiment `name`, created on first use.
+
+    Raises:
+        TrackingError: the experiment was deleted, or cannot be created.
+    """
+    client = store.client()
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            location = None if store.artifacts is None else (store.artifacts / name).as_uri()
+            with contextlib.suppress(MlflowException):  # another process may have been faster
+                client.create_experiment(name, artifact_location=location)
+            experiment = client.get_experiment_by_name(name)
+    except MlflowException as error:
+        raise TrackingError(f"experiment {name!r} cannot be opened in {store.uri}: {first_line(error)}") from error
+    if experiment is None:
+        raise TrackingError(f"experiment {name!r} cannot be created in {store.uri}: set tracking.experiment to another")
+    if experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"experiment {name!r} was deleted: `mlflow experiments restore -x {experiment.experiment_id}` "
+            f"brings it back, or set tracking.experiment to another name"
+        )
+    return str(experiment.experiment_id)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for messages of ours that stay on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _open(uri: str) -> None:
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # MLflow lets through what its drivers raise
+        raise TrackingError(f"the MLflow store {uri} cannot be used: {first_line(error)}") from error
+
+
+def _probe(uri: str) -> None:
+    request = urllib.request.Request(f"{uri.rstrip('/')}/health")
+    try:
+        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # it answers; whether it lets us in is for the client to find out
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingError(
+            f"the MLflow server {uri} does not answer ({reason}): start it, "
+            f"or unset MLFLOW_TRACKING_URI to write to mlruns/"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from kedro.io import DatasetError
+
+from meme57.datasets import CheckpointsDataset
+from meme57.datasets.checkpoints import CheckpointRecord
+from meme57.errors import CheckpointError
+from meme57.files import read_json
+from meme57.tracking.runs import ActiveRun
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> CheckpointsDataset:
+    return CheckpointsDataset(filepath=str(tmp_path / "checkpoints"))
+
+
+def _made(dataset: CheckpointsDataset, frames: int, score: float | None = None, **more: object) -> CheckpointRecord:
+    folder = dataset.path / f"frames-{frames}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text("{}")
+    (folder / "replay.zst").write_bytes(b"large")
+    record = {"name": folder.name, "folder": str(folder), "frames": frames, "updates": frames // 10, "score": score}
+    return {**record, **more}  # type: ignore[typeddict-item,return-value]
+
+
+def test_newest_and_best(dataset: CheckpointsDataset) -> None:
+    assert not dataset.exists()
+    dataset.save(_made(dataset, 100, 1.0))
+    assert dataset.load()["best"]["name"] == "frames-100"  # the only one
+    dataset.save(_made(dataset, 200, 5.0, is_best=True))
+    dataset.save(_made(dataset, 300, 2.0))
+    index = dataset.load()
+    assert (index["newest"]["name"], index["best"]["name"]) == ("frames-300", "frames-200")
+    assert index["best"]["folder"] == str(dataset.path / "frames-200")
+    assert index["best"]["score"] == 5.0
+    assert [record["frames"] for record in index["checkpoints"]] == [100, 200, 300]
+
+
+def test_empty_record_means_unchanged(dataset: CheckpointsDataset) -> None:
+    dataset.save({})
+    assert not dataset.exists()
+    dataset.save(_made(dataset, 100))
+    before = dataset.index_path.read_bytes()
+    dataset.save({})
+    assert dataset.index_path.read_bytes() == before
+
+
+def test_index_moves_with_its_folder(dataset: CheckpointsDataset, tmp_path: Path) -> None:
+    dataset.save(_made(dataset, 100))
+    dataset.path.rename(tmp_path / "moved")
+    moved = CheckpointsDataset(filepath=str(tmp_path / "moved"))
+    assert moved.load()["newest"]["folder"] == str(tmp_path / "moved" / "frames-100")
+
+
+def test_folders_that_were_removed_leave_the_index(dataset: CheckpointsDataset) -> None:
+    for frames in (100, 200):
+        dataset.save(_made(dataset, frames))
+    shutil.rmtree(dataset.path / "frames-100")  # keep_checkpoints: the best so far goes too
+    dataset.save(_made(dataset, 300))
+    index = dataset.load()
+    assert [record["frames"] for record in index["checkpoints"]] == [200, 300]
+    assert index["best"]["name"] == "frames-300"
+
+
+def test_falling_back_drops_the_later_ones(dataset: CheckpointsDataset) -> None:
+    for frames in (100, 200, 300):
+        dataset.save(_made(dataset, frames))
+    dataset.save(_made(dataset, 150))
+    assert [record["frames"] for record in dataset.load()["checkpoints"]] == [100, 150]
+
+
+def test_score_that_is_not_a_number_is_none(dataset: CheckpointsDataset) -> None:
+    dataset.save(_made(dataset, 100, float("nan"), metrics={"loss": float("nan")}))
+    assert read_json(dataset.index_path)["checkpoints"][0] == {
+        "name": "frames-100",
+        "folder": "frames-100",
+        "frames": 100,
+        "updates": 10,
+        "score": None,
+    }
+
+
+def test_missing_checkpoints_say_what_to_run(dataset: CheckpointsDataset) -> None:
+    with pytest.raises(DatasetError, match="kedro run --pipelines learn") as info:
+        dataset.load()
+    assert isinstance(info.value.__cause__, CheckpointError)
+
+
+def test_best_that_is_gone_is_an_error(dataset: CheckpointsDataset) -> None:
+    dataset.save(_made(dataset, 100))
+    dataset.save(_made(dataset, 200))
+    shutil.rmtree(dataset.path / "frames-100")
+    with pytest.raises(DatasetError, match="best checkpoint frames-100 is gone"):
+        dataset.load()
+
+
+def test_folder_elsewhere_is_refused(dataset: CheckpointsDataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a checkpoint folder"):
+        dataset.save({"name": "x", "folder": str(tmp_path), "frames": 1, "updates": 1})
+
+
+def test_saved_checkpoint_is_a_logged_model_of_the_active_run(dataset: CheckpointsDataset, active: ActiveRun) -> None:
+    dataset.save(_made(dataset, 100, 1.5, metrics={"hns": 0.5}))
+    [output] = active.client.get_run(active.run_id).outputs.model_outputs
+    model = active.client.get_logged_model(output.model_id)
+    assert (output.step, model.name) == (100, "frames-100")
+    assert {metric.key: metric.value for metric in model.metrics} == {"score": 1.5, "updates": 10.0, "hns": 0.5}
+
+
+def test_tracking_trouble_never_stops_training(
+    dataset: CheckpointsDataset, active: ActiveRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset.upload = ["absent.safetensors"]
+    with caplog.at_level(logging.WARNING):
+        dataset.save(_made(dataset, 100))
+    assert "holds none of absent.safetensors" in caplog.text
+    assert dataset.load()["newest"]["name"] == "frames-100"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from meme57.datasets import LearningCurveDataset
+from meme57.tracking.runs import ActiveRun
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> LearningCurveDataset:
+    return LearningCurveDataset(filepath=str(tmp_path / "curve.csv"))
+
+
+def test_rows_are_appended_with_the_union_of_columns(dataset: LearningCurveDataset) -> None:
+    dataset.save([{"frames": 100, "loss": 0.5}])
+    dataset.save([{"frames": 200, "loss": None}, {"frames": 300, "loss": 0.25, "hns": float("nan")}])
+    expected = pd.DataFrame({"frames": [100, 200, 300], "loss": [0.5, None, 0.25], "hns": [float("nan")] * 3})
+    pd.testing.assert_frame_equal(dataset.load(), expected)
+
+
+def test_empty_list_means_unchanged(dataset: LearningCurveDataset) -> None:
+    dataset.save([])
+    assert not dataset.exists()
+    dataset.save([{"frames": 100}])
+    before = dataset.path.read_bytes()
+    dataset.save([])
+    assert dataset.path.read_bytes() == before
+
+
+def test_a_resumed_run_goes_over_the_rows_after_its_checkpoint(dataset: LearningCurveDataset) -> None:
+    dataset.save([{"frames": frames, "loss": 1.0} for frames in (100, 200, 300)])
+    dataset.save([{"frames": 200, "loss": 2.0}])
+    assert dataset.load().to_dict(orient="list") == {"frames": [100, 200], "loss": [1.0, 2.0]}
+
+
+def test_numbers_survive_exactly(dataset: LearningCurveDataset) -> None:
+    dataset.save([{"frames": 1, "x": 0.1 + 0.2}])
+    dataset.save([{"frames": 2, "x": 1e-300}])
+    assert dataset.load()["x"].tolist() == [0.1 + 0.2, 1e-300]
+
+
+def test_rows_go_to_the_active_run_at_their_frames(dataset: LearningCurveDataset, active: ActiveRun) -> None:
+    dataset.save([{"frames": 100, "loss": 0.5, "note": None}, {"frames": 200, "loss": 0.25}])
+    active.metrics.flush()
+    history = active.client.get_metric_history(active.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(100, 0.5), (200, 0.25)]
+    assert set(active.client.get_run(active.run_id).data.metrics) == {"loss"}
+
+
+def test_preview_is_json(dataset: LearningCurveDataset) -> None:
+    dataset.save([{"frames": 100, "loss": None}, {"frames": 200, "loss": 0.5}])
+    assert dataset.preview(nrows=2)["data"] == [[100, None], [200, 0.5]]

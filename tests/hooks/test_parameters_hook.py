@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import toy_registry
+from kedro.framework.session import KedroSession
+from mlflow.entities import Run
+
+from meme57.config import parse_parameters
+from meme57.files import read_json, write_json
+from meme57.hooks.one_line import OneLineError
+from meme57.hooks.parameters import ParametersHook
+from meme57.settings import HOOKS
+from meme57.tracking.run_record import record_path
+
+Go = Callable[..., None]
+Runs = Callable[[], list[Run]]
+
+
+def _checked() -> ParametersHook:
+    return next(hook for hook in HOOKS if isinstance(hook, ParametersHook))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"env": {"game": "Pnog"}}, "did you mean Pong"),
+        ({"env": {"gme": "Pong"}}, r"unknown parameter env\.gme: did you mean env\.game"),
+        ({"lerner": {"batch_size": 3}}, "unknown parameter lerner: did you mean learner"),
+        ({"learner": {"batch_size": "many"}}, r"learner\.batch_size='many' is not possible"),
+        ({"run": {"name": "../x"}}, r"run\.name='\.\./x' is not possible"),
+    ],
+)
+def test_wrong_parameters_stop_before_anything_runs(
+    go: Go, runs: Runs, project: Path, parameters: dict[str, object], words: str
+) -> None:
+    with pytest.raises(OneLineError, match=words) as info:
+        go("setup", **parameters)
+    assert (info.value.exit_code, "\n" in info.value.message) == (1, False)
+    assert runs() == []
+    assert not (project / "data").exists()
+
+
+def test_misspelt_group_in_a_file_is_found(go: Go, project: Path) -> None:
+    (project / "conf" / "base" / "parameters_more.yml").write_text("lerner: {batch_size: 3}\n")
+    with pytest.raises(OneLineError, match="unknown parameter lerner"):
+        go("setup")
+
+
+def test_key_in_two_files_is_one_line(go: Go, project: Path) -> None:
+    (project / "conf" / "base" / "parameters_more.yml").write_text("env: {num_envs: 8}\n")
+    with pytest.raises(OneLineError, match="Duplicate keys") as info:
+        go("setup")
+    assert "\n" not in info.value.message
+
+
+def test_unknown_environment_names_the_known_ones(go: Go) -> None:
+    with pytest.raises(OneLineError, match=r"no environment 'nope'.* base, test"):
+        go("setup", environment="nope")
+
+
+def test_command_line_shows_one_line_and_no_traceback(project: Path) -> None:
+    (project / "src").mkdir()
+    (project / "pyproject.toml").write_text(
+        '[tool.kedro]\npackage_name = "meme57"\nproject_name = "meme57"\nkedro_init_version = "1.7.0"\n'
+    )
+    command = [sys.executable, "-m", "kedro", "run", "--params", "env.game=Pnog"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (done.stderr + done.stdout).strip().splitlines() == [
+        "Error: env.game='Pnog' is not a known game: did you mean Pong or UpNDown?"
+    ]
+
+
+def test_environment_changes_single_keys_of_a_group(go: Go) -> None:
+    go("setup", environment="test")
+    typed = parse_parameters(toy_registry.received["parameters"])
+    assert (typed.env.num_envs, typed.env.height, typed.env.game) == (2, 84, "Pong")
+
+
+def test_exactly_one_environment_applies(go: Go, project: Path) -> None:
+    (project / "conf" / "local").mkdir()
+    (project / "conf" / "local" / "parameters.yml").write_text("env: {height: 42}\n")
+    go("setup")
+    assert parse_parameters(toy_registry.received["parameters"]).env.height == 42
+    go("setup", environment="test", run={"name": "other"})
+    assert parse_parameters(toy_registry.received["parameters"]).env.height == 84
+
+
+def test_nodes_get_the_canonical_tree_with_every_default(go: Go) -> None:
+    go("setup", env={"game": "ALE/Pong-v5"}, loss={"kappa": float("inf")})
+    received = toy_registry.received["parameters"]
+    assert received["env"]["game"] == "Pong"
+    assert parse_parameters(received) == _checked().parameters
+    assert parse_parameters(received).loss.kappa == float("inf")
+
+
+def test_catalog_paths_hold_the_run_name(project: Path) -> None:
+    parameters = {"run": {"name": "mine"}}
+    with KedroSession.create(project_path=project, runtime_params=parameters) as session:
+        catalog = session.load_context().catalog
+        names = [name for name in catalog if not name.startswith("param")]
+        paths = {name: catalog[name].path for name in names}
+    assert len(paths) > 15
+    for path in paths.values():
+        layer, run = path.relative_to(project / "data").parts[:2]
+        assert (layer[:2].isdigit(), run) == (True, "mine")
+    assert paths["run_record"] == record_path(project, "mine")
+    assert paths["checkpoints"] == paths["checkpoint_folder"]
+
+
+def test_same_run_goes_on_and_keeps_its_parent(go: Go, project: Path) -> None:
+    go()
+    first = read_json(record_path(project, "Pong-s1"))
+    go(run={"total_frames": 2000})
+    assert read_json(record_path(project, "Pong-s1")) == first
+
+
+def test_other_configuration_is_refused_and_nothing_overwritten(go: Go, runs: Runs, project: Path) -> None:
+    go("setup")
+    before, opened = record_path(project, "Pong-s1").read_bytes(), len(runs())
+    with pytest.raises(OneLineError, match=r"run\.name=Pong-s1-b.*run\.fresh=true"):
+        go(learner={"batch_size": 3})
+    assert record_path(project, "Pong-s1").read_bytes() == before
+    assert len(runs()) == opened
+    go("setup", learner={"batch_size": 3}, run={"name": "Pong-s1-b"})
+
+
+def test_fresh_removes_the_run_and_starts_anew(go: Go, project: Path) -> None:
+    go()
+    go(run={"name": "neighbour"})
+    old = read_json(record_path(project, "Pong-s1"))
+    stray = project / "data" / "06_models" / "Pong-s1" / "stray.json"
+    write_json(stray, {})
+    go(learner={"batch_size": 3}, run={"fresh": True})
+    new = read_json(record_path(project, "Pong-s1"))
+    assert not stray.exists()
+    assert new["fingerprint"] != old["fingerprint"]
+    assert new["mlflow_run_id"] != old["mlflow_run_id"]
+    assert record_path(project, "neighbour").exists()
+
+
+def test_fresh_needs_setup(go: Go, project: Path) -> None:
+    go("setup")
+    with pytest.raises(OneLineError, match=r"run\.fresh=true removes the run, so it needs `setup`"):
+        go("learn", run={"fresh": True})
+    assert record_path(project, "Pong-s1").exists()
+
+
+def test_pipeline_without_setup_says_what_to_run(go: Go) -> None:
+    with pytest.raises(OneLineError, match="kedro run --pipelines setup"):
+        go("learn")
+
+
+def test_missing_input_names_the_pipeline_that_makes_it(go: Go, runs: Runs) -> None:
+    go("setup")
+    opened = len(runs())
+    with pytest.raises(OneLineError, match="checkpoints of run 'Pong-s1' is missing: `kedro run --pipelines learn`"):
+        go("evaluate")
+    assert len(runs()) == opened
+
+
+def test_tuning_needs_no_setup(go: Go, runs: Runs) -> None:
+    go("tune")
+    assert [run.info.run_name for run in runs()] == ["Pong-s1", "tune"]

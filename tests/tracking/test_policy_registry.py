@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from meme57.errors import TrackingError
+from meme57.files import write_json
+from meme57.tracking.promotion import PolicyScore
+from meme57.tracking.pyfunc import load_policy_model, save_policy_model
+from meme57.tracking.registry import Registration, model_name, register_policy
+from meme57.tracking.runs import ActiveRun
+from meme57.tracking.store import Store
+
+FRAMES = np.zeros((1, 4, 4), dtype=np.uint8)
+
+
+def _policy(folder: Path, bias: float) -> Path:
+    write_json(folder / "policy" / "policy.json", {"bias": bias})
+    return save_policy_model(
+        folder / f"model-{bias}",
+        data_path=folder / "policy",
+        loader_module="toy_policy_loader",
+        inputs={"frame": FRAMES},
+        outputs={"action": np.zeros(1)},
+        pip_requirements=["numpy"],
+        metadata={"game": "Pong"},
+    )
+
+
+def _score(low: float, mean: float, protocol: str = "p1") -> PolicyScore:
+    return PolicyScore(mean=mean, low=low, high=mean + 1, episodes=10, protocol=protocol, random_mean=0.0)
+
+
+@pytest.fixture
+def register(active: ActiveRun, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Registration]:
+    name = f"meme57-{request.node.name}"
+
+    def call(bias: float, score: PolicyScore, margin: float = 0.0) -> Registration:
+        folder = tmp_path / f"model-{bias}"
+        if not folder.exists():
+            _policy(tmp_path, bias)
+        return register_policy(
+            active.client, name=name, folder=folder, run_id=active.run_id, score=score, margin=margin
+        )
+
+    return call
+
+
+def test_names() -> None:
+    assert model_name("montezuma_revenge") == "meme57-montezuma_revenge"
+    assert model_name("pong", student=True) == "meme57-pong-student"
+
+
+def test_promotion_through_the_registry(
+    register: Callable[..., Registration], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = register(1.0, _score(low=0.5, mean=2.0))
+    assert (first.version, first.champion) == ("1", True)
+    second = register(2.0, _score(low=1.9, mean=3.0))
+    assert (second.champion, second.champion_version) == (False, "1")
+    third = register(3.0, _score(low=2.4, mean=3.0), margin=0.5)
+    assert not third.champion
+    fourth = register(4.0, _score(low=2.6, mean=3.0), margin=0.5)
+    assert (fourth.champion, fourth.champion_version) == (True, "4")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    champion = mlflow.pyfunc.load_model(f"models:/{first.model}@champion")
+    frames = np.stack([FRAMES[0], FRAMES[0] + 10])  # the batch may have any size
+    np.testing.assert_allclose(champion.predict({"frame": frames})["action"], [4.0, 14.0])
+    newest = load_policy_model(store, first.model, alias="challenger")
+    np.testing.assert_allclose(newest.predict({"frame": FRAMES})["action"], [4.0])
+
+
+def test_challenger_is_the_newest_although_not_champion(register: Callable[..., Registration], store: Store) -> None:
+    register(1.0, _score(low=0.5, mean=2.0))
+    second = register(2.0, _score(low=0.1, mean=1.0))
+    newest = load_policy_model(store, second.model, alias="challenger")
+    np.testing.assert_allclose(newest.predict({"frame": FRAMES})["action"], [2.0])
+    champion = load_policy_model(store, second.model)
+    np.testing.assert_allclose(champion.predict({"frame": FRAMES})["action"], [1.0])
+
+
+def test_no_champion_until_random_play_is_cleared(register: Callable[..., Registration], store: Store) -> None:
+    first = register(1.0, _score(low=-0.5, mean=2.0))
+    assert (first.champion, first.champion_version) == (False, None)
+    with pytest.raises(TrackingError, match="@champion"):
+        load_policy_model(store, first.model)
+    assert register(2.0, _score(low=0.1, mean=2.0)).champion
+
+
+def test_other_protocols_are_not_compared(register: Callable[..., Registration]) -> None:
+    register(1.0, _score(low=0.5, mean=2.0))
+    other = register(2.0, _score(low=9.0, mean=10.0, protocol="p2"))
+    assert not other.champion
+    assert "p1" in other.reason
+    assert "p2" in other.reason
+
+
+def test_the_same_policy_makes_no_new_version(register: Callable[..., Registration]) -> None:
+    first = register(1.0, _score(low=0.5, mean=2.0))
+    again = register(1.0, _score(low=0.5, mean=2.0))
+    assert (again.version, again.champion) == (first.version, True)
+    assert register(1.0, _score(low=0.6, mean=2.0)).version == "2"  # measured again
+
+
+def test_facts_are_stored_with_the_version(register: Callable[..., Registration], store: Store) -> None:
+    made = register(1.0, _score(low=0.5, mean=2.0))
+    version = store.client().get_model_version(made.model, made.version)
+    assert version.tags["meme57.score.low"] == "0.5"
+    assert version.tags["meme57.score.protocol"] == "p1"
+    assert version.tags["meme57.promotion"] == made.reason
+
+
+def test_no_pickle_and_nothing_guessed(tmp_path: Path) -> None:
+    folder = _policy(tmp_path, 1.0)
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert [line.partition("==")[0] for line in requirements] == ["mlflow", "numpy"]
+    assert not [file for file in folder.rglob("*") if file.suffix in (".pkl", ".pt", ".pth")]
+
+
+def test_a_folder_that_is_no_model_is_refused(active: ActiveRun, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="MLmodel"):
+        register_policy(active.client, name="x", folder=tmp_path, run_id=active.run_id, score=_score(1, 2))

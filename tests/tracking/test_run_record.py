@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meme57.config import parse_parameters
+from meme57.errors import RunConflictError
+from meme57.files import write_json
+from meme57.tracking.run_record import TrackingRun, check_identity, new_record, read_record, record_path, remove_run
+
+GIVEN = TrackingRun(run_id="c", parent_run_id="p", experiment_id="1", tracking_uri="u", created="then", commit="abc")
+
+
+def test_record_is_read_as_written(tmp_path: Path) -> None:
+    parameters = parse_parameters({"env": {"game": "pong"}})
+    record = new_record(parameters, GIVEN)
+    assert (record["run_name"], record["game"], record["mlflow_run_id"]) == ("Pong-s1", "Pong", "p")
+    assert read_record(tmp_path, "Pong-s1") is None
+    write_json(record_path(tmp_path, "Pong-s1"), record)
+    assert read_record(tmp_path, "Pong-s1") == record
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_damaged_record_says_what_helps(tmp_path: Path, content: str) -> None:
+    path = record_path(tmp_path, "Pong-s1")
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(RunConflictError, match=r"run\.fresh=true"):
+        read_record(tmp_path, "Pong-s1")
+
+
+def test_identity_lets_the_length_change_and_nothing_that_shapes_learning() -> None:
+    record = new_record(parse_parameters({"env": {"game": "Pong"}}), GIVEN)
+    check_identity(record, parse_parameters({"env": {"game": "Pong"}, "run": {"total_frames": 5}}))
+    with pytest.raises(RunConflictError, match=r"run\.name=Pong-s1-b.*run\.fresh=true") as info:
+        check_identity(record, parse_parameters({"env": {"game": "Pong"}, "learner": {"batch_size": 3}}))
+    assert "\n" not in str(info.value)
+
+
+def test_remove_takes_the_run_from_every_layer_and_nothing_else(tmp_path: Path) -> None:
+    for layer in ("02_intermediate", "06_models"):
+        for run in ("Pong-s1", "Pong-s10"):
+            write_json(tmp_path / "data" / layer / run / "x.json", {})
+    removed = remove_run(tmp_path, "Pong-s1")
+    assert [path.parent.name for path in removed] == ["02_intermediate", "06_models"]
+    assert sorted(path.name for path in (tmp_path / "data").glob("*/*")) == ["Pong-s10", "Pong-s10"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../conf", "a/b", "/etc"])
+def test_remove_refuses_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / "data" / "06_models" / "a" / "b" / "x.json", {})
+    with pytest.raises(RunConflictError, match="nothing was removed"):
+        remove_run(tmp_path, name)
+    assert (tmp_path / "data" / "06_models" / "a" / "b" / "x.json").exists()
+
+
+def test_remove_refuses_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    write_json(target / "x.json", {})
+    (tmp_path / "data" / "06_models").mkdir(parents=True)
+    (tmp_path / "data" / "06_models" / "Pong-s1").symlink_to(target)
+    with pytest.raises(RunConflictError, match="is a link"):
+        remove_run(tmp_path, "Pong-s1")
+    assert (target / "x.json").exists()

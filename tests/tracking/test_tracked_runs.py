@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from meme57.tracking.process import is_alive, process_tags
+from meme57.tracking.runs import (
+    NOTE,
+    PARENT,
+    ActiveRun,
+    close_stale_runs,
+    flatten,
+    log_child,
+    log_metrics,
+    open_run,
+)
+from meme57.tracking.store import Store
+
+
+def _reopened(active: ActiveRun, **changes: object) -> ActiveRun:
+    arguments = {
+        "run_name": "Pong-s1",
+        "pipeline": "evaluate",
+        "parent_run_id": active.parent_run_id,
+        "tags": {"meme57.fingerprint": "abc"},
+        "parameters": {},
+    }
+    return open_run(active.client, active.experiment_id, **{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def _status(active: ActiveRun, run_id: str) -> str:
+    return str(active.client.get_run(run_id).info.status)
+
+
+def test_child_hangs_under_its_parent_with_parameters_and_tags(active: ActiveRun) -> None:
+    child = active.client.get_run(active.run_id)
+    assert child.info.run_name == "learn"
+    assert child.data.tags[PARENT] == active.parent_run_id
+    assert child.data.params == {"learner.batch_size": "8"}
+    assert child.data.tags["meme57.fingerprint"] == "abc"
+    assert active.client.get_run(active.parent_run_id).info.run_name == "Pong-s1"
+
+
+def test_known_parent_is_reopened_and_closed_again(active: ActiveRun) -> None:
+    active.close("KILLED", "stopped")
+    assert _status(active, active.parent_run_id) == "KILLED"
+    second = _reopened(active)
+    assert second.parent_run_id == active.parent_run_id
+    assert _status(active, second.parent_run_id) == "RUNNING"
+    second.close("FINISHED")
+    parent = active.client.get_run(active.parent_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags[NOTE] == ""
+
+
+def test_parent_stays_open_while_another_child_runs(active: ActiveRun) -> None:
+    second = _reopened(active)
+    second.close("FINISHED")
+    assert _status(active, active.parent_run_id) == "RUNNING"
+    active.close("FAILED", "why")
+    assert _status(active, active.parent_run_id) == "FAILED"
+    assert active.client.get_run(active.run_id).data.tags[NOTE] == "why"
+
+
+def test_parent_unknown_to_this_store_is_found_by_name_and_fingerprint(active: ActiveRun) -> None:
+    assert _reopened(active, parent_run_id="0" * 32).parent_run_id == active.parent_run_id
+    other = _reopened(active, parent_run_id="0" * 32, tags={"meme57.fingerprint": "other"})
+    assert other.parent_run_id != active.parent_run_id
+
+
+def test_without_a_record_a_new_parent_is_opened(active: ActiveRun) -> None:
+    assert _reopened(active, parent_run_id=None).parent_run_id != active.parent_run_id
+
+
+def test_run_of_a_dead_process_is_closed_and_a_live_one_is_not(store: Store, active: ActiveRun) -> None:
+    script = f"""
+import os
+from meme57.tracking.runs import open_run
+from meme57.tracking.store import Store
+client = Store({store.uri!r}, None).client()
+open_run(client, {active.experiment_id!r}, run_name="Pong-s1", pipeline="learn", parent_run_id=None, tags={{}},
+         parameters={{}})
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    closed = close_stale_runs(active.client, active.experiment_id, "Pong-s1")
+    assert len(closed) == 2  # the child and its parent
+    assert {_status(active, run) for run in closed} == {"KILLED"}
+    assert _status(active, active.run_id) == "RUNNING"
+
+
+def test_reused_process_id_and_other_hosts() -> None:
+    tags = process_tags()
+    assert is_alive(tags)
+    assert not is_alive({**tags, "meme57.started": "1"})  # same number, started at another time
+    assert is_alive({**tags, "meme57.host": "elsewhere", "meme57.pid": "1"})
+
+
+def test_trial_is_a_finished_child_of_the_study(active: ActiveRun) -> None:
+    trial = active.client.get_run(log_child(active, "trial-3", parameters={"lr": 0.1}, metrics={"value": 2.5}))
+    assert trial.info.status == "FINISHED"
+    assert trial.data.tags[PARENT] == active.run_id
+    assert (trial.data.params, trial.data.metrics) == ({"lr": "0.1"}, {"value": 2.5})
+
+
+def test_scores_are_written_at_once(active: ActiveRun) -> None:
+    log_metrics(active, {"iqm": 1.5}, step=100)
+    [metric] = active.client.get_metric_history(active.run_id, "iqm")
+    assert (metric.value, metric.step) == (1.5, 100)
+
+
+def test_flatten_splits_long_values() -> None:
+    flat = flatten({"a": {"b": 1}, "long": "x" * 600, "empty": ""})
+    assert flat == {"a.b": "1", "long": "x" * 250, "long.1": "x" * 250, "long.2": "x" * 100, "empty": ""}
+
+
+def test_more_parameters_than_one_batch(active: ActiveRun) -> None:
+    many = {f"p{number}": number for number in range(250)}
+    child = _reopened(active, parameters=many)
+    assert len(active.client.get_run(child.run_id).data.params) == 250
