@@ -10,10 +10,9 @@ import numpy.typing as npt
 import torch
 
 from meme57.actors.build import AgentSpec, make_networks
-from meme57.actors.recorder import ChunkRecorder, empty_inputs
+from meme57.actors.player import Player
+from meme57.actors.recorder import ChunkRecorder
 from meme57.agent.bandit import SlidingWindowUCB
-from meme57.agent.network import Features
-from meme57.agent.novelty import EpisodicMemory, NoveltyReward
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env
 from meme57.replay.chunks import Chunk, StepInputs
@@ -66,8 +65,13 @@ class Actor:
         self._env = make_env(env, num_envs=self._num_envs, num_threads=parameters.env.num_threads)
         network, novelty = make_networks(spec, seed=parameters.run.seed)
         self._network, self._novelty = network.to(self._device).eval(), novelty.to(self._device).eval()
-        self._betas = None if parameters.loss.distil_policy else spec.family.betas.float().to(self._device)
-        self._memory = EpisodicMemory(spec.novelty, self._num_envs, device=self._device)
+        self._player = Player(
+            self._network,
+            self._novelty if parameters.novelty.enabled else None,
+            num_envs=self._num_envs,
+            betas=None if parameters.loss.distil_policy else spec.family.betas.float().to(self._device),
+            device=self._device,
+        )
         self._bandits = self._make_bandits()
         self._rng = np.random.default_rng([parameters.run.seed, 1, index])
         self._recorder = ChunkRecorder(
@@ -119,17 +123,13 @@ class Actor:
     def _begin(self) -> None:
         run = self._parameters.run
         seed = (run.seed * SEED_STRIDE + self._index * 1_009 + self._generation * 100_000_007) % 2**31
-        self._observation = self._env.reset(seed=seed)
-        self._inputs = self._fresh_inputs()
-        self._state = torch.zeros(2, self._num_envs, self._spec.network.lstm_size, device=self._device)
         self._policies = np.zeros(self._num_envs, np.int64)
         self._returns = np.zeros(self._num_envs)
         self._intrinsic_returns = np.zeros(self._num_envs)
         self._lengths = np.zeros(self._num_envs, np.int64)
-        everywhere = np.ones(self._num_envs, np.bool_)
+        self._begin_episodes(np.ones(self._num_envs, np.bool_))
         with torch.inference_mode():
-            self._begin_episodes(everywhere)
-            self._reward_novelty(self._observation, everywhere)
+            self._player.begin(self._env.reset(seed=seed))
 
     def _begin_episodes(self, which: npt.NDArray[np.bool_]) -> None:
         count = int(which.sum())
@@ -137,53 +137,26 @@ class Actor:
         episodes[which] = self._next_episode + np.arange(count)
         self._next_episode += count
         self._recorder.begin_episodes(which, episodes)
-        for env in np.flatnonzero(which):
+        for env in np.flatnonzero(which).tolist():
             self._policies[env] = self._choose_policy(env)
         for totals in (self._returns, self._intrinsic_returns, self._lengths):
             totals[which] = 0
-        self._state[:, torch.from_numpy(which)] = 0.0
 
     def _step(self, collected: Collected) -> None:
-        self._recorder.before_step(self._observation, self._inputs, self._state.cpu().numpy(), self._version)
-        actions, mu = self._act()
+        player = self._player
+        self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self._version)
+        greedy = player.preferences(self._policies).argmax(-1).cpu().numpy()
+        actions, mu = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
         result = self._env.step(actions)
-        novelty = self._reward_novelty(result.observation, result.is_reset)
-        outcome = _outcome(actions, result.reward, novelty)
+        outcome = player.observe(actions, result)
         stepped = ~result.is_reset
         self._recorder.after_step(stepped, result.observation, outcome, mu)
         collected.num_steps += int(stepped.sum())
         self._count(stepped, outcome)
         collected.chunks += self._recorder.finish(result.terminated, result.truncated, self._policies)
         self._end_episodes(result.terminated | result.truncated, collected)
-        self._observation, self._inputs = result.observation, outcome
         if result.is_reset.any():
             self._begin_episodes(result.is_reset)
-            fresh = self._fresh_inputs()
-            for name, value in vars(self._inputs).items():
-                value[result.is_reset] = getattr(fresh, name)[result.is_reset]
-
-    def _act(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        preferences, self._state = self._network.act(
-            torch.from_numpy(self._observation).to(self._device),
-            as_features(self._inputs, self._device),
-            self._state,
-            torch.from_numpy(self._policies).to(self._device),
-            betas=self._betas,
-        )
-        greedy = preferences.argmax(-1).cpu().numpy()
-        return explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
-
-    def _reward_novelty(self, observation: npt.NDArray[np.uint8], is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
-        if not self._parameters.novelty.enabled:
-            zeros = torch.zeros(self._num_envs)
-            return NoveltyReward(zeros, zeros, zeros, torch.zeros(self._num_envs, self._spec.novelty.embedding_size))
-        frames = torch.from_numpy(observation).to(self._device)
-        embedding = self._novelty.act_embed(frames)
-        lifelong = self._novelty.lifelong(self._novelty.rnd_error(frames))
-        if is_first.any():
-            self._memory.reset(torch.from_numpy(is_first))
-        episodic = self._memory.reward(embedding)
-        return NoveltyReward(episodic * lifelong, lifelong, episodic, embedding)
 
     def _count(self, stepped: npt.NDArray[np.bool_], outcome: StepInputs) -> None:
         self._returns += outcome.reward
@@ -191,7 +164,7 @@ class Actor:
         self._lengths += stepped
 
     def _end_episodes(self, ended: npt.NDArray[np.bool_], collected: Collected) -> None:
-        for env in np.flatnonzero(ended):
+        for env in np.flatnonzero(ended).tolist():
             policy = int(self._policies[env])
             self._bandit(env).update(policy, float(self._returns[env]))
             collected.episodes.append(
@@ -222,10 +195,6 @@ class Actor:
             for env in range(count)
         ]
 
-    def _fresh_inputs(self) -> StepInputs:
-        network = self._spec.network
-        return empty_inputs((self._num_envs,), network.embedding_size, action=network.num_actions)
-
     def _false(self) -> npt.NDArray[np.bool_]:
         return np.zeros(self._num_envs, np.bool_)
 
@@ -236,7 +205,7 @@ class Actor:
             "next_episode": self._next_episode,
             "random": self._rng.bit_generator.state,
             "bandits": [bandit.state_dict() for bandit in self._bandits],
-            "memory": self._memory.state_dict(),
+            "memory": None if self._player.memory is None else self._player.memory.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -244,7 +213,8 @@ class Actor:
         self._generation = state["generation"]
         self._next_episode = state["next_episode"]
         self._rng.bit_generator.state = state["random"]
-        self._memory.load_state_dict(state["memory"])
+        if self._player.memory is not None:
+            self._player.memory.load_state_dict(state["memory"])
         for bandit, saved in zip(self._bandits, state["bandits"], strict=True):
             bandit.load_state_dict(saved)
             bandit.forget_pending()
@@ -259,20 +229,3 @@ def explore(
     actions = np.where(rng.random(len(greedy)) < epsilons, random, greedy)
     mu = epsilons / num_actions + (1.0 - epsilons) * (actions == greedy)
     return actions, mu.astype(np.float32)
-
-
-def as_features(inputs: StepInputs, device: torch.device) -> Features:
-    """The non-image inputs as tensors on `device`."""
-    return Features(*(torch.from_numpy(value).to(device) for value in vars(inputs).values()))
-
-
-def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
-    intrinsic, lifelong, episodic, embedding = (part.cpu().numpy() for part in novelty)
-    return StepInputs(
-        action=actions.astype(np.int64),
-        reward=reward,
-        intrinsic=intrinsic.copy(),
-        lifelong=lifelong.copy(),
-        episodic=episodic.copy(),
-        embedding=embedding.astype(np.float16),
-    )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meme57.actors.player import empty_inputs
 from meme57.replay.chunks import Chunk, StepInputs
 from meme57.replay.codec import compress_frames
 
@@ -77,7 +78,7 @@ class ChunkRecorder:
         """Chunks that are full or whose episode has ended."""
         ended = terminated | truncated
         due = np.flatnonzero((self._used == self._period) | (ended & (self._used > 0)))
-        return [self._cut(env, bool(ended[env]), bool(terminated[env]), int(policies[env])) for env in due]
+        return [self._cut(env, bool(ended[env]), bool(terminated[env]), int(policies[env])) for env in due.tolist()]
 
     def _cut(self, env: int, is_last: bool, terminal: bool, policy: int) -> Chunk:
         n = int(self._used[env])
@@ -99,18 +100,6 @@ class ChunkRecorder:
         self._used[env] = 0
         self._index[env] += 1
         return chunk
-
-
-def empty_inputs(shape: tuple[int, ...], embedding_size: int, *, action: int = 0) -> StepInputs:
-    """Zero inputs, all with the given action."""
-    return StepInputs(
-        action=np.full(shape, action, np.int64),
-        reward=np.zeros(shape, np.float32),
-        intrinsic=np.zeros(shape, np.float32),
-        lifelong=np.zeros(shape, np.float32),
-        episodic=np.zeros(shape, np.float32),
-        embedding=np.zeros((*shape, embedding_size), np.float16),
-    )
 
 
 def _take(inputs: StepInputs, where: Any) -> StepInputs:

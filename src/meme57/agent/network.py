@@ -1,4 +1,4 @@
-"""The network: torso, non-image features, one LSTM, and heads for N policies; only the heads differ between policies."""
+"""The network: torso, non-image features, one LSTM, and heads for N policies, the only parts that differ by policy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class MemeNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.torso = make_torso(spec).to(memory_format=torch.channels_last)
+        self.torso = make_torso(spec)
+        self.torso.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = FeatureEncoder(spec)
         self.lstm = nn.LSTM(self.torso.num_features + spec.feature_size, spec.lstm_size)
         self.values = DuelingHeads(spec.lstm_size, spec.head_size, spec.num_actions, num_heads=spec.num_policies)

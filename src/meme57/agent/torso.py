@@ -67,7 +67,8 @@ class _NFBlock(nn.Module):
         out = self.spatial(scaled_relu(out))
         out = self.spatial_2(scaled_relu(out))
         out = self.expand(scaled_relu(out))
-        return shortcut + self._alpha * self.skip_gain * out
+        mixed: Tensor = shortcut + self._alpha * self.skip_gain * out
+        return mixed
 
 
 class NFNetTorso(nn.Module):

@@ -152,6 +152,13 @@ class CheckpointStore:
         return sorted(path for path in found if path.is_dir() and path.name[len(PREFIX) :].isdigit())
 
 
+def newest_replay_index(folder: Path) -> dict[str, Any]:
+    """The replay snapshot that belongs to a checkpoint folder, after its checksums were found right."""
+    check_folder(folder)
+    index: dict[str, Any] = read_json(folder / "state.json")["replay"]
+    return index
+
+
 def check_folder(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, after every file's checksum was found right.
 

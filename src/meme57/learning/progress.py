@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,10 +24,28 @@ def show_progress(events: Iterable[TrainingEvent], *, total_frames: int, title: 
         task = progress.add_task(title, total=total_frames, detail="")
         for event in events:
             line = describe_event(event, total_frames)
-            progress.update(task, completed=event.frames, **({"detail": line.split("  ", 1)[-1]} if line else {}))
+            progress.update(task, completed=event.frames)
+            if line:
+                progress.update(task, detail=line.split("  ", 1)[-1])
             if event.checkpoint is not None:
                 progress.console.print(f"[dim]{title}  saved {event.checkpoint.name}  {line}[/]", highlight=False)
             yield event
+
+
+@contextmanager
+def counter(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A function (done, total) that moves a bar on a terminal; elsewhere one line at the end."""
+    if not sys.stderr.isatty():
+        last = [0, 0]
+        yield lambda done, total: last.__setitem__(slice(None), [done, total])
+        if last[1]:
+            print(f"{title}  {last[0]:,}/{last[1]:,} {unit}", file=sys.stderr, flush=True)
+        return
+    with progress_bar() as progress:
+        task = progress.add_task(title, total=None, detail="")
+        yield lambda done, total: progress.update(
+            task, completed=done, total=total, detail=f"{done:,}/{total:,} {unit}"
+        )
 
 
 def progress_bar() -> Progress:

@@ -18,7 +18,8 @@ class RunningScale:
     def std(self) -> Tensor:
         """[N] float32; zeros before the first update."""
         mean, square = self._moments / max(self._weight, 1e-12)
-        return (square - mean.square()).clamp_min(0.0).sqrt().float()
+        std: Tensor = (square - mean.square()).clamp_min(0.0).sqrt().float()
+        return std
 
     def update(self, td_errors: Tensor, mask: Tensor, importance: Tensor) -> None:
         """Takes in a batch.  td_errors [T, B, N], mask [T, B] bool, importance [B]."""

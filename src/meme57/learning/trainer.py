@@ -22,6 +22,7 @@ from meme57.learning.build import find_device, make_replay
 from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
 from meme57.learning.learner import Learner
+from meme57.learning.policies import Teacher
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
 from meme57.learning.statistics import TrainingStatistics
@@ -267,9 +268,16 @@ def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -
         "env": env.to_json(),
         "network": asdict(network),
         "novelty": asdict(novelty),
-        "family": parameters.family.model_dump(),
+        "family": parameters.family.model_dump(mode="json"),
         "distil_policy": parameters.loss.distil_policy,
+        "novelty_enabled": parameters.novelty.enabled,
     }
+
+
+def teacher_of(parameters: Parameters, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks) -> Teacher:
+    """The agent in training as a policy that can be evaluated."""
+    betas = None if parameters.loss.distil_policy else agent_spec(parameters, env).family.betas.float()
+    return Teacher(env, network, novelty if parameters.novelty.enabled else None, betas=betas)
 
 
 def _next_multiple(frames: int, period: int) -> int:

@@ -1,0 +1,54 @@
+# make run: trains on a real Atari game through the whole pipeline.   make test: proves it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+DONE := $(VENV)/.setup-done
+
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test test-full setup lint benchmark ui viz lock clean
+
+run: $(DONE)
+	$(BIN)/python -m kedro run
+
+test: $(DONE) lint
+	$(BIN)/python -m pytest -m "not slow and not cuda"
+
+test-full: $(DONE) lint
+	$(BIN)/python -m pytest -m "not cuda"
+
+setup: $(DONE)
+
+$(DONE): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"meme57 needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make $(MAKECMDGOALS) PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(DONE)
+
+lint: $(DONE)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+benchmark: $(DONE)
+	$(BIN)/python benchmarks/bench_replay.py
+
+ui: $(DONE)
+	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+
+viz: $(DONE)
+	$(BIN)/python -m kedro viz run --host 127.0.0.1
+
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--override requirements.override -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

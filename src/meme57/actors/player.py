@@ -1,0 +1,113 @@
+"""A policy at play: network, novelty and recurrent state of E environments; acting and evaluation share it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
+from meme57.envs import StepResult
+from meme57.replay.chunks import StepInputs
+
+
+class Player:
+    """Holds what the network needs from step to step, and starts it afresh where an episode begins."""
+
+    def __init__(
+        self,
+        network: MemeNetwork,
+        novelty: NoveltyNetworks | None,
+        *,
+        num_envs: int,
+        betas: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._network, self._novelty, self._betas = network, novelty, betas
+        self._device = torch.device(device)
+        self._num_envs = num_envs
+        self.memory = None if novelty is None else EpisodicMemory(novelty.spec, num_envs, device=self._device)
+
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """All environments begin an episode at `observation` [E, H, W]."""
+        self.observation = observation
+        self.inputs = self._fresh_inputs()
+        self.state = torch.zeros(2, self._num_envs, self._network.spec.lstm_size, device=self._device)
+        self._reward_novelty(observation, np.ones(self._num_envs, np.bool_))
+
+    def preferences(self, policies: npt.NDArray[np.int64]) -> Tensor:
+        """Preferences [E, A] of each environment's policy [E] for the current observation; the state moves on."""
+        preferences, self.state = self._network.act(
+            torch.from_numpy(self.observation).to(self._device),
+            as_features(self.inputs, self._device),
+            self.state,
+            torch.from_numpy(policies).to(self._device),
+            betas=self._betas,
+        )
+        return preferences
+
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> StepInputs:
+        """Takes in what the actions [E] led to; returns what the step left behind, [E], to be stored."""
+        novelty = self._reward_novelty(result.observation, result.is_reset)
+        outcome = _outcome(actions, result.reward, novelty)
+        self.observation, self.inputs = result.observation, outcome
+        if result.is_reset.any():
+            self.state[:, torch.from_numpy(result.is_reset)] = 0.0
+            self.inputs = _where(result.is_reset, self._fresh_inputs(), outcome)
+        return outcome
+
+    def _reward_novelty(self, observation: npt.NDArray[np.uint8], is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
+        if self._novelty is None or self.memory is None:
+            zeros = torch.zeros(self._num_envs)
+            return NoveltyReward(zeros, zeros, zeros, torch.zeros(self._num_envs, self._network.spec.embedding_size))
+        frames = torch.from_numpy(observation).to(self._device)
+        embedding = self._novelty.act_embed(frames)
+        lifelong = self._novelty.lifelong(self._novelty.rnd_error(frames))
+        if is_first.any():
+            self.memory.reset(torch.from_numpy(is_first))
+        episodic = self.memory.reward(embedding)
+        return NoveltyReward(episodic * lifelong, lifelong, episodic, embedding)
+
+    def _fresh_inputs(self) -> StepInputs:
+        spec = self._network.spec
+        return empty_inputs((self._num_envs,), spec.embedding_size, action=spec.num_actions)
+
+
+def empty_inputs(shape: tuple[int, ...], embedding_size: int, *, action: int = 0) -> StepInputs:
+    """Zero inputs, all with the given action."""
+    return StepInputs(
+        action=np.full(shape, action, np.int64),
+        reward=np.zeros(shape, np.float32),
+        intrinsic=np.zeros(shape, np.float32),
+        lifelong=np.zeros(shape, np.float32),
+        episodic=np.zeros(shape, np.float32),
+        embedding=np.zeros((*shape, embedding_size), np.float16),
+    )
+
+
+def as_features(inputs: StepInputs, device: torch.device) -> Features:
+    """The non-image inputs as tensors on `device`."""
+    return Features(*(torch.from_numpy(value).to(device) for value in vars(inputs).values()))
+
+
+def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
+    intrinsic, lifelong, episodic, embedding = (part.cpu().numpy() for part in novelty)
+    return StepInputs(
+        action=actions.astype(np.int64),
+        reward=reward,
+        intrinsic=intrinsic,
+        lifelong=lifelong,
+        episodic=episodic,
+        embedding=embedding.astype(np.float16),
+    )
+
+
+def _where(which: npt.NDArray[np.bool_], chosen: StepInputs, other: StepInputs) -> StepInputs:
+    """`chosen` where `which` [E], else `other`."""
+    mixed = {}
+    for name, value in vars(other).items():
+        condition = which.reshape(-1, *([1] * (value.ndim - 1)))
+        mixed[name] = np.where(condition, getattr(chosen, name), value)
+    return StepInputs(**mixed)

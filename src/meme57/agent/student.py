@@ -1,0 +1,72 @@
+"""The student: a small single-step policy that needs nothing but the frame, the last action and the last reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from meme57.agent.network import scale_frames
+from meme57.agent.torso import SmallTorso
+from meme57.agent.transforms import signed_hyperbolic
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """Shapes of the student; stored with its weights."""
+
+    height: int
+    width: int
+    num_actions: int
+    lstm_size: int
+    channels: tuple[int, int]
+
+
+class StudentNetwork(nn.Module):
+    """Torso, LSTM, logits.  Source: ours."""
+
+    def __init__(self, spec: StudentSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.torso = SmallTorso(spec.height, spec.width, channels=spec.channels)
+        self.action = nn.Embedding(spec.num_actions + 1, 8)
+        self.lstm = nn.LSTM(self.torso.num_features + 9, spec.lstm_size)
+        self.logits = nn.Linear(spec.lstm_size, spec.num_actions)
+
+    def forward(self, frames: Tensor, actions: Tensor, rewards: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step.
+
+        Args:
+            frames: [B, H, W] uint8.
+            actions: [B] long, the previous ones; A where there was none.
+            rewards: [B] float, the previous ones.
+            state: [2, B, H].
+
+        Returns:
+            logits [B, A], state [2, B, H].
+        """
+        return self._step(self.torso(scale_frames(frames)), actions, rewards, state)
+
+    def unroll(self, frames: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, state: Tensor) -> Tensor:
+        """Logits [T, B, A] of a sequence; the state is zeroed where `first` [T, B] bool.
+
+        Shapes: frames [T, B, H, W], actions and rewards [T, B], state [2, B, H].
+        """
+        visual = self.torso(scale_frames(frames.flatten(0, 1))).view(*actions.shape, -1)
+        logits = []
+        for t in range(len(actions)):
+            state = state * ~first[t].unsqueeze(-1)
+            out, state = self._step(visual[t], actions[t], rewards[t], state)
+            logits.append(out)
+        return torch.stack(logits)
+
+    def _step(self, visual: Tensor, actions: Tensor, rewards: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        features = (visual, self.action(actions), signed_hyperbolic(rewards).unsqueeze(-1))
+        inputs = torch.cat(features, dim=-1).unsqueeze(0)
+        out, (hidden, cell) = self.lstm(inputs, (state[0:1], state[1:2]))
+        return self.logits(out[0]), torch.cat([hidden, cell])
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Zeros [2, B, H]."""
+        return torch.zeros(2, batch, self.spec.lstm_size)

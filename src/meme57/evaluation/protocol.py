@@ -1,0 +1,160 @@
+"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play; a film of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from meme57.envs import EnvSpec, StepResult, make_env
+from meme57.errors import Interrupted
+from meme57.learning.policies import Policy
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One whole episode."""
+
+    env: int
+    seed: int
+    extrinsic_return: float
+    num_steps: int
+    truncated: bool
+
+
+class RandomPolicy:
+    """A `Policy` that draws actions uniformly."""
+
+    def __init__(self, num_envs: int, num_actions: int, *, seed: int) -> None:
+        self._num_envs, self._num_actions = num_envs, num_actions
+        self._rng = np.random.default_rng(seed)
+
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """Nothing to remember."""
+
+    def act(self) -> npt.NDArray[np.int64]:
+        """Actions [E]."""
+        return self._rng.integers(self._num_actions, size=self._num_envs)
+
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
+        """Nothing to remember."""
+
+
+def play_episodes(
+    make_policy: Callable[[int], Policy],
+    spec: EnvSpec,
+    *,
+    episodes: int,
+    num_envs: int,
+    seed: int,
+    epsilon: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Episode]:
+    """Plays exactly `episodes` whole episodes.
+
+    Every environment plays a share fixed beforehand, so the score is not that of the first episodes to end. Environment
+    i starts from `seed` + i and goes on with its own random stream.
+
+    Args:
+        make_policy: number of environments -> policy.
+        epsilon: share of uniformly random actions.
+
+    Raises:
+        Interrupted: `stop` asked for it.
+    """
+    num_envs = min(num_envs, episodes)
+    quotas = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
+    policy = make_policy(num_envs)
+    rng = np.random.default_rng([seed, 4])
+    env = make_env(spec, num_envs=num_envs)
+    returns, lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)
+    finished: list[Episode] = []
+    played = np.zeros(num_envs, np.int64)
+    try:
+        policy.begin(env.reset(seed=seed))
+        while len(finished) < episodes:
+            if stop():
+                raise Interrupted("stopped while evaluating: start again to evaluate")
+            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
+            result = env.step(actions)
+            policy.observe(actions, result)
+            returns += result.reward
+            lengths += ~result.is_reset
+            for i in np.flatnonzero(result.terminated | result.truncated).tolist():
+                if played[i] < quotas[i]:
+                    finished.append(Episode(i, seed + i, float(returns[i]), int(lengths[i]), bool(result.truncated[i])))
+                    progress(len(finished), episodes)
+                played[i] += 1
+                returns[i], lengths[i] = 0.0, 0
+    finally:
+        env.close()
+    return sorted(finished, key=lambda episode: episode.env)
+
+
+def mean_return(
+    make_policy: Callable[[int], Policy], spec: EnvSpec, *, episodes: int, num_envs: int, seed: int
+) -> float:
+    """Mean return of that many greedy episodes."""
+    played = play_episodes(make_policy, spec, episodes=episodes, num_envs=num_envs, seed=seed)
+    return float(np.mean([episode.extrinsic_return for episode in played]))
+
+
+def film(
+    make_policy: Callable[[int], Policy], spec: EnvSpec, *, seed: int, max_steps: int, epsilon: float = 0.0
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Frames [H, W] of one episode from its start, in the emulator's own resolution, at most `max_steps` of them.
+
+    The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen.
+    """
+    twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
+    rng = np.random.default_rng([seed, 4])
+    env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1)
+    try:
+        policy = make_policy(1)
+        policy.begin(env.reset(seed=seed))
+        yield twin.reset(seed=seed)[0]
+        for _ in range(max_steps):
+            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
+            result, seen = env.step(actions), twin.step(actions)
+            policy.observe(actions, result)
+            yield seen.observation[0]
+            if result.terminated[0] or result.truncated[0]:
+                return
+    finally:
+        env.close()
+        twin.close()
+
+
+def protocol_facts(spec: EnvSpec, *, episodes: int, seed: int, epsilon: float) -> dict[str, Any]:
+    """The protocol in words and numbers, for every result that it made."""
+    facts = spec.to_json()
+    del facts["action_meanings"], facts["rom_id"]
+    return {
+        **facts,
+        "name": protocol_name(spec, epsilon=epsilon),
+        "episodes": episodes,
+        "seed": seed,
+        "epsilon": epsilon,
+    }
+
+
+def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
+    """One string that two comparable scores share."""
+    actions = "full" if spec.full_action_space else "minimal"
+    return (
+        f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"
+        f"{spec.max_episode_frames}-frames-eps{epsilon:g}-greedy-policy0"
+    )
+
+
+def _explore(
+    actions: npt.NDArray[np.int64], epsilon: float, num_actions: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    if epsilon == 0.0:
+        return actions
+    random = rng.integers(num_actions, size=len(actions))
+    return np.where(rng.random(len(actions)) < epsilon, random, actions)

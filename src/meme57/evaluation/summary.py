@@ -1,0 +1,58 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_summary(
+    scores: Mapping[str, Any], model_versions: Mapping[str, Any], *, report: Path, console: Console | None = None
+) -> None:
+    """Random, human, teacher, student and the registered versions; then what to open next."""
+    console = console or Console()
+    console.print(summary_table(scores, model_versions))
+    for agent, version in model_versions.items():
+        console.print(f"{agent}: {version['reason']}", style="dim", highlight=False)
+    console.print(f"\nOpen the report:   {report}", soft_wrap=True, highlight=False)
+    console.print("Browse the runs:   make ui      (MLflow on this machine)", highlight=False)
+
+
+def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) -> Table:
+    """One row an agent."""
+    confidence = f"{100 * scores['confidence']:g} %"
+    title = f"{scores['game']} after {scores['frames']:,} frames ({scores['run']})"
+    table = Table(title=title, title_justify="left")
+    for name, justify in (
+        ("", "left"),
+        ("return", "right"),
+        (confidence, "right"),
+        ("human", "right"),
+        ("model", "left"),
+    ):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    agents = scores["agents"]
+    table.add_row("random", *_numbers(agents["random"]), "")
+    if scores["reference"] is not None:
+        table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "100 %", "")
+    for agent in ("teacher", "student"):
+        table.add_row(agent, *_numbers(agents[agent]), _version(model_versions.get(agent)))
+    return table
+
+
+def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str]:
+    low, high = summary["interval"]
+    normalised = summary["human_normalised"]
+    share = f"{100 * normalised['mean']:.1f} %" if normalised else "no reference"
+    return f"{summary['mean']:,.1f}", f"{low:,.1f} to {high:,.1f}", share
+
+
+def _version(registration: Mapping[str, Any] | None) -> str:
+    if registration is None:
+        return ""
+    alias = "champion" if registration["champion"] else "challenger"
+    return f"{registration['model']} v{registration['version']} @{alias}"

@@ -1,0 +1,1 @@
+"""What leaves the project: ONNX files, and policies that MLflow serves."""

@@ -1,0 +1,77 @@
+"""The student as an ONNX file: one step, any batch size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from meme57.agent.student import StudentNetwork
+from meme57.errors import Meme57Error
+from meme57.files import write_atomically
+
+INPUTS = ("frame", "action", "reward", "state")
+OUTPUTS = ("logits", "next_state")
+TOLERANCE = 1e-4
+
+
+def export_student(network: StudentNetwork, path: Path) -> float:
+    """Writes `path` and compares it with PyTorch on random inputs.
+
+    Inputs: frame uint8 [B, H, W], action int64 [B] (the previous one; A where there was none), reward float [B], state
+    float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
+
+    Returns:
+        The largest difference of logits and states.
+
+    Raises:
+        Meme57Error: it exceeds 1e-4; no file is left.
+    """
+    network = network.eval()
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    example = example_inputs(network, 2)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            example,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: batch}, {0: batch}, {0: batch}, {1: batch}),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    write_atomically(path, lambda temporary: program.save(str(temporary)))
+    difference = parity(network, path)
+    if not difference <= TOLERANCE:
+        path.unlink()
+        raise Meme57Error(f"{path.name} differs from PyTorch by {difference:g}, more than {TOLERANCE:g}: not kept")
+    return difference
+
+
+def parity(network: StudentNetwork, path: Path, *, batch: int = 5) -> float:
+    """The largest absolute difference between ONNX Runtime and PyTorch on one random step."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    inputs = example_inputs(network, batch)
+    with torch.inference_mode():
+        expected = network(*inputs)
+    found = session.run(list(OUTPUTS), {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
+
+
+def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, ...]:
+    """Random inputs of one step."""
+    spec, generator = network.spec, torch.Generator().manual_seed(0)
+    return (
+        torch.randint(0, 256, (batch, spec.height, spec.width), generator=generator, dtype=torch.uint8),
+        torch.randint(0, spec.num_actions + 1, (batch,), generator=generator),
+        torch.randn(batch, generator=generator),
+        torch.randn(2, batch, spec.lstm_size, generator=generator),
+    )

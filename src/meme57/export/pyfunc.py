@@ -1,0 +1,108 @@
+"""The MLflow loader module: `predict({frame, previous inputs, state}) -> {action, state}`, from data files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from meme57.agent.network import Features
+from meme57.errors import Meme57Error
+from meme57.learning.policies import STUDENT_WEIGHTS, Teacher, load_student
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class TeacherModel:
+    """One step of the exploiting policy.
+
+    Inputs: frame uint8 [B, H, W]; the previous step's action int64 (A where there was none), reward, intrinsic,
+    lifelong and episodic float32 [B]; embedding float32 [B, E]; state float32 [B, 2, H]. All zero but `action` at an
+    episode's start. Outputs: action int64 [B], state [B, 2, H].
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    @torch.inference_mode()
+    def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> Arrays:
+        """See the class."""
+        frame, state = _tensor(model_input, "frame", np.uint8), _tensor(model_input, "state", np.float32)
+        names = ("reward", "intrinsic", "lifelong", "episodic", "embedding")
+        rest = (_tensor(model_input, name, np.float32) for name in names)
+        features = Features(_tensor(model_input, "action", np.int64), *rest)
+        policies = torch.zeros(len(frame), dtype=torch.long)
+        teacher = self._teacher
+        preferences, following = teacher.network.act(
+            frame, features, state.transpose(0, 1), policies, betas=teacher.betas
+        )
+        return {"action": preferences.argmax(-1).numpy(), "state": following.transpose(0, 1).numpy()}
+
+    def example(self) -> Arrays:
+        """Inputs of the first step of two episodes."""
+        spec = self._teacher.network.spec
+        zeros = np.zeros(2, np.float32)
+        return {
+            "frame": np.zeros((2, spec.height, spec.width), np.uint8),
+            "action": np.full(2, spec.num_actions, np.int64),
+            "reward": zeros,
+            "intrinsic": zeros,
+            "lifelong": zeros,
+            "episodic": zeros,
+            "embedding": np.zeros((2, spec.embedding_size), np.float32),
+            "state": np.zeros((2, 2, spec.lstm_size), np.float32),
+        }
+
+
+class StudentModel:
+    """One step of the student.
+
+    Inputs: frame uint8 [B, H, W], action int64 [B] and reward float32 [B] of the previous step, state float32
+    [B, 2, H]. Outputs: action int64 [B], state [B, 2, H].
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._network = load_student(folder)
+
+    @torch.inference_mode()
+    def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> Arrays:
+        """See the class."""
+        logits, state = self._network(
+            _tensor(model_input, "frame", np.uint8),
+            _tensor(model_input, "action", np.int64),
+            _tensor(model_input, "reward", np.float32),
+            _tensor(model_input, "state", np.float32).transpose(0, 1),
+        )
+        return {"action": logits.argmax(-1).numpy(), "state": state.transpose(0, 1).numpy()}
+
+    def example(self) -> Arrays:
+        """Inputs of the first step of two episodes."""
+        spec = self._network.spec
+        return {
+            "frame": np.zeros((2, spec.height, spec.width), np.uint8),
+            "action": np.full(2, spec.num_actions, np.int64),
+            "reward": np.zeros(2, np.float32),
+            "state": np.zeros((2, 2, spec.lstm_size), np.float32),
+        }
+
+
+def load_policy(folder: Path) -> TeacherModel | StudentModel:
+    """The policy of a checkpoint's weights, or a student, from its folder."""
+    if (folder / STUDENT_WEIGHTS).is_file():
+        return StudentModel(folder)
+    return TeacherModel(Teacher.load(folder))
+
+
+def _load_pyfunc(data_path: str) -> TeacherModel | StudentModel:
+    """What MLflow calls."""
+    return load_policy(Path(data_path))
+
+
+def _tensor(model_input: Mapping[str, Any], name: str, dtype: Any) -> torch.Tensor:
+    if name not in model_input:
+        raise Meme57Error(f"the input {name!r} is missing: see the model's signature")
+    return torch.from_numpy(np.ascontiguousarray(model_input[name], dtype=dtype))

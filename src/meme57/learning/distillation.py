@@ -1,0 +1,208 @@
+"""Offline distillation: a small student learns what the exploiting policy does, on replayed and on its own states."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.config import Parameters
+from meme57.envs import make_env
+from meme57.envs.spec import VectorEnv
+from meme57.errors import Interrupted, ReplayError
+from meme57.learning.build import make_replay
+from meme57.learning.policies import GreedyStudent, Policy, Teacher, save_student
+from meme57.learning.tensors import to_tensors
+from meme57.replay import SequenceReplay, load_snapshot
+
+Evaluate = Callable[[Policy], float]
+"""Mean return of a policy that plays `distill.num_envs` environments."""
+
+SEGMENT_STEPS = 20
+SEGMENTS_KEPT = 64
+UPDATES_A_SEGMENT = 4
+EXPLORATION = 0.05
+"""Share of random actions while the student plays for its own training states, so that it learns to recover [ours]."""
+
+
+class Segment(NamedTuple):
+    """T steps of B sequences with the teacher's preferences."""
+
+    frames: Tensor  # [T, B, H, W] uint8
+    actions: Tensor  # [T, B] long, previous
+    rewards: Tensor  # [T, B] previous
+    first: Tensor  # [T, B] bool
+    state: Tensor  # [2, B, H] of the student before the first step
+    teacher: Tensor  # [T, B, A] preferences
+    mask: Tensor  # [T, B] bool
+
+
+def distill(
+    parameters: Parameters,
+    *,
+    checkpoint: Path,
+    replay_folder: Path,
+    replay_index: dict[str, Any],
+    folder: Path,
+    evaluate: Evaluate | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, float]:
+    """Trains the student, writes it to `folder`, and says how faithful it is.
+
+    Returns:
+        agreement (share of equal greedy actions) and kl (teacher || student) on fresh states of the student's own
+        play, parameter counts, and with `evaluate` the returns of both.
+
+    Raises:
+        CheckpointError, ReplayError: the teacher or its replay cannot be read.
+        Interrupted: `stop` asked for it; nothing is written.
+    """
+    chosen = parameters.distill
+    torch.set_num_threads(parameters.learner.torch_threads)
+    teacher = Teacher.load(checkpoint)
+    replay = make_replay(parameters, teacher.env)
+    load_snapshot(replay, replay_folder, replay_index)
+    if len(replay) == 0:
+        raise ReplayError(
+            f"the replay in {replay_folder} holds no sequence: train longer with `kedro run --pipelines learn`"
+        )
+    student = _make_student(parameters, teacher)
+    optimiser = torch.optim.Adam(student.parameters(), lr=chosen.learning_rate)
+    rng = np.random.default_rng([parameters.run.seed, 3])
+    play = OwnPlay(teacher, student, num_envs=chosen.num_envs, seed=parameters.run.seed, rng=rng)
+    try:
+        for update in range(chosen.updates):
+            if stop():
+                raise Interrupted("stopped while distilling: start again to distil the student")
+            own = rng.random() < chosen.on_policy_share
+            segment = play.segment() if own else replayed_segment(teacher, student, replay, chosen.batch_size, rng)
+            _update(student, optimiser, segment, temperature=chosen.temperature)
+            progress(update + 1, chosen.updates)
+        save_student(student, folder)
+        fidelity = play.fidelity(chosen.fidelity_steps, temperature=chosen.temperature)
+    finally:
+        play.close()
+    fidelity["parameters_teacher"] = float(sum(p.numel() for p in teacher.network.parameters()))
+    fidelity["parameters_student"] = float(sum(p.numel() for p in student.parameters()))
+    if evaluate is not None:
+        fidelity["return_teacher"] = evaluate(teacher.player(chosen.num_envs))
+        fidelity["return_student"] = evaluate(GreedyStudent(student, chosen.num_envs))
+    return fidelity
+
+
+class OwnPlay:
+    """The student plays, the teacher watches the same episodes and says what it would have done."""
+
+    def __init__(
+        self, teacher: Teacher, student: StudentNetwork, *, num_envs: int, seed: int, rng: np.random.Generator
+    ) -> None:
+        self._env: VectorEnv = make_env(teacher.env, num_envs=num_envs)
+        self._teacher, self._student = teacher.player(num_envs), GreedyStudent(student, num_envs)
+        self._num_actions, self._num_envs, self._rng = teacher.env.num_actions, num_envs, rng
+        self._segments: deque[Segment] = deque(maxlen=SEGMENTS_KEPT)
+        self._uses = 0
+        observation = self._env.reset(seed=seed + 500_009)
+        self._teacher.begin(observation)
+        self._student.begin(observation)
+
+    def segment(self) -> Segment:
+        """A recent segment; every few calls a new one is played."""
+        if self._uses % UPDATES_A_SEGMENT == 0:
+            self._segments.append(self.play(SEGMENT_STEPS, exploration=EXPLORATION))
+        self._uses += 1
+        return self._segments[int(self._rng.integers(len(self._segments)))]
+
+    def play(self, num_steps: int, *, exploration: float) -> Segment:
+        """The next steps of all environments."""
+        student, rows = self._student, []
+        state = student.state.clone()
+        for _ in range(num_steps):
+            inputs = (student.observation, student.actions, student.rewards, student.first)
+            preferences = self._teacher.preferences()
+            actions = student.act()
+            random = self._rng.integers(self._num_actions, size=self._num_envs)
+            actions = np.where(self._rng.random(self._num_envs) < exploration, random, actions)
+            result = self._env.step(actions)
+            self._teacher.observe(actions, result)
+            student.observe(actions, result)
+            rows.append((*inputs, preferences.cpu().clone()))
+        columns = list(zip(*rows, strict=True))
+        frames, actions_t, rewards, first = (torch.from_numpy(np.stack(column)) for column in columns[:4])
+        mask = torch.ones(num_steps, self._num_envs, dtype=torch.bool)
+        return Segment(frames, actions_t, rewards, first, state, torch.stack(columns[4]), mask)
+
+    @torch.inference_mode()
+    def fidelity(self, num_steps: int, *, temperature: float) -> dict[str, float]:
+        """Agreement and KL over that many steps of the student's own greedy play, none of them trained on."""
+        segment = self.play(max(1, num_steps // self._num_envs), exploration=0.0)
+        student = _unroll(self._student.network, segment)
+        agreement = (student.argmax(-1) == segment.teacher.argmax(-1)).float().mean()
+        target = (segment.teacher / temperature).log_softmax(-1)
+        kl = (target.exp() * (target - student.log_softmax(-1))).sum(-1).mean()
+        return {"agreement": float(agreement), "kl": float(kl)}
+
+    def close(self) -> None:
+        """Frees the environments."""
+        self._env.close()
+
+
+@torch.no_grad()
+def replayed_segment(
+    teacher: Teacher, student: StudentNetwork, replay: SequenceReplay, batch_size: int, rng: np.random.Generator
+) -> Segment:
+    """A batch of replayed sequences; the teacher goes on from its stored state, the student from zeros."""
+    batch = to_tensors(replay.sample(batch_size, rng), torch.device("cpu"))
+    output = teacher.network(batch.frames, batch.features, batch.state)
+    if teacher.betas is None:
+        preferences = output.logits[:-1, :, 0]
+    else:
+        preferences = output.q_extrinsic[:-1, :, 0] + teacher.betas[0] * output.q_intrinsic[:-1, :, 0]
+    return Segment(
+        frames=batch.frames[:, :-1].transpose(0, 1),
+        actions=batch.features.action[:-1],
+        rewards=batch.features.reward[:-1],
+        first=torch.zeros_like(batch.mask),
+        state=student.initial_state(batch_size),
+        teacher=preferences,
+        mask=batch.mask,
+    )
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy from softmax(teacher / temperature) to softmax(student), mean over real steps.  [T, B, A] -> []."""
+    target = (teacher / temperature).softmax(-1)
+    losses = functional.cross_entropy(student.flatten(0, 1), target.flatten(0, 1), reduction="none").view_as(mask)
+    return losses.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
+
+
+def _update(student: StudentNetwork, optimiser: torch.optim.Optimizer, segment: Segment, *, temperature: float) -> None:
+    loss = distillation_loss(_unroll(student, segment), segment.teacher, segment.mask, temperature=temperature)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(student.parameters(), 10.0)
+    optimiser.step()
+
+
+def _unroll(student: StudentNetwork, segment: Segment) -> Tensor:
+    return student.unroll(segment.frames, segment.actions, segment.rewards, segment.first, segment.state)
+
+
+def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
+    spec = StudentSpec(
+        height=teacher.env.height,
+        width=teacher.env.width,
+        num_actions=teacher.env.num_actions,
+        lstm_size=parameters.distill.lstm_size,
+        channels=parameters.distill.channels,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.run.seed)
+        return StudentNetwork(spec)

@@ -1,0 +1,187 @@
+"""Teacher and student as policies at play: greedy, E environments at once, loaded from their folders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from meme57.actors import Player
+from meme57.agent.family import PolicyFamily
+from meme57.agent.network import MemeNetwork, NetworkSpec
+from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
+from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.envs import EnvSpec, StepResult
+from meme57.errors import CheckpointError
+from meme57.files import read_json, write_atomically, write_json
+
+STUDENT_WEIGHTS = "student.safetensors"
+STUDENT_SPEC = "student.json"
+
+
+class Policy(Protocol):
+    """Something that plays E environments."""
+
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """Episodes begin at `observation` [E, H, W]."""
+
+    def act(self) -> npt.NDArray[np.int64]:
+        """Greedy actions [E] for the current observation."""
+
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
+        """Takes in what the actions led to."""
+
+
+class Teacher:
+    """A checkpoint's weights with what is needed to use them."""
+
+    def __init__(
+        self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None, *, betas: Tensor | None
+    ) -> None:
+        self.env, self.network, self.novelty, self.betas = env, network, novelty, betas
+
+    @classmethod
+    def load(cls, folder: Path) -> Teacher:
+        """Reads a checkpoint folder.
+
+        Raises:
+            CheckpointError: a file is missing or damaged.
+        """
+        tree = read_json(folder / "agent.json")
+        try:
+            network = MemeNetwork(NetworkSpec(**_tuples(tree["network"])))
+            novelty = NoveltyNetworks(NoveltySpec(**_tuples(tree["novelty"]))) if tree["novelty_enabled"] else None
+            env = EnvSpec.from_json(tree["env"])
+            betas = None if tree["distil_policy"] else PolicyFamily.ladder(**tree["family"]).betas.float()
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
+        load_weights(network, folder / "network.safetensors")
+        if novelty is not None:
+            load_weights(novelty, folder / "novelty.safetensors")
+        return cls(env, network, novelty, betas=betas)
+
+    def to(self, device: torch.device) -> Teacher:
+        """Moves the networks."""
+        self.network.to(device)
+        if self.novelty is not None:
+            self.novelty.to(device)
+        if self.betas is not None:
+            self.betas = self.betas.to(device)
+        return self
+
+    def player(self, num_envs: int, *, policy: int = 0) -> GreedyTeacher:
+        """The greedy policy j at play; j = 0 is the exploiting one."""
+        return GreedyTeacher(self, num_envs, policy=policy)
+
+
+class GreedyTeacher:
+    """A `Policy`: argmax of one policy's preferences."""
+
+    def __init__(self, teacher: Teacher, num_envs: int, *, policy: int = 0) -> None:
+        device = next(teacher.network.parameters()).device
+        self._player = Player(teacher.network, teacher.novelty, num_envs=num_envs, betas=teacher.betas, device=device)
+        self._policies = np.full(num_envs, policy, np.int64)
+
+    @torch.inference_mode()
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """Episodes begin."""
+        self._player.begin(observation)
+
+    @torch.inference_mode()
+    def preferences(self) -> Tensor:
+        """[E, A], and the recurrent state moves on."""
+        return self._player.preferences(self._policies)
+
+    def act(self) -> npt.NDArray[np.int64]:
+        """Greedy actions [E]."""
+        return self.preferences().argmax(-1).cpu().numpy()
+
+    @torch.inference_mode()
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
+        """Takes in what the actions led to."""
+        self._player.observe(actions, result)
+
+
+class GreedyStudent:
+    """A `Policy`: argmax of the student's logits."""
+
+    def __init__(self, network: StudentNetwork, num_envs: int) -> None:
+        self.network, self._num_envs = network, num_envs
+
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """Episodes begin."""
+        self.observation = observation
+        self.actions = np.full(self._num_envs, self.network.spec.num_actions, np.int64)
+        self.rewards = np.zeros(self._num_envs, np.float32)
+        self.first = np.ones(self._num_envs, np.bool_)
+        self.state = self.network.initial_state(self._num_envs)
+
+    @torch.inference_mode()
+    def logits(self) -> Tensor:
+        """[E, A], and the recurrent state moves on."""
+        logits, self.state = self.network(
+            torch.from_numpy(self.observation),
+            torch.from_numpy(self.actions),
+            torch.from_numpy(self.rewards),
+            self.state,
+        )
+        greedy_logits: Tensor = logits
+        return greedy_logits
+
+    def act(self) -> npt.NDArray[np.int64]:
+        """Greedy actions [E]."""
+        return self.logits().argmax(-1).numpy()
+
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
+        """Takes in what the actions led to."""
+        self.observation = result.observation
+        self.actions = np.where(result.is_reset, self.network.spec.num_actions, actions)
+        self.rewards = result.reward
+        self.first = result.is_reset
+        self.state = self.state * torch.from_numpy(~result.is_reset).unsqueeze(-1)
+
+
+def save_student(network: StudentNetwork, folder: Path) -> None:
+    """Writes weights and spec."""
+    weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(folder / STUDENT_WEIGHTS, lambda path: save_file(weights, path))
+    write_json(folder / STUDENT_SPEC, asdict(network.spec))
+
+
+def load_student(folder: Path) -> StudentNetwork:
+    """Reads what `save_student` wrote.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    tree = read_json(folder / STUDENT_SPEC)
+    try:
+        network = StudentNetwork(StudentSpec(**_tuples(tree)))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / STUDENT_SPEC} is damaged: {error}") from error
+    load_weights(network, folder / STUDENT_WEIGHTS)
+    return network.eval()
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Loads a safetensors file into `module`.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another shape.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {reason}") from error
+
+
+def _tuples(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}

@@ -1,0 +1,137 @@
+"""Nodes of `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.stopping import stop_requested
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meme57.envs import EnvSpec
+    from meme57.learning.policies import Policy
+
+AGENTS = ("random", "teacher", "student")
+SECONDS_OF_EMULATION = 60
+"""The console draws 60 frames a second."""
+
+
+def play(parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any]) -> pd.DataFrame:
+    """Whole episodes of each agent, on the same evaluation seeds."""
+    import pandas as pd
+
+    from meme57.envs import env_spec
+    from meme57.evaluation.protocol import play_episodes
+    from meme57.learning.progress import counter
+
+    chosen = parse_parameters(parameters)
+    spec = env_spec(chosen.env)
+    makers = policy_makers(chosen, spec, Path(checkpoints["best"]["folder"]), Path(student["folder"]))
+    rows = []
+    for agent, make_policy in makers.items():
+        with counter(f"evaluate {agent}", "episodes") as progress:
+            episodes = play_episodes(
+                make_policy,
+                spec,
+                episodes=chosen.evaluate.episodes,
+                num_envs=chosen.evaluate.num_envs,
+                seed=chosen.evaluate.seed,
+                epsilon=0.0 if agent == "random" else chosen.evaluate.epsilon,
+                stop=stop_requested,
+                progress=progress,
+            )
+        for number, episode in enumerate(episodes):
+            rows.append(
+                {
+                    "agent": agent,
+                    "episode": number,
+                    "return": episode.extrinsic_return,
+                    "length_steps": episode.num_steps,
+                    "seed": episode.seed,
+                    "truncated": episode.truncated,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def policy_makers(
+    parameters: Parameters, spec: EnvSpec, teacher_folder: Path, student_folder: Path
+) -> dict[str, Callable[[int], Policy]]:
+    """Number of environments -> policy, for each agent."""
+    import torch
+
+    from meme57.evaluation.protocol import RandomPolicy
+    from meme57.learning.build import find_device
+    from meme57.learning.policies import GreedyStudent, Teacher, load_student
+
+    torch.set_num_threads(parameters.learner.torch_threads)
+    teacher, student = Teacher.load(teacher_folder), load_student(student_folder)
+    teacher.to(find_device())
+    return {
+        "random": lambda num_envs: RandomPolicy(num_envs, spec.num_actions, seed=parameters.evaluate.seed),
+        "teacher": teacher.player,
+        "student": lambda num_envs: GreedyStudent(student, num_envs),
+    }
+
+
+def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
+    """Means, bootstrap intervals and human-normalised scores, with the protocol that made them."""
+    from dataclasses import asdict
+
+    from meme57.envs import env_spec
+    from meme57.evaluation.protocol import protocol_facts
+    from meme57.evaluation.reference import has_reference, reference_score
+    from meme57.evaluation.statistics import summarise_returns
+
+    chosen = parse_parameters(parameters)
+    game, evaluate = chosen.env.game, chosen.evaluate
+    agents = {
+        agent: summarise_returns(
+            episodes.loc[episodes["agent"] == agent, "return"].to_numpy(),
+            game,
+            confidence=evaluate.confidence,
+            repetitions=evaluate.bootstrap_repetitions,
+            seed=evaluate.seed,
+        )
+        for agent in AGENTS
+    }
+    return {
+        "run": chosen.run_name,
+        "game": game,
+        "frames": checkpoints["best"]["frames"],
+        "confidence": evaluate.confidence,
+        "protocol": protocol_facts(
+            env_spec(chosen.env), episodes=evaluate.episodes, seed=evaluate.seed, epsilon=evaluate.epsilon
+        ),
+        "agents": agents,
+        "reference": asdict(reference_score(game)) if has_reference(game) else None,
+    }
+
+
+def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
+    """The start of one episode of the teacher, as an H.264 video."""
+    import tempfile
+
+    from meme57.envs import env_spec
+    from meme57.evaluation import protocol
+    from meme57.evaluation.video import write_video
+    from meme57.learning.policies import Teacher
+
+    chosen = parse_parameters(parameters)
+    spec = env_spec(chosen.env)
+    teacher = Teacher.load(Path(checkpoints["best"]["folder"]))
+    steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
+    frames = protocol.film(
+        teacher.player,
+        spec,
+        seed=chosen.evaluate.seed,
+        max_steps=max(1, int(chosen.evaluate.video_seconds * steps_a_second)),
+        epsilon=chosen.evaluate.epsilon,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_video(Path(folder) / "video.mp4", frames, frames_per_second=steps_a_second, scale=2)
+        return path.read_bytes()

@@ -1,0 +1,16 @@
+"""evaluate: whole episodes of random play, teacher and student, and a film."""
+
+from kedro.pipeline import Node, Pipeline
+
+from meme57.pipelines.evaluate import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Checkpoints and student to episodes, scores and video."""
+    return Pipeline(
+        [
+            Node(nodes.play, ["parameters", "checkpoints", "student"], "episodes", name="play_episodes"),
+            Node(nodes.score, ["parameters", "checkpoints", "episodes"], "scores", name="score_episodes"),
+            Node(nodes.film, ["parameters", "checkpoints"], "video", name="film_episode"),
+        ]
+    )

@@ -1,0 +1,70 @@
+"""Nodes of `learn`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.stopping import stop_requested
+
+if TYPE_CHECKING:
+    from meme57.learning.trainer import Evaluate, TrainingEvent
+
+CHECKPOINT_EVALUATION_SEED = 700_001
+
+
+def learn(
+    parameters: dict[str, Any],
+    env_spec: dict[str, Any],
+    seed_replay: dict[str, Any],
+    seed_replay_folder: Path,
+    checkpoint_folder: Path,
+) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
+    """Yields (checkpoint record or {}, metrics rows); `seed_replay` only says that the seed replay is there."""
+    from meme57.envs import EnvSpec
+    from meme57.learning import trainer
+    from meme57.learning.progress import show_progress
+
+    chosen = parse_parameters(parameters)
+    events = trainer.learn(
+        chosen,
+        EnvSpec.from_json(env_spec),
+        checkpoint_folder,
+        seed_replay=seed_replay_folder,
+        evaluate=checkpoint_evaluation(chosen),
+        stop=stop_requested,
+    )
+    for event in show_progress(events, total_frames=chosen.run.total_frames, title=f"learn {chosen.run_name}"):
+        yield checkpoint_record(event), event.rows
+
+
+def checkpoint_record(event: TrainingEvent) -> dict[str, Any]:
+    """The checkpoint of an event as the catalog stores it; empty when there is none."""
+    if event.checkpoint is None:
+        return {}
+    record = asdict(event.checkpoint)
+    metrics = {name: value for name, value in event.rows[-1].items() if "/" in name} if event.rows else {}
+    return {**record, "folder": str(record["folder"]), "metrics": metrics}
+
+
+def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
+    """Greedy episodes that rank the checkpoints, or None when training returns do."""
+    episodes = parameters.learner.evaluation_episodes
+    if episodes == 0:
+        return None
+    from meme57.agent.network import MemeNetwork
+    from meme57.agent.novelty import NoveltyNetworks
+    from meme57.envs import env_spec
+    from meme57.evaluation.protocol import mean_return
+    from meme57.learning.trainer import teacher_of
+
+    spec = env_spec(parameters.env)
+
+    def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
+        teacher = teacher_of(parameters, spec, network, novelty)
+        return mean_return(teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED)
+
+    return evaluate

@@ -1,0 +1,11 @@
+"""learn: the agent, as a generator that hands out checkpoints and metrics as they come."""
+
+from kedro.pipeline import Node, Pipeline
+
+from meme57.pipelines.learn import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Seed replay to checkpoints and learning_curve; a second start goes on from the newest checkpoint."""
+    inputs = ["parameters", "env_spec", "seed_replay", "seed_replay_folder", "checkpoint_folder"]
+    return Pipeline([Node(nodes.learn, inputs, ["checkpoints", "learning_curve"], name="learn")])

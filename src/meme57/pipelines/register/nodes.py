@@ -1,0 +1,103 @@
+"""Nodes of `register`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from meme57.config import parse_parameters, rom_id
+from meme57.errors import TrackingError
+
+REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
+
+
+def register_policies(
+    parameters: dict[str, Any],
+    scores: dict[str, Any],
+    checkpoints: dict[str, Any],
+    student: dict[str, Any],
+    run_record: dict[str, Any],
+    policy_folder: Path,
+) -> dict[str, Any]:
+    """A model version of the teacher and one of the student, each with its score and lineage as tags."""
+    chosen = parse_parameters(parameters)
+    best = checkpoints["best"]
+    data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": Path(student["folder"])}
+    tags = {
+        "meme57.run": chosen.run_name,
+        "meme57.seed": str(chosen.run.seed),
+        "meme57.fingerprint": run_record["fingerprint"],
+        "meme57.commit": run_record["commit"],
+        "meme57.frames": str(best["frames"]),
+        "meme57.checkpoint": best["name"],
+    }
+    return {
+        agent: _register(agent, folder, policy_folder, scores, tags, chosen.register_.margin, chosen.env.game)
+        for agent, folder in data.items()
+    }
+
+
+def _register(
+    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], margin: float, game: str
+) -> dict[str, Any]:
+    from meme57.export.pyfunc import load_policy
+    from meme57.tracking.promotion import PolicyScore
+    from meme57.tracking.pyfunc import save_policy_model
+    from meme57.tracking.registry import model_name, register_policy
+    from meme57.tracking.runs import active_run
+
+    active = active_run()
+    if active is None:
+        raise TrackingError("no MLflow run is open: start this with `kedro run --pipelines register`")
+    summary = scores["agents"][agent]
+    low, high = summary["interval"]
+    score = PolicyScore(
+        mean=summary["mean"],
+        low=low,
+        high=high,
+        episodes=summary["episodes"],
+        protocol=scores["protocol"]["name"],
+        random_mean=scores["agents"]["random"]["mean"],
+    )
+    policy = load_policy(data)
+    example = policy.example()
+    target = policy_folder / f"model-{agent}"
+    shutil.rmtree(target, ignore_errors=True)
+    save_policy_model(
+        target,
+        data_path=data,
+        loader_module="meme57.export.pyfunc",
+        inputs=example,
+        outputs=policy.predict(example),
+        pip_requirements=REQUIREMENTS,
+        metadata={"agent": agent, "game": game},
+    )
+    registration = register_policy(
+        active.client,
+        name=model_name(rom_id(game), student=agent == "student"),
+        folder=target,
+        run_id=active.run_id,
+        score=score,
+        margin=margin,
+        tags=tags,
+    )
+    return asdict(registration)
+
+
+def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
+    """The weights that acting needs, without optimiser and replay."""
+    target = policy_folder / "teacher"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in ("agent.json", "network.safetensors", "novelty.safetensors"):
+        shutil.copy2(checkpoint / name, target / name)
+    return target
+
+
+def show_summary(scores: dict[str, Any], model_versions: dict[str, Any], report_folder: Path) -> None:
+    """The table that a run ends with, and what to open next."""
+    from meme57.evaluation.summary import print_summary
+
+    print_summary(scores, model_versions, report=report_folder / "report.html")

@@ -1,0 +1,25 @@
+"""report: one HTML page, and the plots that Kedro-Viz and MLflow show too."""
+
+from kedro.pipeline import Node, Pipeline
+
+from meme57.pipelines.report import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Scores and learning_curve to plots and report."""
+    return Pipeline(
+        [
+            Node(
+                nodes.make_plots,
+                ["learning_curve", "episodes", "scores"],
+                ["learning_curve_plot", "bandit_plot", "returns_plot"],
+                name="make_plots",
+            ),
+            Node(
+                nodes.make_report,
+                ["scores", "learning_curve", "episodes", "fidelity", "video", "run_record", "hardware"],
+                "report",
+                name="make_report",
+            ),
+        ]
+    )

@@ -1,0 +1,17 @@
+"""setup: what game, which policies, on what machine, under which run."""
+
+from kedro.pipeline import Node, Pipeline
+
+from meme57.pipelines.setup import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Parameters to env_spec, policy_family, hardware and run_record."""
+    return Pipeline(
+        [
+            Node(nodes.make_env_spec, "parameters", "env_spec", name="make_env_spec"),
+            Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
+            Node(nodes.describe_hardware, "parameters", "hardware", name="describe_hardware"),
+            Node(nodes.make_run_record, ["parameters", "tracking_run"], "run_record", name="make_run_record"),
+        ]
+    )
