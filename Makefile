@@ -48,7 +48,7 @@ viz: $(DONE)
 
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--override requirements.override -o requirements.lock
+		--override requirements.override --no-header --no-annotate -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -39,9 +39,7 @@ def build_inputs(
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator)
 
-    frames = torch.randint(
-        0, 256, (batch, num_steps, spec.height, spec.width), generator=generator, dtype=torch.uint8
-    )
+    frames = torch.randint(0, 256, (batch, num_steps, spec.height, spec.width), generator=generator, dtype=torch.uint8)
     action = torch.randint(0, spec.num_actions + 1, (num_steps, batch), generator=generator)
     rewards = [normal(num_steps, batch) * 3 for _ in range(4)]
     embedding = normal(num_steps, batch, spec.embedding_size).half()

@@ -1,0 +1,125 @@
+"""Torsos: scaled weight standardisation, kept variance, residual branches that start at zero."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from meme57.agent.torso import NatureTorso, NFNetTorso, ScaledConv2d, SmallTorso, scaled_relu
+
+
+def effective_weight(conv: ScaledConv2d) -> torch.Tensor:
+    """What the convolution multiplies with [out, in / groups, k, k], from its answers to single pixels."""
+    out, per_group, k, _ = conv.weight.shape
+    inputs = conv.in_channels
+    weight = torch.zeros(out, inputs, k, k)
+    bias = conv(torch.zeros(1, inputs, k, k))[0, :, k // 2, k // 2]
+    for channel in range(inputs):
+        for row in range(k):
+            for column in range(k):
+                image = torch.zeros(1, inputs, k, k)
+                image[0, channel, row, column] = 1.0
+                weight[:, channel, row, column] = conv(image)[0, :, k // 2, k // 2] - bias
+    group_size = out // conv.groups
+    return torch.stack([weight[o, (o // group_size) * per_group :][:per_group] for o in range(out)])
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (3, 1), (3, 2)])
+@torch.no_grad()
+def test_weights_are_standardised_a_channel_and_scaled_by_the_gain(kernel: int, groups: int) -> None:
+    torch.manual_seed(0)
+    conv = ScaledConv2d(6, 4, kernel, groups=groups)
+    conv.weight.mul_(7.0).add_(3.0)
+    conv.gain.copy_(torch.tensor([1.0, 2.0, 0.5, -1.0]).view(4, 1, 1, 1))
+    weight = effective_weight(conv)
+    fan_in = 6 // groups * kernel**2
+    for channel, gain in enumerate((1.0, 2.0, 0.5, -1.0)):
+        raw = conv.weight[channel].flatten().tolist()
+        mean = sum(raw) / fan_in
+        variance = sum((w - mean) ** 2 for w in raw) / fan_in
+        expected = [gain * (w - mean) / math.sqrt(variance * fan_in) for w in raw]
+        assert weight[channel].flatten().tolist() == pytest.approx(expected, abs=2e-5)
+        assert weight[channel].mean().item() == pytest.approx(0.0, abs=1e-5)
+        assert weight[channel].var(correction=0).item() == pytest.approx(gain**2 / fan_in, rel=1e-3)
+
+
+@torch.no_grad()
+def test_scaled_relu_and_convolution_keep_unit_variance() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 64, 24, 24)
+    activated = scaled_relu(x)
+    assert activated.var().item() == pytest.approx(1.0, rel=0.03)
+    inside = ScaledConv2d(64, 128, 3)(activated)[..., 1:-1, 1:-1]  # zero padding lowers it at the rim
+    assert inside.var().item() == pytest.approx(1.0, rel=0.15)
+
+
+@torch.no_grad()
+def test_residual_branches_start_at_zero_and_identity_blocks_pass_their_input_on() -> None:
+    torch.manual_seed(0)
+    torso = NFNetTorso(40, 32, widths=(8, 16), blocks=3, group_width=4)
+    x = torch.randn(2, 8, 10, 8)
+    gains = [block.skip_gain for block in torso.blocks]
+    assert [gain.item() for gain in gains] == [0.0] * 6
+    assert torso.blocks[0].shortcut is not None  # stride 2
+    assert torso.blocks[1].shortcut is None
+    assert torch.equal(torso.blocks[1](x), x)
+    gains[1].fill_(1.0)
+    assert not torch.equal(torso.blocks[1](x), x)
+
+
+@torch.no_grad()
+def test_residual_branch_by_hand() -> None:
+    torch.manual_seed(0)
+    block = NFNetTorso(40, 32, widths=(8, 16), blocks=2, group_width=4).blocks[1]
+    block.skip_gain.fill_(0.7)
+    x = torch.randn(2, 8, 6, 5)
+    # the second block of a stage sees variance 1 + 0.2^2 after the first
+    out = scaled_relu(x) / math.sqrt(1.04)
+    out = block.spatial(scaled_relu(block.reduce(out)))
+    out = block.expand(scaled_relu(block.spatial_2(scaled_relu(out))))
+    torch.testing.assert_close(block(x), x + 0.2 * 0.7 * out, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_inputs_of_every_block_are_divided_by_their_expected_deviation() -> None:
+    # NFNet: the variance grows by alpha^2 a block; a transition block is still divided by what the stage before
+    # left, and sets it back to 1 (Brock et al., 2021). Two blocks a stage: 1, 1.04 | 1.08, 1.04 | 1.08, 1.04
+    torso = NFNetTorso(64, 64, widths=(8, 8, 8), blocks=2, group_width=4)
+    assert [1 / block._beta**2 for block in torso.blocks] == pytest.approx([1.0, 1.04, 1.08, 1.04, 1.08, 1.04])
+
+
+@torch.no_grad()
+def test_an_open_residual_branch_adds_about_alpha_squared_of_variance() -> None:
+    torch.manual_seed(0)
+    block = NFNetTorso(64, 64, widths=(64, 64), blocks=2, group_width=16).blocks[1]
+    block.skip_gain.fill_(1.0)
+    x = torch.randn(4, 64, 16, 16) * math.sqrt(1.04)
+    residual = (block(x) - x)[..., 3:-3, 3:-3]  # zero padding lowers it at the rim
+    assert residual.var().item() == pytest.approx(0.2**2, rel=0.4)
+
+
+@pytest.mark.parametrize("size", [(210, 160), (84, 84), (36, 48)])
+@pytest.mark.parametrize("kind", ["nfnet", "nature", "small"])
+@torch.no_grad()
+def test_number_of_features_is_what_comes_out(kind: str, size: tuple[int, int]) -> None:
+    torso: nn.Module = {
+        "nfnet": lambda: NFNetTorso(*size, widths=(8, 16), blocks=1, group_width=4),
+        "nature": lambda: NatureTorso(*size),
+        "small": lambda: SmallTorso(*size, channels=(4, 8)),
+    }[kind]()
+    out = torso(torch.rand(2, 1, *size))
+    assert out.shape == (2, torso.num_features)
+    assert torch.isfinite(out).all()
+
+
+def test_every_parameter_learns_once_the_gains_are_open() -> None:
+    torch.manual_seed(0)
+    torso = NFNetTorso(36, 36, widths=(8, 16), blocks=2, group_width=4)
+    with torch.no_grad():
+        for block in torso.blocks:
+            block.skip_gain.fill_(0.5)
+    torso(torch.rand(3, 1, 36, 36)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in torso.parameters())
