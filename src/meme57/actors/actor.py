@@ -21,6 +21,10 @@ SEED_STRIDE = 100_003
 """Seeds of two actors, or of one actor before and after a re-seed, never meet."""
 
 
+TRAINING_SEEDS = 2**30
+"""Training seeds lie below this number; evaluation takes its seeds above."""
+
+
 class EpisodeResult(NamedTuple):
     """One finished episode."""
 
@@ -122,7 +126,7 @@ class Actor:
 
     def _begin(self) -> None:
         run = self._parameters.run
-        seed = (run.seed * SEED_STRIDE + self._index * 1_009 + self._generation * 100_000_007) % 2**31
+        seed = (run.seed * SEED_STRIDE + self._index * 1_009 + self._generation * 100_000_007) % TRAINING_SEEDS
         self._policies = np.zeros(self._num_envs, np.int64)
         self._returns = np.zeros(self._num_envs)
         self._intrinsic_returns = np.zeros(self._num_envs)

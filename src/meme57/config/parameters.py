@@ -210,7 +210,8 @@ class EvaluateParameters(_Group):
 
     episodes: Annotated[int, Field(ge=2)] = 100
     num_envs: Count = 32
-    seed: Seed = 1_000_003
+    seed: Annotated[int, Field(ge=2**30, lt=2**31 - 10_000)] = 1_500_000_001
+    """First of the evaluation seeds, one an environment; training seeds lie below 2^30, so that these are fresh."""
     epsilon: Fraction = 0.0
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     bootstrap_repetitions: Count = 2_000

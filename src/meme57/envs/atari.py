@@ -17,10 +17,10 @@ class AtariEnv:
     """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards, lives ignored.
 
     The emulator's next-step autoreset is kept: the terminal observation comes with the end, the reset observation
-    with the next (ignored) action.
+    with the next (ignored) action. With `colour`, observations are [E, H, W, 3], for people to look at.
     """
 
-    def __init__(self, spec: EnvSpec, *, num_envs: int, num_threads: int) -> None:
+    def __init__(self, spec: EnvSpec, *, num_envs: int, num_threads: int, colour: bool = False) -> None:
         self.spec = spec
         self.num_envs = num_envs
         self._env = AtariVectorEnv(
@@ -34,7 +34,7 @@ class AtariEnv:
             autoreset_mode="NextStep",
             img_height=spec.height,
             img_width=spec.width,
-            grayscale=True,
+            grayscale=not colour,
             stack_num=1,
             frameskip=spec.frame_skip,
             maxpool=spec.max_pool,

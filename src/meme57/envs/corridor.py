@@ -8,19 +8,19 @@ import numpy.typing as npt
 from meme57.envs.spec import EnvSpec, StepResult
 
 CELLS_A_SIDE = 4
-LENGTH = CELLS_A_SIDE**2 - 1
+LENGTH = 11
 ACTIONS = ("ONE", "TWO", "THREE", "FOUR")
 MAX_EPISODE_STEPS = 4 * LENGTH
 _FORWARD = np.random.default_rng(57).integers(len(ACTIONS), size=LENGTH)
 
 
 class CorridorEnv:
-    """A corridor of 15 steps, folded into a 4 x 4 picture, with a reward of 1 at its far end alone.
+    """A corridor of 11 steps, folded into a picture of 4 x 4 cells, with a reward of 1 at its far end alone.
 
     In each cell one of four actions, another from cell to cell but always the same, leads forward; the others lead
-    one cell back. A random walk drifts back with probability 3/4 a step and reaches the end within an episode's 60
-    steps about once in a million episodes; so does any constant action. New cells within an episode are novel, so the
-    episodic reward pays for every step forward.
+    one cell back. A random walk drifts back with probability 3/4 a step and reaches the end within an episode's 44
+    steps with probability 5.1e-5; a constant action never does. New cells within an episode are novel, so the episodic
+    reward pays for every step forward.
     """
 
     def __init__(self, spec: EnvSpec, *, num_envs: int) -> None:
@@ -56,7 +56,7 @@ class CorridorEnv:
 
 
 def corridor_max_frames(frame_skip: int, max_episode_frames: int) -> int:
-    """An episode lasts 60 steps, or the protocol's limit if that is shorter."""
+    """An episode lasts 44 steps, or the protocol's limit if that is shorter."""
     return min(MAX_EPISODE_STEPS * frame_skip, max_episode_frames)
 
 

@@ -36,8 +36,11 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
     )
 
 
-def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1) -> VectorEnv:
-    """A vector environment of `num_envs` copies; `reset` it before the first step."""
+def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool = False) -> VectorEnv:
+    """A vector environment of `num_envs` copies; `reset` it before the first step.
+
+    With `colour`, an Atari game's observations are [E, H, W, 3]: the same game as a person sees it.
+    """
     if is_toy(spec.game):
         return corridor.CorridorEnv(spec, num_envs=num_envs)
-    return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads)
+    return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads, colour=colour)

@@ -106,13 +106,14 @@ def mean_return(
 def film(
     make_policy: Callable[[int], Policy], spec: EnvSpec, *, seed: int, max_steps: int, epsilon: float = 0.0
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames [H, W] of one episode from its start, in the emulator's own resolution, at most `max_steps` of them.
+    """Frames of one episode from its start, in the emulator's own resolution and colours: [H, W, 3], of a toy [H, W].
 
-    The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen.
+    The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen. At
+    most `max_steps` + 1 frames.
     """
     twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
     rng = np.random.default_rng([seed, 4])
-    env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1)
+    env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1, colour=True)
     try:
         policy = make_policy(1)
         policy.begin(env.reset(seed=seed))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,7 @@ def export_student(network: StudentNetwork, path: Path) -> float:
     network = network.eval()
     batch = torch.export.Dim("batch", min=1, max=4096)
     example = example_inputs(network, 2)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with _quiet():
         program = torch.onnx.export(
             network,
             example,
@@ -46,6 +47,7 @@ def export_student(network: StudentNetwork, path: Path) -> float:
             verbose=False,
         )
     assert program is not None
+    _forget_sources(program)
     write_atomically(path, lambda temporary: program.save(str(temporary)))
     difference = parity(network, path)
     if not difference <= TOLERANCE:
@@ -75,3 +77,23 @@ def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, .
         torch.randn(batch, generator=generator),
         torch.randn(2, batch, spec.lstm_size, generator=generator),
     )
+
+
+def _forget_sources(program: torch.onnx.ONNXProgram) -> None:
+    """Drops the exporter's stack traces: they name folders of this machine and triple the file."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns of packages that nothing here needs."""
+    logger = logging.getLogger("torch.onnx")  # importing torch sets its level, whatever was configured before
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

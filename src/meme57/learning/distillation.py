@@ -28,6 +28,7 @@ Evaluate = Callable[[Policy], float]
 SEGMENT_STEPS = 20
 SEGMENTS_KEPT = 64
 UPDATES_A_SEGMENT = 4
+OWN_PLAY_SEED = 1_800_000_001
 EXPLORATION = 0.05
 """Share of random actions while the student plays for its own training states, so that it learns to recover [ours]."""
 
@@ -109,7 +110,7 @@ class OwnPlay:
         self._num_actions, self._num_envs, self._rng = teacher.env.num_actions, num_envs, rng
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS_KEPT)
         self._uses = 0
-        observation = self._env.reset(seed=seed + 500_009)
+        observation = self._env.reset(seed=OWN_PLAY_SEED + seed % 1_000_000)
         self._teacher.begin(observation)
         self._student.begin(observation)
 

@@ -20,8 +20,10 @@ SECONDS_OF_EMULATION = 60
 """The console draws 60 frames a second."""
 
 
-def play(parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any]) -> pd.DataFrame:
-    """Whole episodes of each agent, on the same evaluation seeds."""
+def play(
+    parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any], student_folder: Path
+) -> pd.DataFrame:
+    """Whole episodes of each agent, on the same evaluation seeds; `student` only says that the student is there."""
     import pandas as pd
 
     from meme57.envs import env_spec
@@ -30,7 +32,7 @@ def play(parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[
 
     chosen = parse_parameters(parameters)
     spec = env_spec(chosen.env)
-    makers = policy_makers(chosen, spec, Path(checkpoints["best"]["folder"]), Path(student["folder"]))
+    makers = policy_makers(chosen, spec, Path(checkpoints["best"]["folder"]), student_folder)
     rows = []
     for agent, make_policy in makers.items():
         with counter(f"evaluate {agent}", "episodes") as progress:

@@ -9,7 +9,9 @@ def create_pipeline() -> Pipeline:
     """Checkpoints and student to episodes, scores and video."""
     return Pipeline(
         [
-            Node(nodes.play, ["parameters", "checkpoints", "student"], "episodes", name="play_episodes"),
+            Node(
+                nodes.play, ["parameters", "checkpoints", "student", "student_folder"], "episodes", name="play_episodes"
+            ),
             Node(nodes.score, ["parameters", "checkpoints", "episodes"], "scores", name="score_episodes"),
             Node(nodes.film, ["parameters", "checkpoints"], "video", name="film_episode"),
         ]

@@ -13,7 +13,7 @@ from meme57.stopping import stop_requested
 if TYPE_CHECKING:
     from meme57.learning.trainer import Evaluate, TrainingEvent
 
-CHECKPOINT_EVALUATION_SEED = 700_001
+CHECKPOINT_EVALUATION_SEED = 1_600_000_001
 
 
 def learn(

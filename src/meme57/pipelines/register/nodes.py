@@ -19,12 +19,16 @@ def register_policies(
     checkpoints: dict[str, Any],
     student: dict[str, Any],
     run_record: dict[str, Any],
+    student_folder: Path,
     policy_folder: Path,
 ) -> dict[str, Any]:
-    """A model version of the teacher and one of the student, each with its score and lineage as tags."""
+    """A model version of the teacher and one of the student, each with its score and lineage as tags.
+
+    `student` only says that the student is there.
+    """
     chosen = parse_parameters(parameters)
     best = checkpoints["best"]
-    data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": Path(student["folder"])}
+    data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
     tags = {
         "meme57.run": chosen.run_name,
         "meme57.seed": str(chosen.run.seed),

@@ -7,7 +7,7 @@ from meme57.pipelines.register import nodes
 
 def create_pipeline() -> Pipeline:
     """Scores, student and checkpoints to model_versions."""
-    inputs = ["parameters", "scores", "checkpoints", "student", "run_record", "policy_folder"]
+    inputs = ["parameters", "scores", "checkpoints", "student", "run_record", "student_folder", "policy_folder"]
     return Pipeline(
         [
             Node(nodes.register_policies, inputs, "model_versions", name="register_policies"),
