@@ -24,6 +24,10 @@ class CheckpointError(Meme57Error):
     """A checkpoint is damaged, missing, or does not fit the configuration."""
 
 
+class IncompatibleCheckpointError(CheckpointError):
+    """A checkpoint is whole, but belongs to another configuration or to a newer version of meme57."""
+
+
 class RunConflictError(Meme57Error):
     """The run's name is taken by another configuration or another process."""
 

@@ -37,7 +37,7 @@ def learning_curve():
         "frames": frames,
         "updates": frames / 100,
         "elapsed_seconds": frames / 500,
-        "episodes/count": np.full(rows, 8.0),
+        "episodes/finished": np.full(rows, 8.0),
         "episodes/return": np.linspace(-20, 10, rows),
         "episodes/return_exploit": np.where(np.arange(rows) % 5 == 0, np.nan, np.linspace(-19, 12, rows)),
         "episodes/length_steps": np.full(rows, 900.0),

@@ -41,7 +41,7 @@ def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
         nfnet_blocks=chosen.nfnet_blocks,
         nfnet_group_width=chosen.nfnet_group_width,
     )
-    return AgentSpec(network, _novelty_spec(parameters, env), _family(parameters))
+    return AgentSpec(network, _novelty_spec(parameters, env), policy_family(parameters))
 
 
 def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:
@@ -72,7 +72,8 @@ def _novelty_spec(parameters: Parameters, env: EnvSpec) -> NoveltySpec:
     )
 
 
-def _family(parameters: Parameters) -> PolicyFamily:
+def policy_family(parameters: Parameters) -> PolicyFamily:
+    """The family; without an intrinsic reward every beta is 0."""
     chosen = parameters.family
     return PolicyFamily.ladder(
         num_policies=chosen.num_policies,

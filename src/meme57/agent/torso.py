@@ -84,8 +84,8 @@ class NFNetTorso(nn.Module):
         self.stem = ScaledConv2d(1, widths[0], 7, stride=4 if max(height, width) > 128 else 2)
         stages: list[nn.Module] = []
         inputs = widths[0]
+        expected_variance = 1.0
         for outputs in widths:
-            expected_variance = 1.0
             for block in range(blocks):
                 stride = 2 if block == 0 else 1
                 stages.append(

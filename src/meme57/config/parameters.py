@@ -165,7 +165,7 @@ class ReplayParameters(_Group):
 class ActorParameters(_Group):
     """Who collects (docs/specification.md section 5)."""
 
-    pool: Literal["local", "ray"] = "local"
+    pool: Literal["local"] = "local"
     epsilon_base: Fraction = 0.4  # inherited
     epsilon_alpha: NonNegative = 7.0  # inherited
     weights_period_steps: Count = 100
@@ -256,6 +256,15 @@ class Parameters(_Group):
         if self.family.gamma_min > self.family.gamma_max:
             raise ValueError(
                 f"family.gamma_min={self.family.gamma_min} is above family.gamma_max={self.family.gamma_max}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _frames_fit_the_torso(self) -> Parameters:
+        if self.network.torso == "nature" and min(self.env.height, self.env.width) < 36:
+            raise ValueError(
+                f"network.torso=nature needs frames of 36x36 at least, not {self.env.height}x{self.env.width}: "
+                "choose network.torso=small or larger env.height and env.width"
             )
         return self
 

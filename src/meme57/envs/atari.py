@@ -67,13 +67,18 @@ class AtariEnv:
 
 @functools.cache
 def action_meanings(rom_id: str, *, full_action_space: bool) -> tuple[str, ...]:
-    """Names of the actions, in the order of their numbers."""
+    """Names of the actions, in the order of their numbers; the ROM is loaded once to see that it is there.
+
+    Raises:
+        EnvironmentSetupError: it does not load.
+    """
     ALEInterface.setLoggerMode(LoggerMode.Error)
-    if full_action_space:
-        return tuple(action.name for action in list(Action.__members__.values())[:18])
     emulator = ALEInterface()
     try:
         emulator.loadROM(roms.get_rom_path(rom_id))
     except Exception as error:
-        raise EnvironmentSetupError(f"ROM {rom_id!r} does not load ({error}): pip install 'ale-py>=0.12.1'") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EnvironmentSetupError(f"ROM {rom_id!r} does not load ({reason}): pip install 'ale-py>=0.12.1'") from error
+    if full_action_space:
+        return tuple(action.name for action in list(Action.__members__.values())[:18])
     return tuple(action.name for action in emulator.getMinimalActionSet())

@@ -62,7 +62,7 @@ def learning_curve_figure(curve: pd.DataFrame, reference: Mapping[str, Any] | No
     """
     figure = new_figure("Return per episode while learning", x="ALE frames", y="return, game points")
     for column, weight, label, colour in (
-        ("episodes/return", "episodes/count", "all policies", GREEN),
+        ("episodes/return", "episodes/finished", "all policies", GREEN),
         ("episodes/return_exploit", "policy_episodes/0", "policy 0, exploiting", BLUE),
     ):
         _add_smoothed(figure, curve, column, weight, label, colour)

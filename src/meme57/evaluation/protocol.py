@@ -148,7 +148,7 @@ def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
     actions = "full" if spec.full_action_space else "minimal"
     return (
         f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"
-        f"{spec.max_episode_frames}-frames-eps{epsilon:g}-greedy-policy0"
+        f"{spec.max_episode_frames}-frames-{spec.height}x{spec.width}-eps{epsilon:g}-greedy-policy0"
     )
 
 

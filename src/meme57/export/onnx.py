@@ -80,7 +80,7 @@ def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, .
 
 
 def _forget_sources(program: torch.onnx.ONNXProgram) -> None:
-    """Drops the exporter's stack traces: they name folders of this machine and triple the file."""
+    """Drops the exporter's stack traces: they name folders of this machine."""
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
 

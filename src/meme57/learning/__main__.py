@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -24,7 +25,10 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         parameters = _parameters(arguments)
-        _train(parameters, arguments.folder / parameters.run_name)
+        folder = arguments.folder / parameters.run_name
+        if parameters.run.fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        _train(parameters, folder)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return 130
@@ -52,9 +56,7 @@ def _request_stop(stopping: list[int], received: int) -> None:
 
 
 def _parameters(arguments: argparse.Namespace) -> Parameters:
-    tree: dict[str, Any] = {}
-    if arguments.config:
-        tree = json.loads(arguments.config.read_text())
+    tree = _read_config(arguments.config) if arguments.config else {}
     for assignment in arguments.set:
         name, separator, value = assignment.partition("=")
         if not separator:
@@ -63,9 +65,22 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
     return parse_parameters(tree)
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"--config {path} cannot be read: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f'--config {path} holds no JSON object: write {{"group": {{"name": value}}}}')
+    return tree
+
+
 def _assign(tree: dict[str, Any], path: list[str], text: str) -> None:
+    name = ".".join(path)
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigurationError(f"--set {name}={text}: {part!r} was already set to a value, not to a group")
     try:
         tree[path[-1]] = json.loads(text)
     except ValueError:

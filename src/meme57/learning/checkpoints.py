@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import checksum, commit_folder, read_json, write_json
 
 FORMAT = 1
@@ -106,17 +106,23 @@ class CheckpointStore:
         """The newest whole checkpoint; damaged ones are renamed to `damaged-...`, with a warning.
 
         Raises:
-            CheckpointError: it was made by another configuration, or by a newer version of meme57.
+            IncompatibleCheckpointError: it was made by another configuration, or by a newer version of meme57.
         """
         for path in reversed(self._folders()):
             try:
                 return self._open(path)
+            except IncompatibleCheckpointError:
+                raise
             except CheckpointError as error:
-                aside = path.with_name(f"damaged-{path.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-                logger.warning("%s: set aside as %s, going on from the one before", error, aside.name)
+                self.set_aside(path, error)
         return None
+
+    def set_aside(self, path: Path, error: CheckpointError) -> None:
+        """Renames a damaged checkpoint, with a warning, so that the one before is the newest."""
+        aside = path.with_name(f"damaged-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        logger.warning("%s: set aside as %s, going on from the one before", error, aside.name)
 
     def best(self) -> Checkpoint | None:
         """The checkpoint with the highest score, the newer one of equals; without any score, the newest."""
@@ -130,12 +136,18 @@ class CheckpointStore:
 
     def replay_indices(self) -> list[dict[str, Any]]:
         """Replay snapshots that the checkpoints kept for resuming still need."""
-        return [read_json(path / "state.json")["replay"] for path in self._folders()[-self._keep :]]
+        indices = []
+        for path in self._folders()[-self._keep :]:
+            try:
+                indices.append(read_json(path / "state.json")["replay"])
+            except CheckpointError as error:
+                logger.warning("%s: its replay is not kept", error)
+        return indices
 
     def _open(self, path: Path) -> Checkpoint:
         manifest = check_folder(path)
         if manifest["fingerprint"] != self._fingerprint:
-            raise CheckpointError(
+            raise IncompatibleCheckpointError(
                 f"{path} was made by configuration {manifest['fingerprint']}, this is {self._fingerprint}: "
                 "choose another run.name, or start anew with run.fresh=true"
             )
@@ -163,13 +175,15 @@ def check_folder(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint folder, after every file's checksum was found right.
 
     Raises:
-        CheckpointError: a file is missing, changed or of a newer format.
+        CheckpointError: a file is missing or changed; `IncompatibleCheckpointError`: a newer format.
     """
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise CheckpointError(f"{path / MANIFEST} is damaged: it lists no files")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}: update meme57")
+        raise IncompatibleCheckpointError(
+            f"{path} has format {manifest.get('format')}, this version reads {FORMAT}: update meme57"
+        )
     for name, digest in manifest["files"].items():
         file = path / Path(name).name
         if not file.is_file() or checksum(file) != digest:

@@ -86,8 +86,8 @@ class Learner:
         self._bad_in_a_row += 1
         if self._bad_in_a_row >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
-                f"loss {float(loss)} with gradient norm {float(norm)} in {self._bad_in_a_row} updates in a row: "
-                "lower learner.learning_rate and go on from the last checkpoint"
+                f"loss {float(loss.detach())} with gradient norm {float(norm)} in {self._bad_in_a_row} updates in a "
+                "row: lower learner.learning_rate and go on from the last checkpoint"
             )
         return norm, False
 
@@ -145,8 +145,10 @@ class Learner:
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay applies to matrices and kernels, not to biases and gains [ours]."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    named = list(network.named_parameters())
+    exempt = [p.ndim <= 1 or name.endswith(("bias", "gain")) for name, p in named]
+    decayed = [p for (_, p), is_exempt in zip(named, exempt, strict=True) if not is_exempt]
+    others = [p for (_, p), is_exempt in zip(named, exempt, strict=True) if is_exempt]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
@@ -178,11 +180,15 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Inverse of `optimiser_tensors`."""
+    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape and key != "step":
+            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        state.setdefault(int(index), {})[key] = value.detach()
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

@@ -160,6 +160,7 @@ def _returns(
     following = torch.cat([traces[1:], torch.zeros_like(traces[:1])])
     following = following.masked_fill(batch.is_last_step.unsqueeze(-1), 0.0)
     discounts = gammas * batch.continues.unsqueeze(-1)
+    rewards = rewards.masked_fill(~batch.mask, 0.0)
     if parameters.target == "retrace":
         q_taken = _taken(raw, actions)
         return retrace_returns(rewards.unsqueeze(-1), discounts, values, q_taken, following)

@@ -31,11 +31,6 @@ class RateLimiter:
         return self._drawn + self._batch <= self._credit
 
     @property
-    def debt(self) -> float:
-        """Draws that are owed; the actors wait while it exceeds a batch or two."""
-        return self._credit - self._drawn
-
-    @property
     def samples_per_insert(self) -> float:
         """Drawn / inserted since the warm-up."""
         return self._drawn / max(1, self._inserted - self._min)

@@ -11,7 +11,7 @@ from typing import Any
 from meme57.actors import Collected, LocalPool, agent_spec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import Interrupted, ReplayError
+from meme57.errors import CheckpointError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, write_bytes, write_json
 from meme57.learning.build import make_replay
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
@@ -24,7 +24,8 @@ GROUPS = ("env", "family", "network", "novelty", "bandit", "replay", "actors")
 def seed_fingerprint(parameters: Parameters) -> str:
     """Digest of everything that shapes the seed replay; the learner's settings do not."""
     tree = parameters.model_dump(mode="json", by_alias=True)
-    text = json.dumps([parameters.run.seed, *(tree[group] for group in GROUPS)], sort_keys=True)
+    shaping = [parameters.run.seed, parameters.loss.distil_policy, *(tree[group] for group in GROUPS)]
+    text = json.dumps(shaping, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -87,7 +88,10 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
     remedy = "collect it with `kedro run --pipelines collect`"
     if not (folder / RECORD).is_file():
         raise ReplayError(f"no seed replay in {folder}: {remedy}")
-    record = read_json(folder / RECORD)
+    try:
+        record = read_json(folder / RECORD)
+    except CheckpointError as error:
+        raise ReplayError(f"{error}: delete {folder} and {remedy}") from error
     if record.get("fingerprint") != seed_fingerprint(parameters):
         raise ReplayError(f"the seed replay in {folder} was collected with other settings: {remedy}")
     chunks = folder / CHUNKS

@@ -40,6 +40,7 @@ class TrainingStatistics:
         """Means since the last row."""
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         row["episodes/count"] = float(self.num_episodes)
+        row["episodes/finished"] = float(len(self._episodes))
         if self._episodes:
             row["episodes/return"] = _mean(e.extrinsic_return for e in self._episodes)
             row["episodes/length_steps"] = _mean(e.num_steps for e in self._episodes)

@@ -17,7 +17,7 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import Interrupted
+from meme57.errors import CheckpointError, IncompatibleCheckpointError, Interrupted
 from meme57.learning.build import find_device, make_replay
 from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
@@ -87,13 +87,12 @@ class Trainer:
             seed_replay: folder of `collect_seed_replay`, taken in at update 0; without it the actors warm up.
 
         Raises:
-            Interrupted: `stop` asked for it; a checkpoint was written and yielded before.
+            Interrupted: `stop` asked for it; a checkpoint was written and yielded before. Under `run.exact_resume` that
+                is the next regular one, since one more would end episodes that an uninterrupted run plays on.
             CheckpointError, ReplayError, NonFiniteLossError: see there.
         """
         try:
-            if (checkpoint := self._store.newest()) is not None:
-                self._restore(checkpoint)
-            elif seed_replay is not None:
+            if not self._restored() and seed_replay is not None:
                 self._take_seed_replay(seed_replay)
             if self._frames >= self._parameters.run.total_frames:
                 yield self._finished_event()
@@ -110,14 +109,14 @@ class Trainer:
         self._log_start = (self._clock(), self._frames, self.learner.num_updates)
         try:
             while True:
-                if self._limiter.may_update and len(self.replay):
+                stopping = self._stop() and not run.exact_resume
+                if self._limiter.may_update and len(self.replay) and not stopping:
                     self._update()
-                    if not self._stop():
-                        continue
-                else:
+                    continue
+                if not stopping:
                     self._take(collector.next())
                 done = self._frames >= run.total_frames
-                if done or self._frames >= next_checkpoint or self._stop():
+                if done or stopping or self._frames >= next_checkpoint:
                     next_checkpoint = _next_multiple(self._frames, run.checkpoint_period_frames)
                     next_log = _next_multiple(self._frames, run.log_period_frames)
                     yield self._checkpoint(collector, final=done)
@@ -184,7 +183,7 @@ class Trainer:
             cut = self._parameters.run.exact_resume or final or self._stop()
             if cut:
                 self._take(Collected(chunks=self._pool.cut_episodes()))
-                self.replay.drop_pending()
+                self._limiter.insert(self.replay.end_pending())
             row = self._row()
             if self._evaluate is not None and not self._stop():
                 row["evaluation/return"] = self._evaluate(self.learner.network, self.learner.novelty)
@@ -216,18 +215,32 @@ class Trainer:
         collect_garbage(replay_folder, self._store.replay_indices())
         return record
 
+    def _restored(self) -> bool:
+        """Restores the newest checkpoint that is whole, its replay included; False when there is none."""
+        while (checkpoint := self._store.newest()) is not None:
+            try:
+                self._restore(checkpoint)
+                return True
+            except IncompatibleCheckpointError:
+                raise
+            except CheckpointError as error:
+                self._store.set_aside(checkpoint.folder, error)
+        return False
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
         names = ("network", "target", "novelty", "optimiser", "novelty_optimiser", "scales")
-        self.learner.load_tensors({name: checkpoint.tensors(name) for name in names})
-        self.learner.load_state_dict(state["learner"])
-        self._replay_index = state["replay"]
+        tensors = {name: checkpoint.tensors(name) for name in names}
         load_snapshot(self.replay, self._folder / "replay", state["replay"])
-        self.replay.drop_pending()
+        self._replay_index = state["replay"]
+        self.learner.load_tensors(tensors)
+        self.learner.load_state_dict(state["learner"])
         self._limiter.load_state_dict(state["limiter"])
+        self._limiter.insert(self.replay.end_pending())
         self._statistics.load_state_dict(state["statistics"])
         self._rng.bit_generator.state = state["random"]
         self._frames, self._elapsed = state["frames"], state["elapsed_seconds"]
+        self._pool.load_weights(*self.learner.weights())
         self._pool.load_state_dict(state["pool"])
         logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self._frames:,}")
 

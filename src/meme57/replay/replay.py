@@ -97,6 +97,23 @@ class SequenceReplay:
             self._ring.insert(len(completed))
         return len(completed)
 
+    def end_pending(self) -> int:
+        """All open episodes count as truncated: a first chunk that waits alone becomes a sequence with padding.
+
+        Returns:
+            The number of sequences that entered.
+        """
+        with self._lock:
+            waiting, self._pending = list(self._pending.values()), {}
+            alone = [number for number in waiting if self._chunks[number].index == 0]
+            for offset, number in enumerate(alone):
+                self._chunks.hold(number)
+                self._place((self._ring.num_inserted + offset) % self.capacity_sequences, (number, PADDING))
+            self._ring.insert(len(alone))
+            for number in waiting:
+                self._chunks.release(number)
+        return len(alone)
+
     def drop_pending(self, actor: int | None = None) -> int:
         """Forgets the waiting chunks of an actor that died or starts anew (None: of all); returns how many."""
         with self._lock:

@@ -22,6 +22,7 @@ def distill_student(
     from meme57.learning.checkpoints import newest_replay_index
     from meme57.learning.policies import Policy, load_student
     from meme57.learning.progress import counter
+    from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
     spec, num_envs = env_spec(chosen.env), chosen.distill.num_envs
@@ -29,7 +30,7 @@ def distill_student(
     def evaluate(policy: Policy) -> float:
         return mean_return(lambda _: policy, spec, episodes=num_envs, num_envs=num_envs, seed=FIDELITY_SEED)
 
-    best = Path(checkpoints["best"]["folder"])
+    best, best_frames = Path(checkpoints["best"]["folder"]), checkpoints["best"]["frames"]
     with counter("distill", "updates") as progress:
         fidelity = distillation.distill(
             chosen,
@@ -43,6 +44,8 @@ def distill_student(
         )
     onnx_path = student_folder / "student.onnx"
     fidelity["onnx_difference"] = export_student(load_student(student_folder), onnx_path)
+    if (active := active_run()) is not None:
+        log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
     record = {
         "teacher": best.name,
         "onnx": onnx_path.name,

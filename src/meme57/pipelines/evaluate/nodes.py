@@ -88,6 +88,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     from meme57.evaluation.protocol import protocol_facts
     from meme57.evaluation.reference import has_reference, reference_score
     from meme57.evaluation.statistics import summarise_returns
+    from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
     game, evaluate = chosen.env.game, chosen.evaluate
@@ -101,6 +102,8 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         )
         for agent in AGENTS
     }
+    if (active := active_run()) is not None:
+        log_metrics(active, score_metrics(agents), step=checkpoints["best"]["frames"])
     return {
         "run": chosen.run_name,
         "game": game,
@@ -112,6 +115,21 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }
+
+
+def score_metrics(agents: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """What MLflow plots and sorts by: `score/teacher_return`, its interval, and the human-normalised score."""
+    metrics: dict[str, float] = {}
+    for agent, summary in agents.items():
+        low, high = summary["interval"]
+        metrics |= {
+            f"score/{agent}_return": summary["mean"],
+            f"score/{agent}_return_low": low,
+            f"score/{agent}_return_high": high,
+        }
+        if summary["human_normalised"] is not None:
+            metrics[f"score/{agent}_human_normalised"] = summary["human_normalised"]["mean"]
+    return metrics
 
 
 def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:

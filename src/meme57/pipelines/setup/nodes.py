@@ -20,9 +20,9 @@ def make_env_spec(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
     """Discount and intrinsic weight of every policy."""
-    from meme57.agent.family import PolicyFamily
+    from meme57.actors.build import policy_family
 
-    family = PolicyFamily.ladder(**parse_parameters(parameters).family.model_dump())
+    family = policy_family(parse_parameters(parameters))
     return {"gammas": family.gammas.tolist(), "betas": family.betas.tolist()}
 
 

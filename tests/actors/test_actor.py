@@ -1,0 +1,341 @@
+"""The actor on real games: what it stores is what happened, and unrolling it gives the decisions again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from meme57.actors.actor import SEED_STRIDE, explore
+from meme57.agent.network import Features
+from meme57.agent.novelty import EpisodicMemory
+from meme57.envs import make_env
+from meme57.learning.build import make_replay
+from meme57.replay.chunks import Chunk
+from meme57.replay.codec import decompress_frames_into
+
+PONG = {"game": "Pong", "num_envs": 2, "max_episode_frames": 120, "noop_max": 8}  # truncated after 30 steps
+
+
+def frames_of(chunk: Chunk) -> np.ndarray:
+    out = np.zeros((chunk.num_steps + 1, *chunk.frame_shape), np.uint8)
+    decompress_frames_into(chunk.frames, out)
+    return out
+
+
+def by_episode(chunks: Iterable[Chunk]) -> dict[int, list[Chunk]]:
+    episodes: dict[int, list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        episodes[chunk.episode].append(chunk)
+    return dict(sorted(episodes.items()))
+
+
+def same(left: Chunk, right: Chunk) -> bool:
+    def flat(chunk: Chunk) -> list[object]:
+        values = dict(vars(chunk))
+        groups = [vars(values.pop("first_inputs")), vars(values.pop("steps"))]
+        arrays = [np.asarray(v).tobytes() for group in groups for v in group.values()]
+        return [v.tobytes() if isinstance(v, np.ndarray) else v for v in values.values()] + arrays
+
+    return flat(left) == flat(right)
+
+
+# ---- acting and learning see the same
+
+
+@pytest.mark.parametrize("acts_on_values", [False, True])
+@pytest.mark.parametrize("env", [PONG, {"game": "Corridor", "num_envs": 3, "max_episode_frames": 92}], ids=str)
+@torch.no_grad()
+def test_unrolling_stored_sequences_gives_the_greedy_actions_again(make_actor, env, acts_on_values) -> None:
+    played = make_actor(env=env, loss={"distil_policy": not acts_on_values}, epsilon=0.0)
+    collected = played.actor.collect(75)
+    assert len(collected.episodes) >= 4
+    replay = make_replay(played.parameters, played.env)
+    replay.add(collected.chunks)
+    batch = replay.sample(40, np.random.default_rng(0))
+    features = Features(*(torch.from_numpy(value) for value in vars(batch.inputs).values()))
+    output = played.network(torch.from_numpy(batch.frames), features, torch.from_numpy(batch.lstm_state))
+    betas = played.spec.family.betas.float()
+    q = output.q_extrinsic + betas[:, None] * output.q_intrinsic
+    preferences = (q if acts_on_values else output.logits)[:, torch.arange(40), torch.from_numpy(batch.policies)][:-1]
+    actions, mask = torch.from_numpy(batch.actions), torch.from_numpy(batch.mask)
+    taken = preferences.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    assert (preferences.amax(-1) - taken)[mask].max() < 1e-5  # the action taken is the best one, ties apart
+    assert len(np.unique(batch.actions[batch.mask])) > 1
+    assert set(batch.lengths.tolist()) >= {16}
+
+
+@torch.no_grad()
+def test_state_at_the_second_chunk_is_what_unrolling_the_first_leaves(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.3)
+    num_pairs = 0
+    for chunks in by_episode(played.actor.collect(70).chunks).values():
+        assert not chunks[0].lstm_state.any()
+        for first, second in itertools.pairwise(chunks):
+            inputs = [
+                np.concatenate([np.asarray(start)[None], steps[:-1]])
+                for start, steps in zip(vars(first.first_inputs).values(), vars(first.steps).values(), strict=True)
+            ]
+            features = Features(*(torch.from_numpy(value).unsqueeze(1) for value in inputs))
+            frames = torch.from_numpy(frames_of(first)[:-1]).unsqueeze(0)
+            output = played.network(frames, features, torch.from_numpy(first.lstm_state).unsqueeze(1))
+            np.testing.assert_allclose(output.state[:, 0].numpy(), second.lstm_state, rtol=1e-4, atol=1e-5)
+            num_pairs += 1
+    assert num_pairs >= 8
+
+
+# ---- what is stored is what happened
+
+
+def test_chunks_replayed_in_single_environments_give_the_same_frames_and_rewards(make_actor) -> None:
+    played = make_actor(env={"game": "Breakout", "num_envs": 2, "max_episode_frames": 240}, epsilon=0.5)
+    collected = played.actor.collect(140)
+    episodes = by_episode(collected.chunks)
+    rewards = 0.0
+    for index in range(2):  # both environments end together, at the frame limit: episode e is environment e % 2
+        env = make_env(played.env, num_envs=1)
+        observation = env.reset(seed=3 * SEED_STRIDE + index)[0]
+        for episode in sorted(e for e in episodes if e % 2 == index):
+            for chunk in episodes[episode]:
+                frames = frames_of(chunk)
+                assert np.array_equal(frames[0], observation)
+                for t, action in enumerate(chunk.steps.action):
+                    result = env.step(np.array([action]))
+                    observation = result.observation[0]
+                    assert np.array_equal(frames[t + 1], observation)
+                    assert chunk.steps.reward[t] == result.reward[0]
+                    rewards += result.reward[0]
+                last = bool(result.terminated[0] or result.truncated[0])
+                assert (chunk.is_last, chunk.terminal) == (last, bool(result.terminated[0]))
+            observation = env.step(np.array([0])).observation[0]  # the reset step
+        env.close()
+    assert rewards > 0
+    # 60 steps an episode, two whole ones and 18 steps of the third (two vector steps were resets), 16 in chunks
+    assert [sum(c.num_steps for c in chunks) for chunks in episodes.values()] == [60, 60, 60, 60, 16, 16]
+    assert collected.num_steps == 2 * 138
+
+
+def test_chunks_of_an_episode_are_periods_in_order(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.5)
+    collected = played.actor.collect(64)
+    complete = [chunks for chunks in by_episode(collected.chunks).values() if chunks[-1].is_last]
+    assert len(complete) == 4
+    for chunks in complete:
+        assert [c.index for c in chunks] == [0, 1, 2, 3]
+        assert [c.num_steps for c in chunks] == [8, 8, 8, 6]  # 30 steps
+        assert [c.is_last for c in chunks] == [False, False, False, True]
+        assert not any(c.terminal for c in chunks)  # the frame limit truncates
+        assert len({c.policy for c in chunks}) == 1
+        assert {c.weight_version for c in chunks} == {7}
+        for first, second in itertools.pairwise(chunks):
+            assert np.array_equal(frames_of(first)[-1], frames_of(second)[0])
+            for name, value in vars(second.first_inputs).items():
+                assert np.array_equal(value, getattr(first.steps, name)[-1])
+
+
+def test_an_episode_starts_with_no_inputs(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.5)
+    first = [chunks[0] for chunks in by_episode(played.actor.collect(64).chunks).values()]
+    assert len(first) >= 4
+    for chunk in first:
+        assert chunk.first_inputs.action == played.env.num_actions
+        for name in ("reward", "intrinsic", "lifelong", "episodic", "embedding"):
+            assert not np.any(getattr(chunk.first_inputs, name)), name
+
+
+def test_corridor_end_is_terminal_with_its_reward(make_actor) -> None:
+    from meme57.envs import corridor
+
+    played = make_actor(env={"game": "Corridor", "num_envs": 1}, epsilon=1.0)
+
+    class Guide:  # in the place of the actor's random numbers: always explores, and always forward
+        def integers(self, num_actions, size):
+            return np.array([corridor._FORWARD[int(played.actor._env._position[0]) % corridor.LENGTH]])
+
+        def random(self, size):
+            return np.zeros(size)
+
+    played.actor._rng = Guide()
+    collected = played.actor.collect(corridor.LENGTH)
+    rest = corridor.LENGTH - 8
+    assert [c.num_steps for c in collected.chunks] == [8, rest]
+    assert collected.chunks[1].terminal
+    assert collected.chunks[1].steps.reward.tolist() == [0.0] * (rest - 1) + [1.0]
+    assert [(e.extrinsic_return, e.num_steps) for e in collected.episodes] == [(1.0, corridor.LENGTH)]
+
+
+@torch.no_grad()
+def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.5)
+    episodes = by_episode(played.actor.collect(62).chunks)
+    memory = EpisodicMemory(played.spec.novelty, 2)
+    # the constructor saw the first observations with the networks of the run's seed, before weights came
+    from meme57.actors import make_networks
+
+    _, fresh = make_networks(played.spec, seed=3)
+    for pair in ((0, 1), (2, 3)):
+        steps = [[chunk for chunk in episodes[e]] for e in pair]
+        frames = [np.concatenate([frames_of(c)[: None if c.is_last else -1] for c in chunks]) for chunks in steps]
+        memory.reset(torch.tensor([True, True]))
+        for t in range(31):
+            observation = torch.from_numpy(np.stack([f[t] for f in frames]))
+            networks = fresh if (t == 0 and pair == (0, 1)) else played.novelty
+            embedding = networks.act_embed(observation)
+            episodic = memory.reward(embedding)
+            lifelong = networks.lifelong(networks.rnd_error(observation))
+            if t == 0:
+                assert not episodic.any()
+                continue
+            for env, chunks in enumerate(steps):
+                chunk, at = chunks[(t - 1) // 8], (t - 1) % 8
+                assert chunk.steps.episodic[at] == pytest.approx(episodic[env].item(), rel=1e-3)
+                assert chunk.steps.lifelong[at] == pytest.approx(lifelong[env].item(), rel=1e-3)
+                assert chunk.steps.intrinsic[at] == pytest.approx((episodic * lifelong)[env].item(), rel=1e-3)
+                np.testing.assert_allclose(chunk.steps.embedding[at], embedding[env].half().numpy(), rtol=2e-3)
+
+
+def test_episode_results_are_the_sums_of_their_steps(make_actor) -> None:
+    played = make_actor(env={"game": "Breakout", "num_envs": 2, "max_episode_frames": 240}, epsilon=0.5)
+    collected = played.actor.collect(130)
+    complete = [c for c in by_episode(collected.chunks).values() if c[-1].is_last]
+    assert len(complete) == len(collected.episodes) == 4
+    for chunks, episode in zip(complete, collected.episodes, strict=True):
+        assert episode.policy == chunks[0].policy
+        assert episode.num_steps == sum(c.num_steps for c in chunks) == 60
+        assert episode.extrinsic_return == sum(c.steps.reward.sum() for c in chunks)
+        intrinsic = sum(c.steps.intrinsic.sum(dtype=np.float64) for c in chunks)
+        assert episode.intrinsic_return == pytest.approx(intrinsic, rel=1e-5)
+    assert any(episode.extrinsic_return > 0 for episode in collected.episodes)
+
+
+# ---- exploration
+
+
+def test_explore_by_hand() -> None:
+    # eps 0.4, A = 4: greedy 0.1 + 0.6 = 0.7, another 0.1
+    greedy, epsilons = np.zeros(20_000, np.int64), np.full(20_000, 0.4)
+    actions, mu = explore(greedy, epsilons, 4, np.random.default_rng(0))
+    assert mu.dtype == np.float32
+    for action in range(4):
+        share = (actions == action).mean()
+        expected = 0.7 if action == 0 else 0.1
+        assert share == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 20_000))
+        assert mu[actions == action] == pytest.approx(expected)
+
+
+def test_explore_ends_and_each_environment_has_its_own_rate() -> None:
+    greedy, epsilons = np.tile([2, 1], 500), np.tile([0.0, 1.0], 500)
+    actions, mu = explore(greedy, epsilons, 3, np.random.default_rng(0))
+    assert (actions[::2] == 2).all()
+    assert (mu[::2] == 1.0).all()
+    assert np.bincount(actions[1::2], minlength=3).min() > 120
+    assert mu[1::2] == pytest.approx(1 / 3)
+
+
+def test_stored_mu_tells_greedy_and_random_actions_apart(make_actor) -> None:
+    chunks = make_actor(env=PONG, epsilon=0.36).actor.collect(60).chunks
+    mu = np.concatenate([chunk.mu for chunk in chunks])
+    # 18 actions: 0.02 elsewhere, 0.64 + 0.02 on the greedy one
+    assert set(np.round(mu, 4).tolist()) == {np.round(np.float32(0.02), 4), np.round(np.float32(0.66), 4)}
+
+
+# ---- the bandit
+
+
+def test_policies_come_from_the_bandits_first_sweep(make_actor) -> None:
+    played = make_actor(env={**PONG, "num_envs": 2, "max_episode_frames": 32}, epsilon=0.5)
+    episodes = by_episode(played.actor.collect(40).chunks)
+    policies = {e: chunks[0].policy for e, chunks in episodes.items()}
+    assert [policies[e] for e in range(6)] == [0, 0, 1, 1, 2, 2]  # a bandit an environment
+
+
+def test_a_shared_bandit_sweeps_over_the_environments(make_actor) -> None:
+    played = make_actor(env={**PONG, "max_episode_frames": 32}, bandit={"scope": "shared"}, epsilon=0.5)
+    episodes = by_episode(played.actor.collect(26).chunks)
+    assert [episodes[e][0].policy for e in range(3)] == [0, 1, 2]
+
+
+def test_without_a_bandit_policies_are_uniform(make_actor) -> None:
+    played = make_actor(env={"num_envs": 2, "max_episode_frames": 8}, bandit={"enabled": False}, epsilon=0.5)
+    collected = played.actor.collect(300)
+    counts = np.bincount([episode.policy for episode in collected.episodes], minlength=3)
+    assert counts.sum() == 200
+    assert counts.min() > 40
+
+
+def test_without_novelty_there_is_no_intrinsic_reward(make_actor) -> None:
+    played = make_actor(env=PONG, novelty={"enabled": False}, epsilon=0.5)
+    for chunk in played.actor.collect(40).chunks:
+        for name in ("intrinsic", "lifelong", "episodic", "embedding"):
+            assert not np.any(getattr(chunk.steps, name))
+    assert not played.spec.family.betas.any()
+
+
+# ---- cuts, seeds and state
+
+
+def test_cut_episodes_are_truncations(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.5)
+    collected = played.actor.collect(11)
+    cut = played.actor.cut_episodes()
+    assert [(c.index, c.num_steps, c.is_last, c.terminal) for c in cut] == [(1, 3, True, False)] * 2
+    replay = make_replay(played.parameters, played.env)
+    assert replay.add([*collected.chunks, *cut]) == 2
+    assert replay.num_pending == 0
+    played.actor.restart()
+    later = played.actor.collect(8).chunks
+    assert [c.episode for c in later] == [2, 3]
+    assert not np.array_equal(frames_of(later[0]), frames_of(collected.chunks[0]))
+    assert not collected.episodes  # a cut episode's return is not whole
+
+
+def test_an_episode_cut_exactly_at_its_first_chunks_end_is_a_sequence(make_actor) -> None:
+    # specification section 3: (c_0, padding) if m = 1, and a cut counts as truncation
+    played = make_actor(env=PONG, epsilon=0.5)
+    replay = make_replay(played.parameters, played.env)
+    replay.add(played.actor.collect(8).chunks)
+    replay.add(played.actor.cut_episodes())
+    assert len(replay) == 0
+    assert replay.end_pending() == len(replay) == 2
+
+
+def test_restarts_never_use_a_seed_twice(make_actor, monkeypatch) -> None:
+    played = make_actor(env=PONG)
+    seeds: list[int] = []
+    reset = played.actor._env.reset
+    monkeypatch.setattr(played.actor._env, "reset", lambda *, seed: seeds.append(seed) or reset(seed=seed))
+    for _ in range(3):
+        played.actor.restart()
+    used = [seed + env for seed in [3 * SEED_STRIDE, *seeds] for env in range(2)]
+    assert len(set(used)) == 8
+    assert all(0 <= seed < 2**31 for seed in used)
+
+
+@pytest.mark.parametrize(("env", "scope"), [(PONG, "environment"), ({"num_envs": 3}, "shared")], ids=str)
+def test_restored_state_goes_on_identically(make_actor, env, scope: str) -> None:
+    first, second = (make_actor(env=env, bandit={"scope": scope}, epsilon=0.3) for _ in range(2))
+    first.actor.collect(35)
+    first.actor.cut_episodes()
+    state = json.loads(json.dumps(first.actor.state_dict()))
+    first.actor.restart()
+    second.actor.load_state_dict(state)
+    left, right = first.actor.collect(48), second.actor.collect(48)
+    assert left.episodes == right.episodes
+    assert len(left.chunks) == len(right.chunks) > 8
+    assert all(same(a, b) for a, b in zip(left.chunks, right.chunks, strict=True))
+
+
+def test_same_seed_same_chunks_and_collecting_in_parts_changes_nothing(make_actor) -> None:
+    first, second = (make_actor(env=PONG, epsilon=0.3) for _ in range(2))
+    whole, parts = first.actor.collect(34), second.actor.collect(13)
+    parts.add(second.actor.collect(21))
+    assert whole.num_steps == parts.num_steps
+    assert all(same(a, b) for a, b in zip(whole.chunks, parts.chunks, strict=True))
+    other = make_actor(env=PONG, run={"seed": 4}, epsilon=0.3).actor.collect(34)
+    assert not any(same(a, b) for a, b in zip(whole.chunks, other.chunks, strict=False))

@@ -1,0 +1,77 @@
+"""The table that a run ends with: every agent, its interval, and which version became what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from meme57.evaluation.statistics import summarise_returns
+from meme57.evaluation.summary import print_summary
+
+RETURNS = {"random": [-21.0, -20.4], "teacher": [4.6, 14.6], "student": [2.0, 4.0]}
+
+
+def scores(game: str, reference: dict[str, float] | None) -> dict[str, Any]:
+    agents = {
+        agent: summarise_returns(returns, game, confidence=0.9, repetitions=50, seed=0)
+        for agent, returns in RETURNS.items()
+    }
+    return {
+        "game": game, "frames": 1_234_567, "run": f"{game}-s1", "confidence": 0.9, "agents": agents,
+        "reference": reference,
+    }  # fmt: skip
+
+
+def version(name: str, *, champion: bool) -> dict[str, Any]:
+    return {"model": name, "version": "3", "champion": champion, "reason": f"why {name}"}
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """First cell -> the other cells."""
+    table = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line[:1] == "│"]
+    return {first: rest for first, *rest in table}
+
+
+def printed(scores: dict[str, Any], versions: dict[str, Any], report: Path) -> str:
+    console = Console(width=140, record=True, force_terminal=False)
+    print_summary(scores, versions, report=report, console=console)
+    return console.export_text()
+
+
+def test_table_has_every_agent_with_interval_and_version() -> None:
+    versions = {
+        "teacher": version("meme57-pong", champion=True),
+        "student": version("meme57-pong-student", champion=False),
+    }
+    report = Path("/somewhere/" + "deep/" * 30 + "report.html")
+    text = printed(scores("Pong", {"human": 14.6, "random": -20.7}), versions, report)
+    assert "Pong after 1,234,567 frames (Pong-s1)" in text
+    assert "90 %" in text
+    table = rows(text)
+    assert list(table) == ["random", "human", "teacher", "student"]
+    assert table["random"][0] == "-20.7"
+    assert table["random"][2] == "0.0 %"  # its mean is the reference's random play
+    assert table["human"] == ["14.6", "published", "100 %", ""]
+    # (9.6 + 20.7) / (14.6 + 20.7) = 0.858
+    assert table["teacher"] == ["9.6", "4.6 to 14.6", "85.8 %", "meme57-pong v3 @champion"]
+    assert table["student"] == ["3.0", "2.0 to 4.0", "67.1 %", "meme57-pong-student v3 @challenger"]
+    assert "teacher: why meme57-pong" in text
+    assert "student: why meme57-pong-student" in text
+    assert f"Open the report:   {report}" in text.splitlines()  # on one line, to be clicked or copied
+    assert "make ui" in text
+
+
+def test_game_without_reference_scores_has_no_human_row() -> None:
+    table = rows(printed(scores("Corridor", None), {}, Path("report.html")))
+    assert list(table) == ["random", "teacher", "student"]
+    assert table["teacher"] == ["9.6", "4.6 to 14.6", "no reference", ""]
+
+
+def test_it_prints_to_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(scores("Pong", None), {}, report=Path("report.html"))
+    captured = capsys.readouterr()
+    assert "teacher" in captured.out
+    assert captured.err == ""

@@ -1,0 +1,86 @@
+"""ONNX Runtime computes what PyTorch computes, at any batch size, and plays the same episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from meme57.envs import make_env
+from meme57.errors import Meme57Error
+from meme57.export import onnx as export
+from meme57.learning.policies import GreedyStudent
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, corridor_student) -> tuple[Path, float]:
+    path = tmp_path_factory.mktemp("onnx") / "student.onnx"
+    return path, export.export_student(corridor_student, path)
+
+
+@pytest.fixture(scope="module")
+def session(exported) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(exported[0]), providers=["CPUExecutionProvider"])
+
+
+def test_export_says_how_far_it_is_from_pytorch(exported) -> None:
+    path, difference = exported
+    assert 0 <= difference < 1e-4
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_any_batch_size_gives_what_pytorch_gives(session, corridor_student, batch: int) -> None:
+    inputs = export.example_inputs(corridor_student, batch)
+    feed = {name: value.numpy() for name, value in zip(export.INPUTS, inputs, strict=True)}
+    logits, state = session.run(list(export.OUTPUTS), feed)
+    with torch.inference_mode():
+        expected_logits, expected_state = corridor_student(*inputs)
+    assert logits.shape == (batch, 4)
+    assert state.shape == (2, batch, 16)
+    np.testing.assert_allclose(logits, expected_logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(state, expected_state.numpy(), atol=1e-4)
+    assert export.parity(corridor_student, Path(session._model_path), batch=batch) < 1e-4
+
+
+def test_file_names_its_inputs_and_outputs_and_no_folder_of_this_machine(session, exported) -> None:
+    assert [entry.name for entry in session.get_inputs()] == ["frame", "action", "reward", "state"]
+    assert [entry.name for entry in session.get_outputs()] == ["logits", "next_state"]
+    content = exported[0].read_bytes()
+    assert str(Path(export.__file__).parents[1]).encode() not in content
+    assert b"stack_trace" not in content
+
+
+def test_episode_through_onnx_runtime_has_the_greedy_actions_of_pytorch(session, corridor_student, corridor) -> None:
+    num_envs, steps = 3, 130  # more than an episode: the resets are part of it
+    env, policy = make_env(corridor, num_envs=num_envs), GreedyStudent(corridor_student, num_envs)
+    observation = env.reset(seed=0)
+    policy.begin(observation)
+    action = np.full(num_envs, corridor.num_actions)
+    reward, state = np.zeros(num_envs, np.float32), np.zeros((2, num_envs, 16), np.float32)
+    seen, resets = set(), 0
+    for step in range(steps):
+        logits, state = session.run(None, {"frame": observation, "action": action, "reward": reward, "state": state})
+        mine, expected = logits.argmax(-1), policy.act()
+        np.testing.assert_array_equal(mine, expected)
+        mine = np.where(np.arange(num_envs) == step % num_envs, step % 4, mine)  # off the beaten track as well
+        result = env.step(mine)
+        policy.observe(mine, result)
+        observation, reward = result.observation, result.reward
+        action = np.where(result.is_reset, corridor.num_actions, mine)
+        state[:, result.is_reset] = 0.0
+        seen |= set(expected.tolist())
+        resets += int(result.is_reset.sum())
+    assert len(seen) >= 3
+    assert resets >= 3
+    env.close()
+
+
+def test_file_that_differs_from_pytorch_is_not_kept(tmp_path, corridor_student, monkeypatch) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(Meme57Error, match=r"student.onnx differs from PyTorch by .* not kept"):
+        export.export_student(corridor_student, tmp_path / "student.onnx")
+    assert list(tmp_path.iterdir()) == []

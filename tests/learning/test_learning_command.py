@@ -1,0 +1,124 @@
+"""`python -m meme57.learning`: JSON lines, one line for each fault, a polite stop that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meme57.learning.__main__ import main
+
+TINY = {
+    "run": {"total_frames": 1_600, "checkpoint_period_frames": 800, "log_period_frames": 400, "name": "tiny"},
+    "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
+    "family": {"num_policies": 2},
+    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
+    "novelty": {"embedding_size": 4, "channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
+    "replay": {"period": 8, "capacity_sequences": 200, "min_sequences": 8, "samples_per_insert": 2.0},
+    "actors": {"weights_period_steps": 10},
+    "learner": {"batch_size": 4},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _handlers_are_given_back() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(name="config")
+def _config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+def command(config: Path, folder: Path, *settings: str) -> list[str]:
+    assignments = [part for setting in settings for part in ("--set", setting)]
+    return [sys.executable, "-m", "meme57.learning", "--config", str(config), "--folder", str(folder), *assignments]
+
+
+@pytest.mark.timeout(120)
+def test_a_run_of_seconds_writes_json_lines(config, tmp_path) -> None:
+    done = subprocess.run(
+        command(config, tmp_path / "runs", "loss.lambda=0.9"), check=False, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["frames"] // 400 for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["updates"] > 5
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith("tiny  ") for line in done.stderr.splitlines())
+    assert len(list((tmp_path / "runs" / "tiny").glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_signal_ends_in_a_checkpoint_and_the_same_command_goes_on(config, tmp_path, monkeypatch, capsys) -> None:
+    line = command(config, tmp_path / "runs", "run.total_frames=40000", "run.checkpoint_period_frames=40000")
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "the same command goes on from there" in err.splitlines()[-1]
+    checkpoints = sorted(tmp_path.glob("runs/tiny/checkpoint-*"))
+    assert len(checkpoints) == 1
+    frames = json.loads((checkpoints[0] / "manifest.json").read_text())["frames"]
+    assert first["frames"] <= frames < 40_000
+    assert json.loads(out.splitlines()[-1])["frames"] == frames
+    monkeypatch.setattr(sys, "argv", [*line[2:], "--set", f"run.total_frames={frames + 400}"])
+    assert main() == 0
+    rows = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
+    assert rows[0]["frames"] > frames
+    assert rows[-1]["frames"] >= frames + 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "env.gaem=Pong"], "unknown parameter env.gaem: did you mean env.game?"),
+        (["--set", "env.game=Pongg"], "env.game='Pongg' is not a known game: did you mean Pong"),
+        (["--set", "learner.batch_size=0"], "learner.batch_size=0 is not possible"),
+        (["--set", "learner.batch_size"], "--set 'learner.batch_size' has no value: write --set group.name=value"),
+        (["--set", "env=3", "--set", "env.game=Pong"], "env"),
+        (["--config", "{tmp}/missing.json"], "missing.json"),
+        (["--config", "{tmp}/broken.json"], "broken.json"),
+        (["--config", "{tmp}/list.json"], "list.json holds no JSON object"),
+    ],
+    ids=str,
+)
+def test_each_fault_is_one_line_and_exit_1(tmp_path, monkeypatch, capsys, arguments, message) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[1]")
+    words = [word.format(tmp=tmp_path) for word in arguments]
+    monkeypatch.setattr(sys, "argv", ["meme57.learning", "--folder", str(tmp_path / "runs"), *words])
+    assert main() == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fresh_starts_anew(tmp_path, monkeypatch, capsys, config) -> None:
+    def run(*settings: str) -> tuple[int, list[dict[str, float]]]:
+        monkeypatch.setattr(sys, "argv", command(config, tmp_path / "runs", *settings)[2:])
+        status = main()
+        return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    assert run()[0] == 0
+    assert run() == (0, [])  # finished
+    for settings in (["run.fresh=true"], ["run.fresh=true", "learner.learning_rate=0.01"]):
+        status, rows = run(*settings)
+        assert status == 0
+        assert rows[0]["frames"] < 800

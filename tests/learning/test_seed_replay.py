@@ -1,0 +1,109 @@
+"""The seed replay: collected once, kept when it matches, refused when foreign or damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meme57.envs import env_spec
+from meme57.errors import Interrupted, ReplayError
+from meme57.learning.build import make_replay
+from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay, seed_fingerprint
+
+
+@pytest.fixture(scope="module", name="collected")
+def _collected(make_parameters, tmp_path_factory) -> tuple[Any, Path, dict[str, Any], list[tuple[int, int]]]:
+    parameters, folder = make_parameters(), tmp_path_factory.mktemp("seed")
+    progress: list[tuple[int, int]] = []
+    record = collect_seed_replay(
+        parameters, env_spec(parameters.env), folder, progress=lambda done, total: progress.append((done, total))
+    )
+    return parameters, folder, record, progress
+
+
+def test_what_the_record_says_is_so(collected) -> None:
+    parameters, folder, record, progress = collected
+    chunks, loaded = load_seed_replay(parameters, folder)
+    assert loaded == record == json.loads((folder / "record.json").read_text())
+    assert len(chunks) == record["chunks"]
+    assert sum(chunk.num_steps for chunk in chunks) == record["steps"]
+    assert record["frames"] == 4 * record["steps"]
+    assert record["bytes"] == (folder / "chunks.safetensors").stat().st_size
+    replay = make_replay(parameters, env_spec(parameters.env))
+    assert replay.add(chunks) == record["sequences"] >= parameters.replay.min_sequences
+    assert progress[-1] == (12, 12)
+    assert {chunk.weight_version for chunk in chunks} == {0}
+
+
+def test_a_matching_one_is_kept(collected) -> None:
+    parameters, folder, record, _ = collected
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert collect_seed_replay(parameters, env_spec(parameters.env), folder) == record
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_the_same_seed_collects_the_same_bytes(collected, tmp_path) -> None:
+    parameters, _, record, _ = collected
+    assert collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)["sha256"] == record["sha256"]
+
+
+def test_another_configuration_collects_anew_and_is_refused_by_load(collected, make_parameters, tmp_path) -> None:
+    parameters, folder, record, _ = collected
+    other = make_parameters(run={"seed": 2})
+    with pytest.raises(ReplayError, match=r"collected with other settings: collect it with"):
+        load_seed_replay(other, folder)
+    assert collect_seed_replay(other, env_spec(other.env), tmp_path)["sha256"] != record["sha256"]
+    assert collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)["sha256"] == record["sha256"]
+
+
+@pytest.mark.parametrize("damage", ["one bit", "no chunks", "broken record"])
+def test_damage_is_refused_and_collecting_mends_it(collected, tmp_path, damage: str) -> None:
+    parameters, folder, record, _ = collected
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    chunks = tmp_path / "chunks.safetensors"
+    if damage == "one bit":
+        data = chunks.read_bytes()
+        chunks.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "no chunks":
+        chunks.unlink()
+    else:
+        (tmp_path / "record.json").write_text("{")
+    with pytest.raises(Exception, match=r"damaged|missing") as caught:
+        load_seed_replay(parameters, tmp_path)
+    assert type(caught.value).__module__ == "meme57.errors"
+    assert "\n" not in str(caught.value)
+    assert collect_seed_replay(parameters, env_spec(parameters.env), tmp_path) == record
+
+
+def test_nothing_there_says_what_to_type(make_parameters, tmp_path) -> None:
+    with pytest.raises(ReplayError, match=r"no seed replay in .*: collect it with `kedro run --pipelines collect`"):
+        load_seed_replay(make_parameters(), tmp_path / "nowhere")
+
+
+def test_a_stop_writes_nothing(make_parameters, tmp_path) -> None:
+    parameters = make_parameters()
+    with pytest.raises(Interrupted):
+        collect_seed_replay(parameters, env_spec(parameters.env), tmp_path, stop=lambda: True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_learners_settings_do_not_matter(make_parameters) -> None:
+    base = make_parameters()
+    assert seed_fingerprint(make_parameters(learner={"learning_rate": 0.1})) == seed_fingerprint(base)
+    assert seed_fingerprint(make_parameters(loss={"lambda": 0.1})) == seed_fingerprint(base)
+    assert seed_fingerprint(make_parameters(bandit={"window": 3})) != seed_fingerprint(base)
+
+
+def test_all_that_shapes_the_experience_is_in_the_fingerprint(make_parameters, tmp_path) -> None:
+    # without distillation actors follow Q instead of the policy heads
+    acting_on_logits, acting_on_values = make_parameters(), make_parameters(loss={"distil_policy": False})
+    records = [
+        collect_seed_replay(p, env_spec(p.env), tmp_path / str(i))
+        for i, p in enumerate((acting_on_logits, acting_on_values))
+    ]
+    assert records[0]["sha256"] != records[1]["sha256"]
+    assert seed_fingerprint(acting_on_logits) != seed_fingerprint(acting_on_values)

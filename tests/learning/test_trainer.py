@@ -1,0 +1,324 @@
+"""Whole runs, on the corridor and on Pong: reproducible, resumable bit for bit, and honest about frames and draws."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from meme57.actors import LocalPool
+from meme57.config import Parameters
+from meme57.envs import env_spec
+from meme57.errors import CheckpointError, Interrupted, ReplayError
+from meme57.learning import trainer as trainer_module
+from meme57.learning.seed_replay import collect_seed_replay
+from meme57.learning.trainer import Trainer, TrainingEvent, learn
+
+SHORT = {"total_frames": 2_400, "checkpoint_period_frames": 1_200, "log_period_frames": 400}
+PONG = {"game": "Pong", "num_envs": 2, "height": 36, "width": 36, "noop_max": 4}
+
+
+def parameters_for(make_parameters: Callable[..., Parameters], game: str, **groups: dict[str, Any]) -> Parameters:
+    run = {**SHORT, **groups.pop("run", {})}
+    if game == "Pong":
+        groups = {"env": PONG, "replay": {"min_sequences": 4}, **groups}
+    return make_parameters(run=run, **groups)
+
+
+class Run:
+    """A trainer, its events, and all that it knows at the end, as plain bytes and numbers."""
+
+    def __init__(self, parameters: Parameters, folder: Path, **options: Any) -> None:
+        self.trainer = Trainer(parameters, env_spec(parameters.env), folder, **options)
+        self.events: list[TrainingEvent] = []
+
+    def until(self, done: Callable[[TrainingEvent], bool] = lambda event: False, **options: Any) -> Run:
+        stream: Iterator[TrainingEvent] = self.trainer.run(**options)
+        for event in stream:
+            self.events.append(event)
+            if done(event):
+                stream.close()  # type: ignore[attr-defined]  # as if killed: nothing is written any more
+                break
+        return self
+
+    def rows(self) -> list[dict[str, float]]:
+        kept = [row for event in self.events for row in event.rows]
+        return [{k: v for k, v in row.items() if not k.startswith(("speed/", "elapsed"))} for row in kept]
+
+    def knowledge(self) -> dict[str, bytes]:
+        tensors = {
+            f"{name}.{key}": value.contiguous().numpy().tobytes()
+            for name, file in self.trainer.learner.tensors().items()
+            for key, value in file.items()
+        }
+        replay = self.trainer.replay
+        tensors["priorities"] = replay.priorities().tobytes()
+        tensors["ids"] = replay.sequence_ids().tobytes()
+        tensors["chunks"] = replay.contents()[0]["chunk_checksums"].tobytes()
+        return tensors
+
+
+def differing(left: Run, right: Run) -> list[str]:
+    a, b = left.knowledge(), right.knowledge()
+    assert a.keys() == b.keys()
+    return [name for name, value in a.items() if b[name] != value]
+
+
+def at_first_checkpoint(event: TrainingEvent) -> bool:
+    return event.checkpoint is not None
+
+
+# ---- reproducible
+
+
+@pytest.mark.parametrize("game", ["Corridor", "Pong"])
+def test_the_same_seed_twice_is_the_same_run_bit_for_bit(make_parameters, tmp_path, game: str) -> None:
+    parameters = parameters_for(make_parameters, game, run={"total_frames": 1_600})
+    runs = [Run(parameters, tmp_path / str(i)).until() for i in range(2)]
+    assert runs[0].trainer.learner.num_updates > 5
+    assert differing(*runs) == []
+    assert runs[0].rows() == runs[1].rows()
+
+
+def test_another_seed_is_another_run(make_parameters, tmp_path) -> None:
+    runs = [
+        Run(parameters_for(make_parameters, "Corridor", run={"seed": seed}), tmp_path / str(seed)).until()
+        for seed in (1, 2)
+    ]
+    assert "network.lstm.weight_ih_l0" in differing(*runs)
+
+
+# ---- resumed
+
+
+@pytest.mark.parametrize("game", ["Corridor", "Pong"])
+def test_killed_after_a_checkpoint_and_resumed_equals_uninterrupted(make_parameters, tmp_path, game: str) -> None:
+    parameters = parameters_for(make_parameters, game, run={"exact_resume": True, "total_frames": 2_000})
+    whole = Run(parameters, tmp_path / "whole").until()
+    killed = Run(parameters, tmp_path / "killed").until(at_first_checkpoint)
+    assert killed.events[-1].frames < 1_400  # one checkpoint of two
+    assert killed.trainer.learner.num_updates > 3
+    resumed = Run(parameters, tmp_path / "killed").until()
+    assert killed.rows() + resumed.rows() == whole.rows()
+    assert differing(whole, resumed) == []
+
+
+def test_killed_between_checkpoints_and_resumed_equals_uninterrupted(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"exact_resume": True})
+    whole = Run(parameters, tmp_path / "whole").until()
+    Run(parameters, tmp_path / "killed").until(lambda event: event.frames >= 1_600)
+    resumed = Run(parameters, tmp_path / "killed").until()
+    assert resumed.events[0].frames < 1_800
+    assert differing(whole, resumed) == []
+
+
+def test_stopped_between_checkpoints_and_resumed_equals_uninterrupted(make_parameters, tmp_path) -> None:
+    """`run.exact_resume`: every run, interrupted or not, is the same; a polite stop is an interruption too."""
+    parameters = parameters_for(make_parameters, "Corridor", run={"exact_resume": True})
+    whole = Run(parameters, tmp_path / "whole").until()
+    asked: list[bool] = []
+    stopped = Run(parameters, tmp_path / "stopped", stop=lambda: bool(asked))
+    with pytest.raises(Interrupted):
+        stopped.until(lambda event: asked.append(True) if event.frames >= 500 else False)
+    resumed = Run(parameters, tmp_path / "stopped").until()
+    assert resumed.events[-1].frames == whole.events[-1].frames
+    assert differing(whole, resumed) == []
+
+
+def test_a_longer_run_goes_on_from_a_finished_one(make_parameters, tmp_path) -> None:
+    short = parameters_for(make_parameters, "Corridor", run={"exact_resume": True, "total_frames": 1_200})
+    long = parameters_for(make_parameters, "Corridor", run={"exact_resume": True, "total_frames": 2_400})
+    whole = Run(long, tmp_path / "whole").until()
+    Run(short, tmp_path / "parts").until()
+    resumed = Run(long, tmp_path / "parts").until()
+    assert differing(whole, resumed) == []
+
+
+def test_a_stop_writes_a_checkpoint_and_the_run_goes_on_from_there(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor")
+    asked: list[bool] = []
+    run = Run(parameters, tmp_path, stop=lambda: bool(asked))
+    with pytest.raises(Interrupted, match=r"stopped at [\d,]+ frames: the same command goes on") as caught:
+        run.until(lambda event: asked.append(True))  # asked at the first event
+    assert "\n" not in str(caught.value)
+    last = run.events[-1]
+    assert last.checkpoint is not None
+    assert last.frames < 1_200
+    assert run.trainer.replay.num_pending == 0  # its episodes were ended
+    before = run.knowledge()
+    resumed = Run(parameters, tmp_path)
+    stream = resumed.trainer.run()
+    first = next(stream)
+    assert first.frames > last.frames
+    assert first.updates >= last.updates
+    assert resumed.trainer.replay.num_inserted >= len(np.frombuffer(before["ids"], np.int64))
+    rest = [first, *stream]
+    assert rest[-1].frames >= 2_400
+    assert rest[-1].checkpoint is not None
+
+
+def test_a_finished_run_yields_once(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 1_200})
+    first = Run(parameters, tmp_path).until()
+    again = Run(parameters, tmp_path).until()
+    assert len(again.events) == 1
+    event = again.events[0]
+    assert event.rows == []
+    assert event.checkpoint == first.events[-1].checkpoint
+    assert (event.frames, event.updates) == (first.events[-1].frames, first.events[-1].updates)
+    assert differing(first, again) == []
+
+
+def test_another_configuration_is_refused(make_parameters, tmp_path) -> None:
+    run = {"total_frames": 400, "checkpoint_period_frames": 400}
+    Run(parameters_for(make_parameters, "Corridor", run=run), tmp_path).until()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    other = parameters_for(make_parameters, "Corridor", run=run, learner={"learning_rate": 0.1})
+    with pytest.raises(CheckpointError, match=r"was made by configuration"):
+        Run(other, tmp_path).until()
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("part", ["network.safetensors", "replay"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(make_parameters, tmp_path, part: str) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"exact_resume": True})
+    whole = Run(parameters, tmp_path).until()
+    newest = whole.events[-1].checkpoint.folder
+    if part == "replay":
+        index = whole.trainer._replay_index
+        (tmp_path / "replay" / index["tables"]["file"]).write_bytes(b"damaged")
+    else:
+        (newest / part).write_bytes(b"damaged")
+    resumed = Run(parameters, tmp_path).until()
+    assert resumed.events[0].frames > 1_200
+    assert len(resumed.events) > 1  # went on from the first checkpoint
+    assert differing(whole, resumed) == []
+
+
+# ---- rows, frames and draws
+
+
+def test_rows_and_checkpoints_come_at_their_periods(make_parameters, tmp_path) -> None:
+    run = Run(parameters_for(make_parameters, "Corridor"), tmp_path).until()
+    frames = [event.frames for event in run.events]
+    assert frames == sorted(set(frames))
+    assert {event.frames // 400 for event in run.events} == set(range(1, 7))
+    checkpoints = [event for event in run.events if event.checkpoint]
+    assert [event.frames // 1_200 for event in checkpoints] == [1, 2]
+    assert checkpoints[-1] is run.events[-1]
+    for event in run.events:
+        assert [row["frames"] for row in event.rows] == [float(event.frames)]
+        assert all(np.isfinite(value) for row in event.rows for value in row.values())
+    assert run.events[0].frames % 4 == 0
+
+
+def test_samples_per_insert_is_held_whatever_the_round(make_parameters, tmp_path) -> None:
+    for steps in (3, 40):
+        parameters = parameters_for(make_parameters, "Corridor", actors={"weights_period_steps": steps})
+        run = Run(parameters, tmp_path / str(steps)).until()
+        drawn = 4 * run.trainer.learner.num_updates
+        owed = 2.0 * (run.trainer.replay.num_inserted - 12)
+        # outstanding: less than a batch, and what the last round of four environments and the final cut brought
+        assert owed - 4 - 2.0 * (4 * steps / 8 + 8) < drawn <= owed
+        assert drawn > 0
+        assert max(row["replay/samples_per_insert"] for row in run.rows()) <= 2.0
+
+
+def test_chosen_by_evaluation_the_best_checkpoint_is_kept(make_parameters, tmp_path) -> None:
+    scores = itertools.chain([7.0], itertools.repeat(1.0))
+    parameters = parameters_for(
+        make_parameters, "Corridor",
+        run={"total_frames": 1_200, "checkpoint_period_frames": 300, "keep_checkpoints": 1},
+    )  # fmt: skip
+    run = Run(parameters, tmp_path, evaluate=lambda network, novelty: next(scores)).until()
+    records = [event.checkpoint for event in run.events if event.checkpoint]
+    assert [record.is_best for record in records] == [True, False, False, False]
+    assert [record.score for record in records] == [7.0, 1.0, 1.0, 1.0]
+    assert [row["evaluation/return"] for row in run.rows() if "evaluation/return" in row] == [7.0, 1.0, 1.0, 1.0]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-000001", "checkpoint-000004"]
+
+
+# ---- the seed replay
+
+
+def test_the_seed_replay_is_taken_in_once_and_its_frames_are_counted_once(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"exact_resume": True})
+    record = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")
+    whole = Run(parameters, tmp_path / "whole").until(seed_replay=tmp_path / "seed")
+    assert record["frames"] < whole.events[0].frames < record["frames"] + 800
+    killed = Run(parameters, tmp_path / "killed").until(at_first_checkpoint, seed_replay=tmp_path / "seed")
+    resumed = Run(parameters, tmp_path / "killed").until(seed_replay=tmp_path / "seed")
+    assert killed.rows() + resumed.rows() == whole.rows()
+    assert differing(whole, resumed) == []
+
+
+def test_a_foreign_seed_replay_is_refused(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor")
+    collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")
+    other = parameters_for(make_parameters, "Corridor", run={"seed": 5})
+    with pytest.raises(ReplayError, match=r"collected with other settings"):
+        Run(other, tmp_path / "run").until(seed_replay=tmp_path / "seed")
+
+
+# ---- beside the learner
+
+
+@pytest.mark.timeout(120)
+def test_overlapped_runs_to_the_end_holds_the_ratio_and_resumes(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", learner={"mode": "overlapped"})
+    run = Run(parameters, tmp_path).until(at_first_checkpoint)
+    resumed = Run(parameters, tmp_path).until()
+    assert resumed.events[0].frames > run.events[-1].frames
+    last = resumed.events[-1]
+    assert last.frames >= 2_400
+    assert last.checkpoint is not None
+    warm_up, updates = parameters.replay.min_sequences, resumed.trainer.learner.num_updates
+    assert updates == last.updates > 10
+    assert 4 * updates <= 2.0 * (resumed.trainer.replay.num_inserted - warm_up)
+    assert resumed.rows()[-1]["replay/samples_per_insert"] > 1.3
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch, mode: str) -> None:
+    class Breaking(LocalPool):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            play, rounds = self.collect, itertools.count()
+
+            def collect(num_vector_steps: int):
+                if next(rounds) == 4:
+                    raise OSError("the emulator broke")
+                return play(num_vector_steps)
+
+            self.collect = collect
+
+    monkeypatch.setattr(trainer_module, "LocalPool", Breaking)
+    parameters = parameters_for(make_parameters, "Corridor", learner={"mode": mode})
+    with pytest.raises(OSError, match="the emulator broke"):
+        list(learn(parameters, env_spec(parameters.env), tmp_path))
+
+
+def test_the_generator_can_be_dropped(make_parameters, tmp_path) -> None:
+    import threading
+
+    parameters = parameters_for(make_parameters, "Corridor", learner={"mode": "overlapped"})
+    stream = learn(parameters, env_spec(parameters.env), tmp_path)
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "meme57-actors"]
+
+
+def test_global_random_numbers_do_not_matter(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 1_200})
+    runs = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        runs.append(Run(parameters, tmp_path / str(seed)).until())
+    assert differing(*runs) == []
