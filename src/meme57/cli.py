@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ def main() -> None:
     """MEME on Atari games. Train with `kedro run`; the commands here look around."""
 
 
+cli = click.Group("meme57")
+"""Kedro asks the module `cli` of a project for a group of this name, to add to its own commands: nothing."""
+
+
 @main.command()
 @click.argument("names", nargs=-1, metavar="[GAME]...")
 def games(names: tuple[str, ...]) -> None:
@@ -87,9 +92,9 @@ def doctor() -> None:
 def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", lambda: f"{platform.python_version()} ({sys.executable})"
     for package in PACKAGES:
-        yield package, lambda package=package: _required(package)  # type: ignore[misc]
+        yield package, partial(_required, package)
     for package in OPTIONAL_PACKAGES:
-        yield package, lambda package=package: _optional(package)  # type: ignore[misc]
+        yield package, partial(_optional, package)
     yield "device", _device
     yield "cores", lambda: str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     yield "free disk", _free_disk

@@ -9,6 +9,7 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from meme57.envs import make_env
 from meme57.errors import CheckpointError, Meme57Error
@@ -91,15 +92,23 @@ def test_student_through_mlflow_acts_as_the_live_student(student_folder, tmp_pat
 
 
 def test_teacher_without_distilled_policy_acts_on_its_values(teacher_folder) -> None:
+    weights = load_file(teacher_folder / "network.safetensors")
+    weights["policies.bias"][0, 0, 5] += 1_000.0  # the distilled policy would always choose action 5
+    save_file(weights, teacher_folder / "network.safetensors")
+    assert set(load_policy(teacher_folder).predict(_many(teacher_folder))["action"].tolist()) == {5}
     tree = json.loads((teacher_folder / "agent.json").read_text())
     (teacher_folder / "agent.json").write_text(json.dumps({**tree, "distil_policy": False}))
-    policy, teacher = load_policy(teacher_folder), Teacher.load(teacher_folder)
-    inputs = policy.example()
-    inputs["frame"] = np.random.default_rng(0).integers(0, 256, inputs["frame"].shape, np.uint8)
-    live = teacher.player(2)
+    inputs, live = _many(teacher_folder), Teacher.load(teacher_folder).player(64)
     live.begin(inputs["frame"])
-    assert teacher.betas is not None
-    np.testing.assert_array_equal(policy.predict(inputs)["action"], live.act())
+    found = load_policy(teacher_folder).predict(inputs)["action"]
+    np.testing.assert_array_equal(found, live.act())
+    assert 5 not in found
+
+
+def _many(folder: Path) -> dict[str, np.ndarray]:
+    """The first step of 64 episodes."""
+    inputs = {name: np.repeat(value[:1], 64, 0) for name, value in load_policy(folder).example().items()}
+    return {**inputs, "frame": np.random.default_rng(0).integers(0, 256, inputs["frame"].shape, np.uint8)}
 
 
 def test_batch_size_and_memory_layout_are_free(student_folder) -> None:

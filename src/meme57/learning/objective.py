@@ -82,18 +82,13 @@ def objective(
     bootstrap = online if parameters.bootstrap == "online" else target
     gammas = family.gammas.to(online.logits)
 
-    def component(
-        value: Tensor, target_value: Tensor, bootstrap_value: Tensor, rewards: Tensor, std: Tensor
-    ) -> Component:
-        returns = _returns(bootstrap_value.detach(), pi, actions, rewards, gammas, traces, batch, parameters)
+    returns = _returns(bootstrap, pi, actions, gammas, traces, batch, parameters)
+
+    def component(value: Tensor, target_value: Tensor, returns: Tensor, std: Tensor) -> Component:
         return _component(_taken(value, actions), _taken(target_value, actions), returns, std, batch, parameters)
 
-    extrinsic = component(
-        online.q_extrinsic, target.q_extrinsic, bootstrap.q_extrinsic, batch.rewards, scales.extrinsic
-    )
-    intrinsic = component(
-        online.q_intrinsic, target.q_intrinsic, bootstrap.q_intrinsic, batch.intrinsic_rewards, scales.intrinsic
-    )
+    extrinsic = component(online.q_extrinsic, target.q_extrinsic, returns[..., 0], scales.extrinsic)
+    intrinsic = component(online.q_intrinsic, target.q_intrinsic, returns[..., 1], scales.intrinsic)
     policy_losses, policy_kept = distillation_loss(
         q[:-1],
         online.logits[:-1],
@@ -145,26 +140,26 @@ def _traces(q: Tensor, actions: Tensor, pi: Tensor, batch: TensorBatch, paramete
 
 
 def _returns(
-    q: Tensor,
+    bootstrap: NetworkOutput,
     pi: Tensor,
     actions: Tensor,
-    rewards: Tensor,
     gammas: Tensor,
     traces: Tensor,
     batch: TensorBatch,
     parameters: LossParameters,
 ) -> Tensor:
-    """G_z [T, B, N] untransformed; the trace is cut at the last real step."""
-    raw = signed_parabolic(q)
-    values = (pi * raw).sum(-1)
+    """G_e and G_i, untransformed: [T, B, N, 2]; the trace is cut at the last real step."""
+    raw = signed_parabolic(torch.stack([bootstrap.q_extrinsic, bootstrap.q_intrinsic], dim=3).detach())
+    values = (pi.unsqueeze(3) * raw).sum(-1)
     following = torch.cat([traces[1:], torch.zeros_like(traces[:1])])
-    following = following.masked_fill(batch.is_last_step.unsqueeze(-1), 0.0)
-    discounts = gammas * batch.continues.unsqueeze(-1)
-    rewards = rewards.masked_fill(~batch.mask, 0.0)
+    following = following.masked_fill(batch.is_last_step.unsqueeze(-1), 0.0).unsqueeze(-1)
+    discounts = (gammas * batch.continues.unsqueeze(-1)).unsqueeze(-1)
+    rewards = torch.stack([batch.rewards, batch.intrinsic_rewards], dim=-1)
+    rewards = rewards.masked_fill(~batch.mask.unsqueeze(-1), 0.0).unsqueeze(2)
     if parameters.target == "retrace":
-        q_taken = _taken(raw, actions)
-        return retrace_returns(rewards.unsqueeze(-1), discounts, values, q_taken, following)
-    return corrected_returns(rewards.unsqueeze(-1), discounts, values, following)
+        q_taken = raw[:-1].gather(-1, actions[..., None, None].expand(*actions.shape, 2, 1)).squeeze(-1)
+        return retrace_returns(rewards, discounts, values, q_taken, following)
+    return corrected_returns(rewards, discounts, values, following)
 
 
 def _component(
