@@ -244,9 +244,7 @@ def test_losses_equal_a_loop(networks: NoveltyNetworks) -> None:
 
 
 def test_rnd_error_is_the_mean_square(networks: NoveltyNetworks) -> None:
-    from meme57.agent.network import scale_frames
-
-    images = scale_frames(frames(3))
+    images = networks.frames(frames(3))
     difference = networks.rnd_predictor(images) - networks.rnd_target(images)
     for row, error in zip(difference.tolist(), networks.rnd_error(frames(3)).tolist(), strict=True):
         assert error == pytest.approx(sum(x * x for x in row) / 6, rel=1e-5)

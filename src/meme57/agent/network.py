@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
 from meme57.agent.torso import NatureTorso, NFNetTorso, SmallTorso
 from meme57.agent.transforms import signed_hyperbolic
@@ -80,6 +81,7 @@ class MemeNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.frames = FrameNormaliser(spec.height, spec.width)
         self.torso = make_torso(spec)
         self.torso.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = FeatureEncoder(spec)
@@ -106,10 +108,14 @@ class MemeNetwork(nn.Module):
         )
 
     def core(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The LSTM's outputs [T, B, H] and its last state [2, B, H]."""
+        """The LSTM's outputs [T, B, H] and its last state [2, B, H].
+
+        The torso's output is standardised a frame, so that it weighs as much as the other features [ours].
+        """
         batch, num_steps = frames.shape[:2]
-        images = scale_frames(frames.flatten(0, 1))
-        visual = self.torso(images).unflatten(0, (batch, num_steps)).transpose(0, 1)
+        images = self.frames(frames.flatten(0, 1))
+        visual = functional.layer_norm(self.torso(images).float(), (self.torso.num_features,))
+        visual = visual.view(batch, num_steps, -1).transpose(0, 1)
         inputs = torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
         core, (hidden, cell) = self.lstm(inputs, (state[0:1].to(inputs.dtype), state[1:2].to(inputs.dtype)))
         return core, torch.cat([hidden, cell]).float()
@@ -140,11 +146,6 @@ class MemeNetwork(nn.Module):
     def initial_state(self, batch: int) -> Tensor:
         """Zeros [2, B, H]."""
         return torch.zeros(2, batch, self.spec.lstm_size)
-
-
-def scale_frames(frames: Tensor) -> Tensor:
-    """uint8 [M, H, W] -> float [M, 1, H, W] in [0, 1], channels last."""
-    return torch.mul(frames.unsqueeze(1), 1.0 / 255.0).contiguous(memory_format=torch.channels_last)
 
 
 def make_torso(spec: NetworkSpec) -> NFNetTorso | NatureTorso | SmallTorso:

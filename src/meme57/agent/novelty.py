@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meme57.agent.network import scale_frames
+from meme57.agent.frames import FrameNormaliser
 from meme57.agent.torso import SmallTorso
 
 
@@ -79,6 +79,7 @@ class NoveltyNetworks(nn.Module):
     def __init__(self, spec: NoveltySpec) -> None:
         super().__init__()
         self.spec = spec
+        self.frames = FrameNormaliser(spec.height, spec.width)
         self.embedding = _encoder(spec, spec.embedding_size)
         self.inverse = nn.Sequential(
             nn.Linear(2 * spec.embedding_size, spec.hidden_size),
@@ -96,7 +97,7 @@ class NoveltyNetworks(nn.Module):
 
     def embed(self, frames: Tensor) -> Tensor:
         """Controllable state: uint8 [M, H, W] -> [M, D]."""
-        out: Tensor = self.embedding(scale_frames(frames))
+        out: Tensor = self.embedding(self.frames(frames))
         return out
 
     def act_embed(self, frames: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class NoveltyNetworks(nn.Module):
 
     def rnd_error(self, frames: Tensor) -> Tensor:
         """Mean squared prediction error: uint8 [M, H, W] -> [M]."""
-        images = scale_frames(frames)
+        images = self.frames(frames)
         error: Tensor = (self.rnd_predictor(images) - self.rnd_target(images)).square().mean(-1)
         return error
 

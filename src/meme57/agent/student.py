@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from meme57.agent.network import scale_frames
+from meme57.agent.frames import FrameNormaliser
 from meme57.agent.torso import SmallTorso
 from meme57.agent.transforms import signed_hyperbolic
 
@@ -29,6 +29,7 @@ class StudentNetwork(nn.Module):
     def __init__(self, spec: StudentSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.frames = FrameNormaliser(spec.height, spec.width)
         self.torso = SmallTorso(spec.height, spec.width, channels=spec.channels)
         self.action = nn.Embedding(spec.num_actions + 1, 8)
         self.lstm = nn.LSTM(self.torso.num_features + 9, spec.lstm_size)
@@ -46,14 +47,14 @@ class StudentNetwork(nn.Module):
         Returns:
             logits [B, A], state [2, B, H].
         """
-        return self._step(self.torso(scale_frames(frames)), actions, rewards, state)
+        return self._step(self.torso(self.frames(frames)), actions, rewards, state)
 
     def unroll(self, frames: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, state: Tensor) -> Tensor:
         """Logits [T, B, A] of a sequence; the state is zeroed where `first` [T, B] bool.
 
         Shapes: frames [T, B, H, W], actions and rewards [T, B], state [2, B, H].
         """
-        visual = self.torso(scale_frames(frames.flatten(0, 1))).view(*actions.shape, -1)
+        visual = self.torso(self.frames(frames.flatten(0, 1))).view(*actions.shape, -1)
         logits = []
         for t in range(len(actions)):
             state = state * ~first[t].unsqueeze(-1)

@@ -85,6 +85,7 @@ class NetworkParameters(_Group):
     feature_size: Count = 256  # paper: non-image features
     action_embedding_size: Count = 32  # paper
     small_channels: tuple[Count, Count] = (16, 32)  # ours
+    centre_frames: bool = True  # ours: subtract the mean frame of the untrained agent
 
 
 class LossParameters(_Group):

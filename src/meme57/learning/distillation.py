@@ -206,4 +206,6 @@ def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)
-        return StudentNetwork(spec)
+        student = StudentNetwork(spec)
+    student.frames.load_state_dict(teacher.network.frames.state_dict())
+    return student

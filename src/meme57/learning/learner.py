@@ -45,6 +45,11 @@ class Learner:
         self.num_skipped = 0
         self._bad_in_a_row = 0
 
+    def fit_frames(self, frames: Tensor) -> None:
+        """Centres every network on these frames [M, H, W] uint8; once, before the first update."""
+        for network in (self.network, self.target, self.novelty):
+            network.frames.fit(frames.to(self.device))
+
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
         """One update; new priorities [B] and metrics (tensors [], read them only when they are logged).
 

@@ -183,5 +183,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {reason}") from error
 
 
-def _tuples(tree: dict[str, Any]) -> dict[str, Any]:
+def _tuples(tree: Any) -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        raise TypeError(f"{tree!r} is no mapping")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}

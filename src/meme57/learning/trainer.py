@@ -31,6 +31,9 @@ from meme57.replay import collect_garbage, load_snapshot, save_snapshot
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 """Mean return of the greedy exploiting policy."""
 
+FRAME_SEQUENCES = 256
+"""Sequences that the frame normaliser is fitted on."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -148,7 +151,19 @@ class Trainer:
         self._limiter.insert(self.replay.add(chunks))
         self._frames += record["frames"]
 
+    def _fit_frames(self) -> None:
+        """Centres the networks on frames of the untrained agent."""
+        rng = np.random.default_rng([self._parameters.run.seed, 5])
+        drawn = []
+        for _ in range(FRAME_SEQUENCES // self._parameters.learner.batch_size + 1):
+            batch = self.replay.sample(self._parameters.learner.batch_size, rng, out=self._batch)
+            real = np.arange(batch.frames.shape[1]) <= batch.lengths[:, None]
+            drawn.append(torch.from_numpy(batch.frames[real]))
+        self.learner.fit_frames(torch.cat(drawn))
+
     def _update(self) -> None:
+        if self.learner.num_updates == 0 and self._parameters.network.centre_frames:
+            self._fit_frames()
         batch = self.replay.sample(self._parameters.learner.batch_size, self._rng, out=self._batch)
         priorities, metrics = self.learner.update(batch)
         self.replay.update_priorities(batch.sequence_ids, priorities)

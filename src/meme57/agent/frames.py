@@ -1,0 +1,33 @@
+"""Frames as networks see them: centred on what the game always shows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FrameNormaliser(nn.Module):
+    """(frame / 255 - mean) * scale, with one mean a pixel and one scale for all; [M, H, W] uint8 -> [M, 1, H, W].
+
+    An Atari picture is nearly constant: without centring, what moves is a hundredth of what the torso puts out, and the
+    other inputs of the LSTM drown it. Fresh, mean is 0 and scale 1; `fit` is called once, before the first update, on
+    the experience of the untrained agent. Source: ours (RND normalises its frames likewise).
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(height, width))
+        self.register_buffer("scale", torch.ones(()))
+        self.mean: Tensor
+        self.scale: Tensor
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[M, H, W] uint8 -> [M, 1, H, W] float, channels last."""
+        centred = (torch.mul(frames, 1.0 / 255.0) - self.mean) * self.scale
+        return centred.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+
+    def fit(self, frames: Tensor) -> None:
+        """Takes mean and scale from frames [M, H, W] uint8; the centred pixels get a root mean square of one."""
+        scaled = frames.float() / 255.0
+        self.mean.copy_(scaled.mean(0))
+        self.scale.copy_(1.0 / (scaled - self.mean).square().mean().sqrt().clamp_min(1e-2))

@@ -1,0 +1,42 @@
+"""The frame normaliser."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from meme57.agent.frames import FrameNormaliser
+
+
+def test_fresh_it_only_scales() -> None:
+    frames = torch.tensor([[[0, 51], [102, 255]]], dtype=torch.uint8)
+    assert FrameNormaliser(2, 2)(frames)[0, 0].flatten().tolist() == pytest.approx([0.0, 0.2, 0.4, 1.0])
+
+
+def test_fitted_by_hand() -> None:
+    # Pixel 0 is 0 and 102 (mean 0.2), pixel 1 always 255 (mean 1): deviations -0.2, 0.2, 0, 0.
+    # Mean square (0.04 + 0.04) / 4 = 0.02, scale 1 / sqrt(0.02) = 7.0711.
+    frames = torch.tensor([[[0, 255]], [[102, 255]]], dtype=torch.uint8)
+    normaliser = FrameNormaliser(1, 2)
+    normaliser.fit(frames)
+    out = normaliser(frames)[:, 0, 0]
+    assert out[0].tolist() == pytest.approx([-1.41421, 0.0], abs=1e-4)
+    assert out[1].tolist() == pytest.approx([1.41421, 0.0], abs=1e-4)
+    assert out.square().mean().item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_picture_that_never_changes_stays_finite() -> None:
+    frames = torch.full((3, 2, 2), 7, dtype=torch.uint8)
+    normaliser = FrameNormaliser(2, 2)
+    normaliser.fit(frames)
+    assert normaliser(frames).abs().max().item() < 1e-4
+    assert normaliser.scale.item() == pytest.approx(100.0)
+
+
+def test_it_travels_with_the_weights() -> None:
+    first, second = FrameNormaliser(2, 2), FrameNormaliser(2, 2)
+    first.fit(torch.randint(0, 255, (5, 2, 2), dtype=torch.uint8))
+    second.load_state_dict(first.state_dict())
+    frames = torch.randint(0, 255, (4, 2, 2), dtype=torch.uint8)
+    assert torch.equal(first(frames), second(frames))
+    assert first(frames).is_contiguous(memory_format=torch.channels_last)
