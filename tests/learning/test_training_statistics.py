@@ -23,7 +23,8 @@ def test_row_by_hand_and_starting_over() -> None:
     statistics.add_update({})  # skipped
     assert statistics.row() == {
         "loss/total": 3.0, "episodes/count": 3.0, "episodes/finished": 3.0, "episodes/return": 2.0,
-        "episodes/length_steps": 20.0,        "policy_episodes/0": 1.0, "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0,
+        "episodes/length_steps": 20.0, "policy_episodes/0": 1.0,
+        "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0,
     }  # fmt: skip
     assert statistics.row() == {"episodes/count": 3.0, "episodes/finished": 0.0}
 
