@@ -1,4 +1,4 @@
-"""The exploration game of our own: seconds to solve with an intrinsic reward, hopeless without."""
+"""The exploration game of our own: two minutes of CPU to solve with an intrinsic reward, hopeless without."""
 
 from __future__ import annotations
 
