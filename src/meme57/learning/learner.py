@@ -70,9 +70,10 @@ class Learner:
     def _objective(self, batch: TensorBatch) -> Objective:
         bf16 = self._parameters.learner.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            online = self.network(batch.frames, batch.features, batch.state)
+            images = self.network.frames(batch.frames.flatten(0, 1))  # both networks are centred on the same frames
+            online = self.network.unroll(images, batch.features, batch.state)
             with torch.no_grad():
-                target = self.target(batch.frames, batch.features, batch.state)
+                target = self.target.unroll(images, batch.features, batch.state)
         scales = Scales(self.scales["extrinsic"].std, self.scales["intrinsic"].std)
         return objective(
             online, target, batch, self._family, scales, self._parameters.loss,
