@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,14 @@ from meme57.replay.chunks import SequenceBatch
 Metrics = dict[str, Tensor]
 
 
+class Pending(NamedTuple):
+    """An update that was handed to the device."""
+
+    outcome: Tensor  # [B + 3] on the host: priorities, loss, gradient norm, whether it was usable
+    copied: torch.cuda.Event | None  # after which `outcome` may be read; None: at once
+    metrics: Metrics
+
+
 class Learner:
     """Owns online and target network, novelty networks, optimisers and running scales."""
 
@@ -32,13 +40,12 @@ class Learner:
         self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
         self.novelty = novelty.to(self.device)
         chosen = parameters.learner
-        fused = self.device.type in ("cuda", "cpu")
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.network, weight_decay=chosen.weight_decay),
-            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=fused,
+            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=True,
         )  # fmt: skip
         trainable = [p for p in self.novelty.parameters() if p.requires_grad]
-        self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=fused)
+        self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=True)
         decay, n = parameters.loss.sigma_decay, self._family.num_policies
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
         self.num_updates = 0
@@ -51,21 +58,45 @@ class Learner:
             network.frames.fit(frames.to(self.device))
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
-        """One update; new priorities [B] and metrics (tensors [], read them only when they are logged).
+        """One update: `start` and `finish`."""
+        return self.finish(self.start(batch))
+
+    def start(self, batch: SequenceBatch) -> Pending:
+        """Hands one update to the device without waiting for it; `batch` must not change until `finish`.
+
+        A loss or gradient that is not finite changes nothing: the device itself drops the step.
+        """
+        tensors = to_tensors(batch, self.device)
+        result = self._objective(tensors)
+        gradient_norm, usable = self._step(result.loss)
+        for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
+            self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
+        metrics = _metrics(result, tensors, gradient_norm)
+        if self._parameters.novelty.enabled:
+            metrics |= self._update_novelty(tensors, usable)
+        told = torch.stack([result.loss.detach(), gradient_norm, usable])
+        return Pending(*to_host(torch.cat([result.priorities.detach(), told])), metrics)
+
+    def finish(self, pending: Pending) -> tuple[npt.NDArray[np.float32], Metrics]:
+        """Waits for a started update: new priorities [B] and metrics (tensors [], read them only to log them).
+
+        Of an update that was dropped the priorities are ones and there are no metrics.
 
         Raises:
             NonFiniteLossError: `learner.max_bad_updates` updates in a row had a non-finite loss or gradient.
         """
-        tensors = to_tensors(batch, self.device)
-        result = self._objective(tensors)
-        gradient_norm, stepped = self._step(result.loss)
-        if not stepped:
-            return batch_priorities(result, usable=False), {}
-        self._after_step(result, tensors)
-        metrics = _metrics(result, tensors, gradient_norm)
-        if self._parameters.novelty.enabled:
-            metrics |= self._update_novelty(tensors)
-        return batch_priorities(result, usable=True), metrics
+        if pending.copied is not None:
+            pending.copied.synchronize()
+        priorities = pending.outcome[:-3].numpy()
+        loss, gradient_norm, usable = pending.outcome[-3:].tolist()
+        if not usable:
+            self._count_skipped(loss, gradient_norm)
+            return np.ones_like(priorities), {}
+        self._bad_in_a_row = 0
+        self.num_updates += 1
+        if self.num_updates % self._parameters.learner.target_period_updates == 0:
+            self.target.load_state_dict(self.network.state_dict())
+        return priorities, pending.metrics
 
     def _objective(self, batch: TensorBatch) -> Objective:
         bf16 = self._parameters.learner.precision == "bfloat16"
@@ -80,38 +111,33 @@ class Learner:
             priority_eta=self._parameters.replay.priority_eta,
         )  # fmt: skip
 
-    def _step(self, loss: Tensor) -> tuple[Tensor, bool]:
+    def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient's norm [], and whether the step was taken [] bool."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._parameters.learner.max_gradient_norm)
-        if bool(torch.isfinite(norm) & torch.isfinite(loss.detach())):
-            self.optimiser.step()
-            self._bad_in_a_row = 0
-            return norm, True
+        usable = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        step_where(self.optimiser, usable)
+        return norm.detach(), usable
+
+    def _count_skipped(self, loss: float, gradient_norm: float) -> None:
         self.num_skipped += 1
         self._bad_in_a_row += 1
         if self._bad_in_a_row >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
-                f"loss {float(loss.detach())} with gradient norm {float(norm)} in {self._bad_in_a_row} updates in a "
+                f"loss {loss} with gradient norm {gradient_norm} in {self._bad_in_a_row} updates in a "
                 "row: lower learner.learning_rate and go on from the last checkpoint"
             )
-        return norm, False
 
-    def _after_step(self, result: Objective, batch: TensorBatch) -> None:
-        self.scales["extrinsic"].update(result.extrinsic.td_errors, batch.mask, batch.importance)
-        self.scales["intrinsic"].update(result.intrinsic.td_errors, batch.mask, batch.importance)
-        self.num_updates += 1
-        if self.num_updates % self._parameters.learner.target_period_updates == 0:
-            self.target.load_state_dict(self.network.state_dict())
-
-    def _update_novelty(self, batch: TensorBatch) -> Metrics:
+    def _update_novelty(self, batch: TensorBatch, usable: Tensor) -> Metrics:
         frames, actions, mask = last_steps(batch, self._parameters.novelty.train_steps)
         inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
+        loss = inverse_loss + rnd_loss
         self.novelty_optimiser.zero_grad(set_to_none=True)
-        (inverse_loss + rnd_loss).backward()  # type: ignore[no-untyped-call]
-        if bool(torch.isfinite(inverse_loss.detach() + rnd_loss.detach())):
-            self.novelty_optimiser.step()
-            self.novelty.update_statistics(error.flatten(), mask.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        usable = usable & torch.isfinite(loss.detach())
+        step_where(self.novelty_optimiser, usable)
+        self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
         return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
@@ -168,10 +194,24 @@ def last_steps(batch: TensorBatch, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return batch.frames[columns, steps], batch.actions[steps[:-1], columns], mask
 
 
-def batch_priorities(result: Objective, *, usable: bool) -> npt.NDArray[np.float32]:
-    """Priorities [B] as an array; of an update that was skipped, ones."""
-    priorities = result.priorities if usable else torch.ones_like(result.priorities)
-    return priorities.detach().float().cpu().numpy()
+def step_where(optimiser: torch.optim.Optimizer, usable: Tensor) -> None:
+    """One step of a fused Adam where `usable` [] bool, decided on the device: nobody waits for the answer.
+
+    The fused kernels leave weights, moments and step counts alone where `found_inf` is 1, as a gradient scaler asks.
+    """
+    optimiser.found_inf = (~usable).float()  # type: ignore[attr-defined]
+    optimiser.step()
+
+
+def to_host(outcome: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """The tensor on the host, and the event after which it is there (None: at once)."""
+    if outcome.device.type != "cuda":
+        return outcome, None
+    host = torch.empty(outcome.shape, dtype=outcome.dtype, pin_memory=True)
+    host.copy_(outcome, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, event
 
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:
