@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from meme57.actors.build import AgentSpec, make_networks
+from meme57.agent.family import PolicyFamily
+from meme57.agent.network import NetworkOutput
 from meme57.config import Parameters
 from meme57.errors import NonFiniteLossError
 from meme57.learning.objective import Objective, Scales, objective
@@ -18,6 +21,14 @@ from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch
 
 Metrics = dict[str, Tensor]
+
+
+class Prepared(NamedTuple):
+    """A batch on the device, with all that needs no online weights."""
+
+    batch: TensorBatch
+    images: Tensor  # [B * (T+1), 1, H, W] centred frames
+    target: NetworkOutput  # of the target network
 
 
 class Pending(NamedTuple):
@@ -33,8 +44,8 @@ class Learner:
 
     def __init__(self, parameters: Parameters, spec: AgentSpec, *, device: torch.device | str = "cpu") -> None:
         self._parameters = parameters
-        self._family = spec.family
         self.device = torch.device(device)
+        self._family = PolicyFamily(spec.family.gammas.to(self.device), spec.family.betas.to(self.device))
         online, novelty = make_networks(spec, seed=parameters.run.seed)
         target, _ = make_networks(spec, seed=parameters.run.seed)
         self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
@@ -48,6 +59,7 @@ class Learner:
         self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=True)
         decay, n = parameters.loss.sigma_decay, self._family.num_policies
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
+        self._target_lock = threading.Lock()
         self.num_updates = 0
         self.num_skipped = 0
         self._bad_in_a_row = 0
@@ -58,16 +70,27 @@ class Learner:
             network.frames.fit(frames.to(self.device))
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
-        """One update: `start` and `finish`."""
-        return self.finish(self.start(batch))
+        """One update: `prepare`, `start` and `finish`."""
+        return self.finish(self.start(self.prepare(batch)))
 
-    def start(self, batch: SequenceBatch) -> Pending:
-        """Hands one update to the device without waiting for it; `batch` must not change until `finish`.
+    def prepare(self, batch: SequenceBatch) -> Prepared:
+        """What needs no online weights: tensors on the device, centred frames, the target network's outputs.
+
+        May run in another thread than the rest. `batch` must not change until `finish`.
+        """
+        tensors = to_tensors(batch, self.device)
+        with self._target_lock, torch.no_grad(), self._autocast():
+            images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
+            target = self.target.unroll(images, tensors.features, tensors.state)
+        return Prepared(tensors, images, target)
+
+    def start(self, prepared: Prepared) -> Pending:
+        """Hands one update to the device without waiting for it.
 
         A loss or gradient that is not finite changes nothing: the device itself drops the step.
         """
-        tensors = to_tensors(batch, self.device)
-        result = self._objective(tensors)
+        tensors = prepared.batch
+        result = self._objective(prepared)
         gradient_norm, usable = self._step(result.loss)
         for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
@@ -95,21 +118,23 @@ class Learner:
         self._bad_in_a_row = 0
         self.num_updates += 1
         if self.num_updates % self._parameters.learner.target_period_updates == 0:
-            self.target.load_state_dict(self.network.state_dict())
+            with self._target_lock:
+                self.target.load_state_dict(self.network.state_dict())
         return priorities, pending.metrics
 
-    def _objective(self, batch: TensorBatch) -> Objective:
-        bf16 = self._parameters.learner.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            images = self.network.frames(batch.frames.flatten(0, 1))  # both networks are centred on the same frames
-            online = self.network.unroll(images, batch.features, batch.state)
-            with torch.no_grad():
-                target = self.target.unroll(images, batch.features, batch.state)
+    def _objective(self, prepared: Prepared) -> Objective:
+        batch = prepared.batch
+        with self._autocast():
+            online = self.network.unroll(prepared.images, batch.features, batch.state)
         scales = Scales(self.scales["extrinsic"].std, self.scales["intrinsic"].std)
         return objective(
-            online, target, batch, self._family, scales, self._parameters.loss,
+            online, prepared.target, batch, self._family, scales, self._parameters.loss,
             priority_eta=self._parameters.replay.priority_eta,
         )  # fmt: skip
+
+    def _autocast(self) -> torch.autocast:
+        is_bfloat16 = self._parameters.learner.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bfloat16)
 
     def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient's norm [], and whether the step was taken [] bool."""

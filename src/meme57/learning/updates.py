@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import torch
 
-from meme57.learning.learner import Learner, Metrics, Pending
+from meme57.learning.learner import Learner, Metrics, Pending, Prepared
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.tensors import pin
 from meme57.replay import SequenceReplay
 from meme57.replay.chunks import SequenceBatch
 
 OnUpdate = Callable[[Metrics], object]
+Drawn = tuple[SequenceBatch, Prepared | None]
 
 
 class Updates(Protocol):
@@ -69,9 +71,11 @@ class TurnUpdates:
 class OverlappedUpdates:
     """While an update runs, a thread draws the next batch, and the device is never waited for before it has work.
 
+    On a CPU the thread prepares the batch too: the target network's forward pass is a good part of an update's work.
+
     One batch waits at most, and one update is in flight while the next one is handed over; so the priorities that a
-    batch is drawn by are at most two updates old. A drawn batch counts at once, and is always learned from (`drain`).
-    An error in the thread is raised by `step`.
+    batch is drawn by, and its target network, are at most two updates old. A drawn batch counts at once, and is always
+    learned from (`drain`). An error in the thread is raised by `step`.
     """
 
     def __init__(
@@ -87,10 +91,11 @@ class OverlappedUpdates:
         self._learner, self._replay, self._limiter, self._rng = learner, replay, limiter, rng
         self._on_update = on_update
         on_gpu = learner.device.type == "cuda"
+        self._prepares_ahead, self._torch_threads = not on_gpu, torch.get_num_threads()
         # one that waits, one that is learned from, one in flight
         self._free = [pin(batch) if on_gpu else batch for batch in (replay.new_batch(batch_size) for _ in range(3))]
         self._wanted: queue.SimpleQueue[SequenceBatch | None] = queue.SimpleQueue()
-        self._drawn: queue.SimpleQueue[SequenceBatch | BaseException] = queue.SimpleQueue()
+        self._drawn: queue.SimpleQueue[Drawn | BaseException] = queue.SimpleQueue()
         self._is_drawing = False
         self._in_flight: tuple[SequenceBatch, Pending] | None = None
         self._thread = threading.Thread(target=self._run, name="meme57-replay", daemon=True)
@@ -123,13 +128,14 @@ class OverlappedUpdates:
             self._is_drawing = True
 
     def _hand_over(self, *, draw_next: bool = True) -> None:
-        batch = self._drawn.get()
+        drawn = self._drawn.get()
         self._is_drawing = False
-        if isinstance(batch, BaseException):
-            raise batch
+        if isinstance(drawn, BaseException):
+            raise drawn
         if draw_next:
             self._draw_next()
-        pending = self._learner.start(batch)
+        batch, prepared = drawn
+        pending = self._learner.start(prepared or self._learner.prepare(batch))
         self._finish()
         self._in_flight = batch, pending
 
@@ -143,8 +149,10 @@ class OverlappedUpdates:
         self._on_update(metrics)
 
     def _run(self) -> None:
+        torch.set_num_threads(self._torch_threads)  # each thread has its own number
         while (batch := self._wanted.get()) is not None:
             try:
-                self._drawn.put(self._replay.sample(len(batch.lengths), self._rng, out=batch))
+                self._replay.sample(len(batch.lengths), self._rng, out=batch)
+                self._drawn.put((batch, self._learner.prepare(batch) if self._prepares_ahead else None))
             except BaseException as error:
                 self._drawn.put(error)
