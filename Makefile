@@ -38,7 +38,7 @@ lint: $(DONE)
 	$(BIN)/lint-imports --no-cache
 
 benchmark: $(DONE)
-	$(BIN)/python benchmarks/bench_replay.py
+	$(BIN)/python benchmarks/run.py
 
 ui: $(DONE)
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db

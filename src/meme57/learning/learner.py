@@ -29,6 +29,7 @@ class Prepared(NamedTuple):
     batch: TensorBatch
     images: Tensor  # [B * (T+1), 1, H, W] centred frames
     target: NetworkOutput  # of the target network
+    novelty_metrics: Metrics
 
 
 class Pending(NamedTuple):
@@ -59,7 +60,7 @@ class Learner:
         self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=True)
         decay, n = parameters.loss.sigma_decay, self._family.num_policies
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
-        self._target_lock = threading.Lock()
+        self._target_lock, self._novelty_lock = threading.Lock(), threading.Lock()  # `prepare` may run beside the rest
         self.num_updates = 0
         self.num_skipped = 0
         self._bad_in_a_row = 0
@@ -74,7 +75,7 @@ class Learner:
         return self.finish(self.start(self.prepare(batch)))
 
     def prepare(self, batch: SequenceBatch) -> Prepared:
-        """What needs no online weights: tensors on the device, centred frames, the target network's outputs.
+        """All that needs no online weights: tensors on the device, the target network's outputs, novelty's training.
 
         May run in another thread than the rest. `batch` must not change until `finish`.
         """
@@ -82,21 +83,20 @@ class Learner:
         with self._target_lock, torch.no_grad(), self._autocast():
             images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
             target = self.target.unroll(images, tensors.features, tensors.state)
-        return Prepared(tensors, images, target)
+        metrics = self._update_novelty(tensors) if self._parameters.novelty.enabled else {}
+        return Prepared(tensors, images, target, metrics)
 
     def start(self, prepared: Prepared) -> Pending:
         """Hands one update to the device without waiting for it.
 
-        A loss or gradient that is not finite changes nothing: the device itself drops the step.
+        A loss or gradient that is not finite changes nothing of the agent: the device itself drops the step.
         """
         tensors = prepared.batch
         result = self._objective(prepared)
         gradient_norm, usable = self._step(result.loss)
         for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
-        metrics = _metrics(result, tensors, gradient_norm)
-        if self._parameters.novelty.enabled:
-            metrics |= self._update_novelty(tensors, usable)
+        metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
         told = torch.stack([result.loss.detach(), gradient_norm, usable])
         return Pending(*to_host(torch.cat([result.priorities.detach(), told])), metrics)
 
@@ -154,20 +154,23 @@ class Learner:
                 "row: lower learner.learning_rate and go on from the last checkpoint"
             )
 
-    def _update_novelty(self, batch: TensorBatch, usable: Tensor) -> Metrics:
+    def _update_novelty(self, batch: TensorBatch) -> Metrics:
         frames, actions, mask = last_steps(batch, self._parameters.novelty.train_steps)
         inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
         loss = inverse_loss + rnd_loss
         self.novelty_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        usable = usable & torch.isfinite(loss.detach())
-        step_where(self.novelty_optimiser, usable)
-        self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
+        usable = torch.isfinite(loss.detach())
+        with self._novelty_lock:
+            step_where(self.novelty_optimiser, usable)
+            self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
         return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
         """What actors need: copies of the network's and novelty networks' states, and the number of updates."""
-        return copy_state(self.network), copy_state(self.novelty), self.num_updates
+        with self._novelty_lock:
+            novelty = copy_state(self.novelty)
+        return copy_state(self.network), novelty, self.num_updates
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything that is not a counter, for a checkpoint: file name -> tensors."""
