@@ -1,6 +1,6 @@
 """Runs the benchmarks, each in a process of its own, and writes their tables into docs/performance.md.
 
-    python benchmarks/run.py [NAME ...]          all of them without a name
+    python benchmarks/run.py [NAME ...]          all of them without a name; `peer` only with --peer FOLDER
     python benchmarks/run.py --write             the tables anew from the figures of the last runs
 
 Figures go to docs/data/performance/NAME.json. A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
@@ -19,7 +19,7 @@ from typing import Any
 
 from bench_collection import BASE
 
-NAMES = ("collection", "learner", "modes", "replay", "memory", "growth")
+NAMES = ("collection", "learner", "peer", "modes", "replay", "memory", "growth")
 ROOT = BASE.parents[2]
 FIGURES, PAGE = ROOT / "docs/data/performance", ROOT / "docs/performance.md"
 
@@ -59,11 +59,17 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--write", action="store_true", help="only write the tables anew")
     parser.add_argument("--runs", nargs="+", default=[], help="folders of finished runs for the replay's bytes a step")
+    parser.add_argument("--peer", help="folder of a clone of deep_rl_zoo (bench_peer.py)")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: take {', '.join(NAMES)}")
-    for name in () if arguments.write else arguments.names or NAMES:
-        run(name, ["--runs", *arguments.runs] if name == "replay" and arguments.runs else [])
+    options = {
+        "replay": ["--runs", *arguments.runs] if arguments.runs else [],
+        "peer": ["--peer", arguments.peer] if arguments.peer else [],
+    }
+    chosen = arguments.names or [name for name in NAMES if name != "peer" or arguments.peer]
+    for name in () if arguments.write else chosen:
+        run(name, options.get(name, []))
     write_page()
 
 
