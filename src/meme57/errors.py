@@ -28,6 +28,10 @@ class IncompatibleCheckpointError(CheckpointError):
     """A checkpoint is whole, but belongs to another configuration or to a newer version of meme57."""
 
 
+class StorageError(Meme57Error):
+    """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+
+
 class RunConflictError(Meme57Error):
     """The run's name is taken by another configuration or another process."""
 
@@ -38,6 +42,10 @@ class NonFiniteLossError(Meme57Error):
 
 class TrackingError(Meme57Error):
     """The tracking store or the model registry cannot be used."""
+
+
+class UnreachableStoreError(TrackingError):
+    """The tracking server does not answer; a run can be written to this machine instead."""
 
 
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
