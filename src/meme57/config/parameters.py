@@ -274,15 +274,20 @@ class Parameters(_Group):
         """The run's key: `run.name`, by default `<game>-s<seed>`."""
         return self.run.name or f"{self.env.game}-s{self.run.seed}"
 
-    def fingerprint(self) -> str:
-        """Short digest of everything that shapes learning; the length of the run and its logging do not."""
+    def configuration(self) -> dict[str, Any]:
+        """Everything that shapes learning, JSON-able (infinity is text); the run's length and logging do not."""
         tree = self.model_dump(mode="json", by_alias=True)
-        learning = {key: tree[key] for key in LEARNING_GROUPS}
+        learning: dict[str, Any] = {key: tree[key] for key in LEARNING_GROUPS}
         learning["seed"] = self.run.seed
         learning["exact_resume"] = self.run.exact_resume
         if self.run.exact_resume:
             learning["checkpoint_period_frames"] = self.run.checkpoint_period_frames
-        text = json.dumps(learning, sort_keys=True)
+        plain: dict[str, Any] = json.loads(json.dumps(learning), parse_constant=str)
+        return plain
+
+    def fingerprint(self) -> str:
+        """Short digest of `configuration()`."""
+        text = json.dumps(self.configuration(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
