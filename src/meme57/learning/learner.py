@@ -43,7 +43,7 @@ class Learner:
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
         self.num_updates = 0
         self.num_skipped = 0
-        self._bad_in_a_row = 0
+        self._bad_in_a_row = self._bad_novelty_in_a_row = 0
 
     def fit_frames(self, frames: Tensor) -> None:
         """Centres every network on these frames [M, H, W] uint8; once, before the first update."""
@@ -87,14 +87,17 @@ class Learner:
             self.optimiser.step()
             self._bad_in_a_row = 0
             return norm, True
-        self.num_skipped += 1
         self._bad_in_a_row += 1
-        if self._bad_in_a_row >= self._parameters.learner.max_bad_updates:
-            raise NonFiniteLossError(
-                f"loss {float(loss.detach())} with gradient norm {float(norm)} in {self._bad_in_a_row} updates in a "
-                "row: lower learner.learning_rate and go on from the last checkpoint"
-            )
+        self._skip(self._bad_in_a_row, "loss", loss, norm, setting="learner.learning_rate")
         return norm, False
+
+    def _skip(self, in_a_row: int, name: str, loss: Tensor, norm: Tensor, *, setting: str) -> None:
+        self.num_skipped += 1
+        if in_a_row >= self._parameters.learner.max_bad_updates:
+            raise NonFiniteLossError(
+                f"{name} {float(loss.detach())} with gradient norm {float(norm)} in {in_a_row} updates in a row: "
+                f"lower {setting} under another run.name, or let the same command go on from the last checkpoint"
+            )
 
     def _after_step(self, result: Objective, batch: TensorBatch) -> None:
         self.scales["extrinsic"].update(result.extrinsic.td_errors, batch.mask, batch.importance)
@@ -108,9 +111,16 @@ class Learner:
         inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
         self.novelty_optimiser.zero_grad(set_to_none=True)
         (inverse_loss + rnd_loss).backward()  # type: ignore[no-untyped-call]
-        if bool(torch.isfinite(inverse_loss.detach() + rnd_loss.detach())):
+        norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None])
+        if bool(torch.isfinite(inverse_loss.detach() + rnd_loss.detach() + norm)):
             self.novelty_optimiser.step()
             self.novelty.update_statistics(error.flatten(), mask.flatten())
+            self._bad_novelty_in_a_row = 0
+        else:
+            self._bad_novelty_in_a_row += 1
+            loss = inverse_loss + rnd_loss
+            self._skip(self._bad_novelty_in_a_row, "novelty loss", loss, norm, setting="novelty.learning_rate")
+            return {}
         return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
