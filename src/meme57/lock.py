@@ -80,7 +80,7 @@ def _try_lock(path: Path, stream: IO[str]) -> None:
 
 
 def _sign(stream: IO[str]) -> None:
-    words = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    words = " ".join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
     owner = {
         "pid": os.getpid(),
         "host": platform.node(),

@@ -156,6 +156,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
         self.num_updates, self.num_skipped = state["num_updates"], state["num_skipped"]
+        if self.num_updates > 0 and not self.optimiser.state:
+            raise ValueError(f"{self.num_updates} updates left no state of the optimiser")
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
@@ -195,15 +197,23 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on."""
+    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on.
+
+    `ValueError`: a tensor is missing, too many, or of another shape than its parameter.
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape and key != "step":
+        if value.shape != (torch.Size() if key == "step" else parameter.shape):
+            raise ValueError(f"{name} has shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+        if key != "step":
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value.detach()
+    for index, entry in state.items():
+        if entry.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(f"parameter {index} has {sorted(entry)}, not the state of Adam")
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

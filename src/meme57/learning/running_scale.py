@@ -35,6 +35,8 @@ class RunningScale:
         return {"moments": self._moments, "weight": torch.tensor(self._weight, dtype=torch.float64)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores `state_dict()`."""
+        """Restores `state_dict()`. `ValueError`: it is of another number of policies."""
+        if state["moments"].shape != self._moments.shape:
+            raise ValueError(f"moments {list(state['moments'].shape)} are not {list(self._moments.shape)}")
         self._moments = state["moments"].to(self._moments.device).clone()
         self._weight = float(state["weight"])
