@@ -1,4 +1,4 @@
-"""Kills a real training process again and again, at random moments, and checks that nothing but the newest work is lost.
+"""Kills a real training process again and again, at random moments: nothing but the newest work may be lost.
 
 Every life is `python -m meme57.learning` on real Pong at a tiny size, ended by SIGINT, SIGTERM or SIGKILL: while it
 starts, at a random moment of training, or at the moment when the folder of a half-written checkpoint appears. Checked
@@ -230,8 +230,8 @@ def main() -> None:
     for result in results:
         print(
             f"{result['mode']}: {len(result['lives'])} kills, every restart went on at the newest checkpoint; "
-            f"{result['frames']:,.0f} frames at the end, samples per insert {result['samples_per_insert']:.3f} of {RATIO:g}, "
-            f"{result['draws_owed']:g} draws owed (at most {LARGEST_DEBT:g})"
+            f"{result['frames']:,.0f} frames at the end, samples per insert {result['samples_per_insert']:.3f} "
+            f"of {RATIO:g}, {result['draws_owed']:g} draws owed (at most {LARGEST_DEBT:g})"
         )
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({"seed": arguments.seed, "results": results}, indent=1) + "\n")
