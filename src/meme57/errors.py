@@ -7,6 +7,10 @@ A message says what happened, the value, and what to type next, on one line.
 class Meme57Error(Exception):
     """Base of every error that meme57 raises on purpose."""
 
+    def __str__(self) -> str:
+        """The message on one line, whatever a file or a person put into it."""
+        return " ".join(super().__str__().split())
+
 
 class ConfigurationError(Meme57Error):
     """A parameter is unknown, has the wrong type, or has an impossible value."""

@@ -291,6 +291,7 @@ class Parameters(_Group):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+LONGEST_VALUE = 200
 LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
 
 
@@ -317,7 +318,12 @@ def _one_line(error: ValidationError) -> str:
         return f"unknown parameter {name}: {hint}"
     if fault["type"] == "value_error":
         return re.sub(r"^Value error, ", "", fault["msg"])
-    return f"{name}={fault['input']!r} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+    return f"{name}={_short(fault['input'])} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _known_keys(path: list[str]) -> list[str]:

@@ -81,5 +81,4 @@ def foreign_state(folder: Path) -> Iterator[None]:
     except torch.OutOfMemoryError:  # says nothing about the checkpoint
         raise
     except FOREIGN as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{folder} cannot be restored: {type(error).__name__} {reason}") from error
+        raise CheckpointError(f"{folder} cannot be restored: {type(error).__name__} {str(error)[:200]}") from error
