@@ -285,6 +285,35 @@ def test_overlapped_runs_to_the_end_holds_the_ratio_and_resumes(make_parameters,
     assert resumed.rows()[-1]["replay/samples_per_insert"] > 1.3
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+def test_resumes_neither_burst_nor_warm_up_again(make_parameters, tmp_path, mode: str, exact: bool) -> None:
+    """Killed after every checkpoint: in each segment and over the whole, drawn / inserted is samples per insert."""
+    parameters = parameters_for(
+        make_parameters, "Corridor",
+        run={"total_frames": 6_000, "exact_resume": exact},
+        replay={"capacity_sequences": 2_000},
+        learner={"mode": mode},
+    )  # fmt: skip
+    limits, seen = [], []
+    while not seen or seen[-1] < 6_000:
+        run = Run(parameters, tmp_path).until(lambda event: event.checkpoint is not None and event.frames not in seen)
+        seen.append(run.events[-1].frames)
+        limits.append(run.trainer._limiter.state_dict())
+    assert len(seen) == 5
+    assert [limit["drawn"] for limit in limits] == sorted(limit["drawn"] for limit in limits)
+    rounds = 1 if mode == "synchronous" else 3  # the last, the one that waits, the one in play
+    slack = 4 + 2.0 * 4 * (rounds * 10 / 8 + 2)  # a batch, and what these and the cuts of four environments brought
+    for before, after in itertools.pairwise(limits):
+        drawn, inserted = after["drawn"] - before["drawn"], after["inserted"] - before["inserted"]
+        assert inserted > 20
+        assert abs(drawn - 2.0 * inserted) <= slack
+    owed = 2.0 * (limits[-1]["inserted"] - 12) - limits[-1]["drawn"]
+    assert 0 <= owed <= slack
+    assert limits[-1]["drawn"] == 4 * run.trainer.learner.num_updates
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
 def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch, mode: str) -> None:
