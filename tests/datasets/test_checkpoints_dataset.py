@@ -113,6 +113,8 @@ def test_saved_checkpoint_is_a_logged_model_of_the_active_run(dataset: Checkpoin
     model = active.client.get_logged_model(output.model_id)
     assert (output.step, model.name) == (100, "frames-100")
     assert {metric.key: metric.value for metric in model.metrics} == {"score": 1.5, "updates": 10.0, "hns": 0.5}
+    dataset.save(_made(dataset, 100, 1.5))  # a resumed run tells of its checkpoint once more
+    assert len(active.client.get_run(active.run_id).outputs.model_outputs) == 1
 
 
 def test_tracking_trouble_never_stops_training(

@@ -106,7 +106,8 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         record = {**data, "folder": folder.name, "score": _finite(data.get("score"))}
         record.pop("metrics", None)
         write_json(self.index_path, {"newest": data["name"], "best": best, "checkpoints": [*kept, record]})
-        self._track(data, folder)
+        if (data["name"], data["frames"]) not in {(known["name"], known["frames"]) for known in index["checkpoints"]}:
+            self._track(data, folder)  # a resumed run repeats the record of its checkpoint
 
     def _read_index(self) -> dict[str, Any]:
         tree: dict[str, Any] = read_json(self.index_path)

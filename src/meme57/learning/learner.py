@@ -211,9 +211,9 @@ def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, 
         if key != "step":
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value.detach()
-    for index, entry in state.items():
+    for number, entry in state.items():
         if entry.keys() != {"step", "exp_avg", "exp_avg_sq"}:
-            raise ValueError(f"parameter {index} has {sorted(entry)}, not the state of Adam")
+            raise ValueError(f"parameter {number} has {sorted(entry)}, not the state of Adam")
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
