@@ -38,7 +38,7 @@ lint: $(DONE)
 	$(BIN)/lint-imports --no-cache
 
 benchmark: $(DONE)
-	$(BIN)/python benchmarks/bench_replay.py
+	$(BIN)/python benchmarks/run.py
 
 chaos: $(DONE)
 	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1

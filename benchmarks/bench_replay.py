@@ -1,30 +1,34 @@
 """Replay of real Atari frames: bytes per agent step, and the speed of `sample` against a plain memory copy.
 
-    python benchmarks/bench_replay.py [--json PATH] [--settings laptop paper] [--repetitions 15]
+    python benchmarks/bench_replay.py [--json PATH] [--settings laptop paper] [--repetitions 15] [--runs FOLDER ...]
 
-Games are played at random. Every speed is a ratio: `sample`, its frame decoding alone, and `np.copyto` of as many
-bytes as the batch's frames hold run in turn, in one process on one thread; 1.0 is as fast as copying the frames once.
-Only the recurrent state, the embeddings and the intrinsic rewards are random numbers, of the sizes of the setting.
+Games are played at random; `--runs` adds the bytes a step in the replays of finished runs (`data/06_models/<run>`).
+Every speed is a ratio: `sample`, its frame decoding alone, and `np.copyto` of as many bytes as the batch's frames hold
+run in turn, in one process on one thread; 1.0 is as fast as copying the frames once. Only the recurrent state, the
+embeddings and the intrinsic rewards are random numbers, of the sizes of the setting.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zstandard
 
 from meme57.config.parameters import EnvParameters
 from meme57.envs import env_spec, make_env
-from meme57.replay import Chunk, SequenceReplay, StepInputs, compress_frames, decompress_frames_into, encode_chunks
+from meme57.replay import (
+    Chunk,
+    SequenceReplay,
+    StepInputs,
+    compress_frames,
+    decode_chunks,
+    decompress_frames_into,
+    encode_chunks,
+)
+from timing import command, in_turn, spread
 
 GAMES = ("Breakout", "Seaquest", "MontezumaRevenge")
 
@@ -179,7 +183,7 @@ def measure(game: str, setting: Setting, *, repetitions: int, seed: int) -> dict
         "decode": decode,
         "sample": lambda: replay.sample(setting.batch_size, rng, batch),
     }
-    times = _alternate(work, repetitions)
+    times = in_turn(work, repetitions)
     return {
         "game": game,
         "agent_steps": num_steps,
@@ -188,27 +192,54 @@ def measure(game: str, setting: Setting, *, repetitions: int, seed: int) -> dict
         "replay_bytes_per_step": sum(chunk.num_bytes for chunk in chunks) / num_steps,
         "sent_bytes_per_step": len(encode_chunks(chunks)) / num_steps,
         "batch_frame_bytes": batch.frames.nbytes,
-        "sample_to_copy": _spread(times["copy"] / times["sample"]),
-        "decode_to_copy": _spread(times["copy"] / times["decode"]),
-        "sample_seconds": _spread(times["sample"]),
-        "copy_seconds": _spread(times["copy"]),
+        "sample_to_copy": spread(times["copy"] / times["sample"]),
+        "decode_to_copy": spread(times["copy"] / times["decode"]),
+        "sample_seconds": spread(times["sample"]),
+        "copy_seconds": spread(times["copy"]),
     }
 
 
-def _alternate(work: dict[str, Callable[[], object]], repetitions: int) -> dict[str, np.ndarray]:
-    """Seconds of each piece of work, one after the other in each repetition, after two unmeasured rounds."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(repetitions + 2):
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: np.array(values[2:]) for name, values in times.items()}
+def stored(run: Path) -> dict[str, Any]:
+    """Bytes a step in the replay that a finished run left."""
+    chunks = [c for file in sorted(run.rglob("segment-*.safetensors")) for c in decode_chunks(file.read_bytes())]
+    if not chunks:
+        raise SystemExit(f"{run} holds no replay: name a run's folder, such as data/06_models/Breakout-s2")
+    steps = sum(chunk.num_steps for chunk in chunks)
+    return {
+        "run": run.name,
+        "agent_steps": steps,
+        "updates": max(chunk.weight_version for chunk in chunks),
+        "frame_bytes_per_step": sum(len(chunk.frames) for chunk in chunks) / steps,
+        "replay_bytes_per_step": sum(chunk.num_bytes for chunk in chunks) / steps,
+    }
 
 
-def _spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": median, "q25": low, "q75": high, "min": float(values.min()), "max": float(values.max())}
+def measure_all(
+    settings: Sequence[str], games: Sequence[str], repetitions: int, seed: int, runs: Sequence[str]
+) -> dict[str, Any]:
+    """Every setting on every game, and the replays of the runs."""
+    sizes = {
+        name: {"rows": [measure(game, SETTINGS[name], repetitions=repetitions, seed=seed) for game in games]}
+        for name in settings
+    }
+    return {"settings": sizes, "runs": [stored(Path(run)) for run in runs if run]}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown."""
+    parts = [_table(name, SETTINGS[name], entry["rows"]) for name, entry in figures["settings"].items()]
+    if figures["runs"]:
+        lines = [
+            "| replay of run | agent steps | newest weights, updates | bytes/step: frames | all told |",
+            "|---|---|---|---|---|",
+        ]
+        for row in figures["runs"]:
+            lines.append(
+                f"| {row['run']} | {row['agent_steps']:,} | {row['updates']:,} | {row['frame_bytes_per_step']:.0f} "
+                f"| {row['replay_bytes_per_step']:.0f} |"
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def _table(name: str, setting: Setting, rows: list[dict[str, Any]]) -> str:
@@ -233,32 +264,7 @@ def _table(name: str, setting: Setting, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Runs the settings asked for, prints a table for each, and writes all figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["laptop", "paper"])
-    parser.add_argument("--games", nargs="+", default=list(GAMES))
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    figures: dict[str, Any] = {
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()},
-        "versions": {"numpy": np.__version__, "zstandard": zstandard.__version__},
-        "repetitions": arguments.repetitions,
-        "seed": arguments.seed,
-        "settings": {},
-    }
-    for name in arguments.settings:
-        setting = SETTINGS[name]
-        rows = [
-            measure(game, setting, repetitions=arguments.repetitions, seed=arguments.seed) for game in arguments.games
-        ]
-        figures["settings"][name] = {**vars(setting), "games": rows}
-        print(_table(name, setting, rows), end="\n\n", flush=True)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__, measure_all, table, settings=("laptop", "paper"), games=GAMES, repetitions=15, seed=0, runs=("",)
+    )  # fmt: skip

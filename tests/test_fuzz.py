@@ -232,7 +232,8 @@ def test_state_in_a_trainer(times: int, trained: Path, parameters: Parameters, t
         assert checkpoint is not None
         trainer._restore(type(checkpoint)(checkpoint.folder, checkpoint.manifest, state))
         trainer._take(trainer._pool.collect(3))
-        trainer._update()
+        trainer._updates = trainer._make_updates()
+        trainer._updates.step()
 
     assert outcomes(60 * times, "trainer", use) > 20 * times
 

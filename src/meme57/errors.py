@@ -43,6 +43,9 @@ class RunConflictError(Meme57Error):
 class NonFiniteLossError(Meme57Error):
     """The loss or its gradient was not finite too many times in a row."""
 
+    batch: object = None
+    """The last of the batches, where it is known."""
+
 
 class TrackingError(Meme57Error):
     """The tracking store or the model registry cannot be used."""

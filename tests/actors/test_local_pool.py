@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import LocalPool, agent_spec, make_networks
+from meme57.actors import Actor, LocalPool, agent_spec, make_networks
+from meme57.agent.bandit import epsilon_ladder
 from meme57.envs import env_spec
 
 
@@ -26,14 +27,47 @@ def _make_pool(make_parameters, request):
     return make
 
 
-def test_environments_have_the_ladders_rates(make_pool) -> None:
-    pool = make_pool(env={"num_envs": 3}, actors={"epsilon_base": 0.4, "epsilon_alpha": 2.0})
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_environments_have_the_ladders_rates(make_pool, groups: int) -> None:
+    pool = make_pool(env={"num_envs": 3}, actors={"epsilon_base": 0.4, "epsilon_alpha": 2.0, "groups": groups})
     assert pool.num_envs == 3
     chunks = pool.collect(48).chunks
     for env, epsilon in enumerate((0.4, 0.4**2, 0.4**3)):  # 0.4^(1 + 2 i / 2); four actions
-        mu = np.concatenate([c.mu for c in chunks if c.episode % 3 == env and c.episode < 3])
+        group, place = env % groups, env // groups
+        size = len(range(group, 3, groups))
+        mine = [c for c in chunks if c.actor == group and c.episode < size and c.episode % size == place]
+        mu = np.concatenate([c.mu for c in mine])
         allowed = (epsilon / 4, epsilon / 4 + 1 - epsilon)
         assert all(min(abs(m - a) for a in allowed) < 1e-6 for m in mu.tolist())
+
+
+@pytest.mark.parametrize("game", ["Corridor", "Pong"])
+def test_groups_in_turn_play_what_each_would_play_alone(make_pool, make_parameters, game: str) -> None:
+    env = {"game": game, "num_envs": 4, "max_episode_frames": 120}
+    both = make_pool(env=env, actors={"groups": 2}).collect(40)
+    assert both.num_steps > 4 * 30
+    parameters = make_parameters(env=env)
+    spec = agent_spec(parameters, env_spec(parameters.env))
+    ladder = epsilon_ladder(4, base=parameters.actors.epsilon_base, alpha=parameters.actors.epsilon_alpha)
+    for group in range(2):
+        alone = Actor(parameters, env_spec(parameters.env), spec, ladder[group::2], index=group)
+        expected = alone.collect(40).chunks
+        alone.close()
+        played = [chunk for chunk in both.chunks if chunk.actor == group]
+        assert [(c.episode, c.index, c.frames) for c in played] == [(c.episode, c.index, c.frames) for c in expected]
+        assert [c.steps.action.tolist() for c in played] == [c.steps.action.tolist() for c in expected]
+
+
+def test_groups_share_weights_and_a_shared_bandit(make_pool, make_parameters) -> None:
+    pool = make_pool(env={"num_envs": 4, "max_episode_frames": 40}, bandit={"scope": "shared"}, actors={"groups": 2})
+    parameters = make_parameters()
+    network, novelty = make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=99)
+    pool.load_weights(network.state_dict(), novelty.state_dict(), 12)
+    chunks = [c for c in pool.collect(40).chunks if c.weight_version]
+    assert {(c.actor, c.weight_version) for c in chunks} == {(0, 12), (1, 12)}
+    bandits = [actor["bandits"] for actor in pool.state_dict()["actors"]]
+    assert bandits[0] == bandits[1]
+    assert len(bandits[0][0]["plays"]) >= 8  # of the episodes of all four environments
 
 
 def test_state_goes_through_json_and_on_identically(make_pool) -> None:

@@ -118,7 +118,7 @@ def test_sequences_of_a_batch_and_later_steps_do_not_matter(make_network, make_i
 def test_only_the_heads_know_the_policy(make_network, make_inputs) -> None:
     network = make_network()
     frames, features, state = make_inputs(network, 1, 3)
-    core, after = network.core(frames, features, state)
+    core, after = network.core(network.frames(frames.flatten(0, 1)), features, state)
     for policies in (torch.tensor([0, 0, 0]), torch.tensor([2, 1, 0])):
         preferences, next_state = network.act(frames[:, 0], step_features(features, 0), state, policies)
         torch.testing.assert_close(next_state, after)

@@ -80,7 +80,7 @@ def test_padding_changes_no_weight(make_parameters, make_batch) -> None:
 
 def test_a_loss_that_is_not_finite_is_skipped_and_counted(learner, make_batch) -> None:
     learner.update(make_batch(**CASE))
-    before, novelty = flat(learner.network).clone(), flat(learner.novelty).clone()
+    before = flat(learner.network).clone()
     scale = learner.scales["extrinsic"].std.clone()
     bad = make_batch(**CASE)
     bad.rewards[0, 0] = np.inf
@@ -89,12 +89,20 @@ def test_a_loss_that_is_not_finite_is_skipped_and_counted(learner, make_batch) -
     assert metrics == {}
     assert (learner.num_updates, learner.num_skipped) == (1, 1)
     assert torch.equal(flat(learner.network), before)
-    assert torch.equal(flat(learner.novelty), novelty)
     assert torch.equal(learner.scales["extrinsic"].std, scale)
     good, _ = learner.update(make_batch(**CASE))
     assert np.isfinite(good).all()
     assert (learner.num_updates, learner.num_skipped) == (2, 1)
     assert not torch.equal(flat(learner.network), before)
+
+
+def test_a_novelty_loss_that_is_not_finite_is_skipped_too(learner, make_batch) -> None:
+    learner.update(make_batch(**CASE))
+    before, count = flat(learner.novelty).clone(), learner.novelty.error_count.clone()
+    learner.novelty.frames.scale.fill_(torch.inf)
+    learner.prepare(make_batch(**CASE))
+    assert torch.equal(flat(learner.novelty), before)
+    assert torch.equal(learner.novelty.error_count, count)
 
 
 def test_too_many_in_a_row_stop_the_run(make_parameters, make_batch) -> None:

@@ -10,6 +10,8 @@ import torch
 
 from meme57.learning.running_scale import RunningScale
 
+YES = torch.tensor(True)
+
 
 def scale(decay: float = 0.99) -> RunningScale:
     return RunningScale(3, decay=decay, device=torch.device("cpu"))
@@ -24,7 +26,7 @@ def test_first_batch_by_hand_is_bias_corrected() -> None:
     # weights 3 and 1: mean (3 * 1 + 1 * 5) / 4 = 2, mean square (3 + 25) / 4 = 7, std sqrt(7 - 4)
     running = scale()
     errors = torch.tensor([[[1.0] * 3, [5.0] * 3]])
-    running.update(errors, torch.ones(1, 2, dtype=torch.bool), torch.tensor([3.0, 1.0]))
+    running.update(errors, torch.ones(1, 2, dtype=torch.bool), torch.tensor([3.0, 1.0]), YES)
     assert running.std.tolist() == pytest.approx([math.sqrt(3.0)] * 3)
 
 
@@ -44,7 +46,7 @@ def test_equals_a_loop_with_poison_in_the_padding() -> None:
         moments = 0.9 * moments + 0.1 * np.array([first, second]) / total
         weight = 0.9 * weight + 0.1
         errors[~mask] = np.nan
-        running.update(torch.tensor(errors), torch.tensor(mask), torch.tensor(importance))
+        running.update(torch.tensor(errors), torch.tensor(mask), torch.tensor(importance), YES)
         mean, square = moments / weight
         np.testing.assert_allclose(running.std.numpy(), np.sqrt(square - mean**2), rtol=1e-6)
 
@@ -52,11 +54,19 @@ def test_equals_a_loop_with_poison_in_the_padding() -> None:
 def test_state_round_trip_shares_nothing() -> None:
     first, second, generator = scale(), scale(), torch.Generator().manual_seed(0)
     mask, importance = torch.ones(4, 2, dtype=torch.bool), torch.ones(2)
-    first.update(torch.randn(4, 2, 3, generator=generator), mask, importance)
+    first.update(torch.randn(4, 2, 3, generator=generator), mask, importance, YES)
     state = {name: value.clone() for name, value in first.state_dict().items()}
     second.load_state_dict(state)
     for _ in range(2):
         errors = torch.randn(4, 2, 3, generator=generator)
         for running in (first, second):
-            running.update(errors, mask, importance)
+            running.update(errors, mask, importance, YES)
         assert torch.equal(first.std, second.std)
+
+
+def test_an_unusable_batch_changes_nothing() -> None:
+    running, mask = scale(), torch.ones(1, 2, dtype=torch.bool)
+    running.update(torch.randn(1, 2, 3), mask, torch.ones(2), YES)
+    before = {name: value.clone() for name, value in running.state_dict().items()}
+    running.update(torch.full((1, 2, 3), torch.nan), mask, torch.ones(2), ~YES)
+    assert all(torch.equal(value, before[name]) for name, value in running.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,17 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from meme57.actors.build import AgentSpec, make_networks
+from meme57.actors.build import SEED_STRIDE, AgentSpec, make_bandits, make_networks
 from meme57.actors.player import Player
 from meme57.actors.recorder import ChunkRecorder
 from meme57.agent.bandit import SlidingWindowUCB
+from meme57.agent.network import MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env
 from meme57.replay.chunks import Chunk, StepInputs
-
-SEED_STRIDE = 100_003
-"""Seeds of two actors, or of one actor before and after a re-seed, never meet."""
-
 
 TRAINING_SEEDS = 2**30
 """Training seeds lie below this number; evaluation takes its seeds above."""
@@ -60,6 +59,8 @@ class Actor:
         epsilons: npt.NDArray[np.float64],
         *,
         index: int = 0,
+        networks: tuple[MemeNetwork, NoveltyNetworks] | None = None,
+        bandits: list[SlidingWindowUCB] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self._parameters, self._spec, self._index = parameters, spec, index
@@ -67,7 +68,7 @@ class Actor:
         self._num_envs = len(epsilons)
         self._epsilons = epsilons
         self._env = make_env(env, num_envs=self._num_envs, num_threads=parameters.env.num_threads)
-        network, novelty = make_networks(spec, seed=parameters.run.seed)
+        network, novelty = networks or make_networks(spec, seed=parameters.run.seed)
         self._network, self._novelty = network.to(self._device).eval(), novelty.to(self._device).eval()
         self._player = Player(
             self._network,
@@ -76,7 +77,7 @@ class Actor:
             betas=None if parameters.loss.distil_policy else spec.family.betas.float().to(self._device),
             device=self._device,
         )
-        self._bandits = self._make_bandits()
+        self._bandits = bandits or make_bandits(parameters, num_envs=self._num_envs, index=index)
         self._rng = np.random.default_rng([parameters.run.seed, 1, index])
         self._recorder = ChunkRecorder(
             actor=index,
@@ -86,7 +87,7 @@ class Actor:
             lstm_size=spec.network.lstm_size,
             embedding_size=spec.network.embedding_size,
         )
-        self._version = 0
+        self.version = 0
         self._next_episode = 0
         self._generation = 0
         self._begin()
@@ -95,15 +96,11 @@ class Actor:
         """Takes newer weights; `version` is the number of updates behind them."""
         self._network.load_state_dict(network)
         self._novelty.load_state_dict(novelty)
-        self._version = version
+        self.version = version
 
-    @torch.inference_mode()
     def collect(self, num_vector_steps: int) -> Collected:
         """Plays that many vector steps; finished chunks and episodes are handed over, open ones go on."""
-        collected = Collected()
-        for _ in range(num_vector_steps):
-            self._step(collected)
-        return collected
+        return collect_in_turn([self], num_vector_steps)
 
     def cut_episodes(self) -> list[Chunk]:
         """Ends every open episode as a truncation and hands over the open chunks; `restart` must follow.
@@ -146,13 +143,19 @@ class Actor:
         for totals in (self._returns, self._intrinsic_returns, self._lengths):
             totals[which] = 0
 
-    def _step(self, collected: Collected) -> None:
+    def send(self) -> None:
+        """Chooses actions and sends them; the emulators step until `receive`."""
         player = self._player
-        self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self._version)
+        self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self.version)
         greedy = player.preferences(self._policies).argmax(-1).cpu().numpy()
-        actions, mu = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
-        result = self._env.step(actions)
-        outcome = player.observe(actions, result)
+        self._sent = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
+        self._env.send(self._sent[0])
+
+    def receive(self, collected: Collected) -> None:
+        """Takes in what the actions sent led to; what it finished goes to `collected`."""
+        actions, mu = self._sent
+        result = self._env.receive()
+        outcome = self._player.observe(actions, result)
         stepped = ~result.is_reset
         self._recorder.after_step(stepped, result.observation, outcome, mu)
         collected.num_steps += int(stepped.sum())
@@ -185,20 +188,6 @@ class Actor:
     def _bandit(self, env: int) -> SlidingWindowUCB:
         return self._bandits[env % len(self._bandits)]
 
-    def _make_bandits(self) -> list[SlidingWindowUCB]:
-        chosen = self._parameters.bandit
-        count = 1 if chosen.scope == "shared" else self._num_envs
-        return [
-            SlidingWindowUCB(
-                self._spec.family.num_policies,
-                window=chosen.window,
-                beta=chosen.ucb_beta,
-                epsilon=chosen.epsilon,
-                seed=self._parameters.run.seed * SEED_STRIDE + self._index * 1_009 + env,
-            )
-            for env in range(count)
-        ]
-
     def _false(self) -> npt.NDArray[np.bool_]:
         return np.zeros(self._num_envs, np.bool_)
 
@@ -223,6 +212,21 @@ class Actor:
             bandit.load_state_dict(saved)
             bandit.forget_pending()
         self.restart()
+
+
+@torch.inference_mode()
+def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int) -> Collected:
+    """Plays that many vector steps of each actor: while the emulators of one step, the next one acts."""
+    collected = Collected()
+    for step in range(num_vector_steps):
+        for actor in actors:
+            if step:
+                actor.receive(collected)
+            actor.send()
+    if num_vector_steps:
+        for actor in actors:
+            actor.receive(collected)
+    return collected
 
 
 def explore(

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
+from meme57.agent.bandit import SlidingWindowUCB
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+
+SEED_STRIDE = 100_003
+"""Seeds of two actors, or of one actor before and after a re-seed, never meet."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
+
+
+def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[SlidingWindowUCB]:
+    """One bandit for each environment, or one for all (`bandit.scope`); `index` keeps two actors' seeds apart."""
+    chosen = parameters.bandit
+    return [
+        SlidingWindowUCB(
+            parameters.family.num_policies,
+            window=chosen.window,
+            beta=chosen.ucb_beta,
+            epsilon=chosen.epsilon,
+            seed=parameters.run.seed * SEED_STRIDE + index * 1_009 + env,
+        )
+        for env in range(1 if chosen.scope == "shared" else num_envs)
+    ]
 
 
 def _novelty_spec(parameters: Parameters, env: EnvSpec) -> NoveltySpec:

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import torch
 
-from meme57.actors.actor import Actor, Collected
-from meme57.actors.build import AgentSpec
+from meme57.actors.actor import Actor, Collected, collect_in_turn
+from meme57.actors.build import AgentSpec, make_bandits, make_networks
 from meme57.agent.bandit import epsilon_ladder
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
@@ -42,7 +42,10 @@ class ActorPool(Protocol):
 
 
 class LocalPool:
-    """One actor with all environments, in the calling thread."""
+    """`actors.groups` groups of environments in the calling thread: while the emulators of one step, the next one acts.
+
+    All groups share the networks and, with `bandit.scope: shared`, the bandit.
+    """
 
     def __init__(
         self,
@@ -54,19 +57,48 @@ class LocalPool:
         device: torch.device | str = "cpu",
     ) -> None:
         self.num_envs = parameters.env.num_envs
-        chosen = parameters.actors
+        chosen, count = parameters.actors, min(parameters.actors.groups, self.num_envs)
         epsilons = epsilon_ladder(self.num_envs, base=chosen.epsilon_base, alpha=chosen.epsilon_alpha)
-        self._actor = Actor(parameters, env, spec, epsilons, index=index, device=device)
-        self.collect = self._actor.collect
-        self.load_weights = self._actor.load_weights
-        self.cut_episodes = self._actor.cut_episodes
-        self.restart = self._actor.restart
-        self.close = self._actor.close
+        networks = make_networks(spec, seed=parameters.run.seed)
+        is_shared = parameters.bandit.scope == "shared"
+        bandits = make_bandits(parameters, num_envs=self.num_envs, index=index) if is_shared else None
+        self._actors = [
+            Actor(
+                parameters, env, spec, epsilons[group::count], index=index * count + group,
+                networks=networks, bandits=bandits, device=device,
+            )
+            for group in range(count)
+        ]  # fmt: skip
+
+    def collect(self, num_vector_steps: int) -> Collected:
+        """Plays that many steps of every environment."""
+        return collect_in_turn(self._actors, num_vector_steps)
+
+    def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
+        """Takes newer weights, once for all groups."""
+        self._actors[0].load_weights(network, novelty, version)
+        for actor in self._actors:
+            actor.version = version
+
+    def cut_episodes(self) -> list[Chunk]:
+        """Ends all open episodes as truncations; `restart` must follow."""
+        return [chunk for actor in self._actors for chunk in actor.cut_episodes()]
+
+    def restart(self) -> None:
+        """Begins new episodes everywhere."""
+        for actor in self._actors:
+            actor.restart()
+
+    def close(self) -> None:
+        """Frees the environments."""
+        for actor in self._actors:
+            actor.close()
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"actors": [self._actor.state_dict()]}
+        return {"actors": [actor.state_dict() for actor in self._actors]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` and restarts."""
-        self._actor.load_state_dict(state["actors"][0])
+        for actor, saved in zip(self._actors, state["actors"], strict=True):
+            actor.load_state_dict(saved)

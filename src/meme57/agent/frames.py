@@ -22,9 +22,8 @@ class FrameNormaliser(nn.Module):
         self.scale: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[M, H, W] uint8 -> [M, 1, H, W] float, channels last."""
-        centred = (torch.mul(frames, 1.0 / 255.0) - self.mean) * self.scale
-        return centred.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        """[M, H, W] uint8 -> [M, 1, H, W] float; with one channel, channels last as it is."""
+        return torch.sub(frames, 255.0 * self.mean).mul_(self.scale / 255.0).unsqueeze(1)
 
     def fit(self, frames: Tensor) -> None:
         """Takes mean and scale from frames [M, H, W] uint8; the centred pixels get a root mean square of one."""

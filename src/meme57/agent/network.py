@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
+from meme57.agent.recurrence import unroll
 from meme57.agent.torso import NatureTorso, NFNetTorso, SmallTorso
 from meme57.agent.transforms import signed_hyperbolic
 
@@ -97,28 +98,29 @@ class MemeNetwork(nn.Module):
             features: [T, B] inputs at each observation.
             state: [2, B, H] LSTM hidden and cell before the first step.
         """
-        core, state = self.core(frames, features, state)
-        num_steps, batch = core.shape[:2]
+        return self.unroll(self.frames(frames.flatten(0, 1)), features, state)
+
+    def unroll(self, images: Tensor, features: Features, state: Tensor) -> NetworkOutput:
+        """`forward` on frames that were normalised already, [B * T, 1, H, W]: two networks can share them."""
+        core, state = self.core(images, features, state)
+        shape = core.shape[:2]
         flat = core.flatten(0, 1)
         q_extrinsic, q_intrinsic = self.values(flat)
         logits = self.policies(flat.detach()).float()
-        shape = (num_steps, batch)
         return NetworkOutput(
             q_extrinsic.unflatten(0, shape), q_intrinsic.unflatten(0, shape), logits.unflatten(0, shape), state
         )
 
-    def core(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
+    def core(self, images: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         """The LSTM's outputs [T, B, H] and its last state [2, B, H].
 
         The torso's output is standardised a frame, so that it weighs as much as the other features [ours].
         """
-        batch, num_steps = frames.shape[:2]
-        images = self.frames(frames.flatten(0, 1))
+        num_steps, batch = features.action.shape
         visual = functional.layer_norm(self.torso(images).float(), (self.torso.num_features,))
         visual = visual.view(batch, num_steps, -1).transpose(0, 1)
         inputs = torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
-        core, (hidden, cell) = self.lstm(inputs, (state[0:1].to(inputs.dtype), state[1:2].to(inputs.dtype)))
-        return core, torch.cat([hidden, cell]).float()
+        return unroll(self.lstm, inputs, state)
 
     def act(
         self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None
@@ -135,7 +137,7 @@ class MemeNetwork(nn.Module):
         Returns:
             preferences [B, A] (logits, or values), state [2, B, H].
         """
-        core, state = self.core(frames.unsqueeze(1), Features(*(value.unsqueeze(0) for value in features)), state)
+        core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
         rows = torch.arange(len(policies), device=policies.device)
         if betas is None:
             return self.policies(core[0])[rows, policies].float(), state

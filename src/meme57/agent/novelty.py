@@ -120,13 +120,14 @@ class NoveltyNetworks(nn.Module):
         return torch.where(self.error_count > 0, alpha, torch.ones_like(alpha)).clamp(1.0, self.spec.max_modulation)
 
     def update_statistics(self, error: Tensor, mask: Tensor) -> None:
-        """Takes masked-in errors [M] into the exponential moments (decay 0.99 a batch [ours])."""
-        count = mask.sum().clamp_min(1)
+        """Takes masked-in errors [M] into the exponential moments (decay 0.99 a batch [ours]); without any, nothing."""
+        any_present = mask.any()
         kept = error.detach().masked_fill(~mask, 0.0)
-        decay = self._decay
-        self.error_mean.mul_(decay).add_((1.0 - decay) * kept.sum() / count)
-        self.error_square.mul_(decay).add_((1.0 - decay) * kept.square().sum() / count)
-        self.error_count.add_(1.0)
+        count = mask.sum().clamp_min(1)
+        weight = (1.0 - self._decay) * any_present
+        self.error_mean.lerp_(kept.sum() / count, weight)
+        self.error_square.lerp_(kept.square().sum() / count, weight)
+        self.error_count.add_(any_present)
 
     def losses(self, frames: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Inverse-model loss, RND loss, and the RND errors.

@@ -167,6 +167,8 @@ class ActorParameters(_Group):
     """Who collects (docs/specification.md section 5)."""
 
     pool: Literal["local"] = "local"
+    groups: Count = 2  # ours
+    """Groups of environments that take turns: while one's emulators step, the next one acts."""
     epsilon_base: Fraction = 0.4  # inherited
     epsilon_alpha: NonNegative = 7.0  # inherited
     weights_period_steps: Count = 100

@@ -53,12 +53,21 @@ class AtariEnv:
         frames: npt.NDArray[np.uint8] = observation[:, 0]
         return frames
 
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One agent step of each environment; actions [E]."""
-        observation, reward, terminated, truncated, _ = self._env.step(actions)
+    def send(self, actions: npt.NDArray[np.int64]) -> None:
+        """Actions [E]; the emulators step in their own threads."""
+        self._env.send(actions)
+
+    def receive(self) -> StepResult:
+        """What the actions sent led to."""
+        observation, reward, terminated, truncated, _ = self._env.recv()
         result = StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, self._ended)
         self._ended = terminated | truncated
         return result
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """One agent step of each environment; actions [E]."""
+        self.send(actions)
+        return self.receive()
 
     def close(self) -> None:
         """Frees the emulators."""

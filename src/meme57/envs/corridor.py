@@ -38,8 +38,13 @@ class CorridorEnv:
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         return self._pictures[self._position]
 
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One step of each environment; actions [E]."""
+    def send(self, actions: npt.NDArray[np.int64]) -> None:
+        """Actions [E]."""
+        self._actions = actions
+
+    def receive(self) -> StepResult:
+        """What the actions sent led to."""
+        actions = self._actions
         is_reset = self._ended
         forward = actions == _FORWARD[np.minimum(self._position, LENGTH - 1)]
         moved = np.clip(self._position + np.where(forward, 1, -1), 0, LENGTH)
@@ -50,6 +55,11 @@ class CorridorEnv:
         self._ended = terminated | truncated
         reward = terminated.astype(np.float32)
         return StepResult(self._pictures[self._position], reward, terminated, truncated, is_reset)
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """One step of each environment; actions [E]."""
+        self.send(actions)
+        return self.receive()
 
     def close(self) -> None:
         """Nothing to free."""

@@ -71,8 +71,14 @@ class VectorEnv(Protocol):
     def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
         """Starts every environment anew, environment i with `seed` + i: observations [E, H, W]."""
 
+    def send(self, actions: npt.NDArray[np.int64]) -> None:
+        """Actions [E] in; the emulators go on by themselves until `receive`, which must follow."""
+
+    def receive(self) -> StepResult:
+        """What the actions sent led to; waits for it."""
+
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """Actions [E] in, one agent step (frame_skip emulator frames) of each."""
+        """`send` and `receive`: one agent step (frame_skip emulator frames) of each environment."""
 
     def close(self) -> None:
         """Frees the emulators."""

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -113,14 +113,25 @@ class ThreadCollector:
     def _run(self) -> None:
         torch.set_num_threads(self._torch_threads)
         try:
-            while not self._stop.is_set():
-                if self._pausing.is_set():
-                    time.sleep(0.001)
-                    continue
-                with self._playing:
-                    if self._latest is not None:
-                        weights, self._latest = self._latest, None
-                        self._pool.load_weights(*weights)
-                    self._rounds.put(self._pool.collect(self._round_steps))
+            with own_stream():
+                self._play()
         except BaseException as error:
             self._rounds.put(error)
+
+    def _play(self) -> None:
+        while not self._stop.is_set():
+            if self._pausing.is_set():
+                time.sleep(0.001)
+                continue
+            with self._playing:
+                if self._latest is not None:
+                    weights, self._latest = self._latest, None
+                    self._pool.load_weights(*weights)
+                self._rounds.put(self._pool.collect(self._round_steps))
+
+
+def own_stream() -> AbstractContextManager[object]:
+    """On a GPU, a stream ahead of the learner's: an acting step must not wait for an update to end."""
+    if not torch.cuda.is_available():
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(priority=-1))  # type: ignore[no-untyped-call]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from meme57.actors.build import AgentSpec, make_networks
+from meme57.agent.family import PolicyFamily
+from meme57.agent.network import NetworkOutput
 from meme57.config import Parameters
 from meme57.errors import NonFiniteLossError
 from meme57.learning.objective import Objective, Scales, objective
@@ -18,6 +22,27 @@ from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch
 
 Metrics = dict[str, Tensor]
+TOLD = 5
+"""Numbers behind the priorities in an update's outcome."""
+NOVELTY_LOSSES = ("novelty/action_loss", "novelty/rnd_loss")
+
+
+class Prepared(NamedTuple):
+    """A batch on the device, with all that needs no online weights."""
+
+    batch: TensorBatch
+    images: Tensor  # [B * (T+1), 1, H, W] centred frames
+    target: NetworkOutput  # of the target network
+    novelty_metrics: Metrics
+    novelty_told: Tensor  # [2] loss and gradient norm of the novelty networks; zeros without them
+
+
+class Pending(NamedTuple):
+    """An update that was handed to the device."""
+
+    outcome: Tensor  # [B + 5] on the host: priorities, loss, gradient norm, whether it was usable, novelty's loss, norm
+    copied: torch.cuda.Event | None  # after which `outcome` may be read; None: at once
+    metrics: Metrics
 
 
 class Learner:
@@ -25,25 +50,25 @@ class Learner:
 
     def __init__(self, parameters: Parameters, spec: AgentSpec, *, device: torch.device | str = "cpu") -> None:
         self._parameters = parameters
-        self._family = spec.family
         self.device = torch.device(device)
+        self._family = PolicyFamily(spec.family.gammas.to(self.device), spec.family.betas.to(self.device))
         online, novelty = make_networks(spec, seed=parameters.run.seed)
         target, _ = make_networks(spec, seed=parameters.run.seed)
         self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
         self.novelty = novelty.to(self.device)
         chosen = parameters.learner
-        fused = self.device.type in ("cuda", "cpu")
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.network, weight_decay=chosen.weight_decay),
-            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=fused,
+            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=True,
         )  # fmt: skip
         trainable = [p for p in self.novelty.parameters() if p.requires_grad]
-        self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=fused)
+        self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=True)
         decay, n = parameters.loss.sigma_decay, self._family.num_policies
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
+        self._target_lock, self._novelty_lock = threading.Lock(), threading.Lock()  # `prepare` may run beside the rest
         self.num_updates = 0
         self.num_skipped = 0
-        self._bad_in_a_row = self._bad_novelty_in_a_row = 0
+        self._bad_in_a_row = {"learner": 0, "novelty": 0}
 
     def fit_frames(self, frames: Tensor) -> None:
         """Centres every network on these frames [M, H, W] uint8; once, before the first update."""
@@ -51,81 +76,117 @@ class Learner:
             network.frames.fit(frames.to(self.device))
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
-        """One update; new priorities [B] and metrics (tensors [], read them only when they are logged).
+        """One update: `prepare`, `start` and `finish`."""
+        return self.finish(self.start(self.prepare(batch)))
+
+    def prepare(self, batch: SequenceBatch) -> Prepared:
+        """All that needs no online weights: tensors on the device, the target network's outputs, novelty's training.
+
+        May run in another thread than the rest. `batch` must not change until `finish`.
+        """
+        tensors = to_tensors(batch, self.device)
+        with self._target_lock, torch.no_grad(), self._autocast():
+            images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
+            target = self.target.unroll(images, tensors.features, tensors.state)
+        novelty: tuple[Metrics, Tensor] = {}, torch.zeros(2, device=self.device)
+        if self._parameters.novelty.enabled:
+            novelty = self._update_novelty(tensors)
+        return Prepared(tensors, images, target, *novelty)
+
+    def start(self, prepared: Prepared) -> Pending:
+        """Hands one update to the device without waiting for it.
+
+        A loss or gradient that is not finite changes nothing of the agent: the device itself drops the step.
+        """
+        tensors = prepared.batch
+        result = self._objective(prepared)
+        gradient_norm, usable = self._step(result.loss)
+        for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
+            self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
+        metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
+        told = torch.stack([result.loss.detach(), gradient_norm, usable])
+        return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
+
+    def finish(self, pending: Pending) -> tuple[npt.NDArray[np.float32], Metrics]:
+        """Waits for a started update: new priorities [B] and metrics (tensors [], read them only to log them).
+
+        Of an update that was dropped the priorities are ones and there are no metrics.
 
         Raises:
             NonFiniteLossError: `learner.max_bad_updates` updates in a row had a non-finite loss or gradient.
         """
-        tensors = to_tensors(batch, self.device)
-        result = self._objective(tensors)
-        gradient_norm, stepped = self._step(result.loss)
-        if not stepped:
-            return batch_priorities(result, usable=False), {}
-        self._after_step(result, tensors)
-        metrics = _metrics(result, tensors, gradient_norm)
-        if self._parameters.novelty.enabled:
-            metrics |= self._update_novelty(tensors)
-        return batch_priorities(result, usable=True), metrics
+        if pending.copied is not None:
+            pending.copied.synchronize()
+        priorities = pending.outcome[:-TOLD].numpy()
+        loss, gradient_norm, usable, novelty_loss, novelty_norm = pending.outcome[-TOLD:].tolist()
+        metrics = pending.metrics
+        if not math.isfinite(novelty_loss + novelty_norm):
+            self._count_skipped("novelty", novelty_loss, novelty_norm)
+            metrics = {name: value for name, value in metrics.items() if name not in NOVELTY_LOSSES}
+        else:
+            self._bad_in_a_row["novelty"] = 0
+        if not usable:
+            self._count_skipped("learner", loss, gradient_norm)
+            return np.ones_like(priorities), {}
+        self._bad_in_a_row["learner"] = 0
+        self.num_updates += 1
+        if self.num_updates % self._parameters.learner.target_period_updates == 0:
+            with self._target_lock:
+                self.target.load_state_dict(self.network.state_dict())
+        return priorities, metrics
 
-    def _objective(self, batch: TensorBatch) -> Objective:
-        bf16 = self._parameters.learner.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            online = self.network(batch.frames, batch.features, batch.state)
-            with torch.no_grad():
-                target = self.target(batch.frames, batch.features, batch.state)
+    def _objective(self, prepared: Prepared) -> Objective:
+        batch = prepared.batch
+        with self._autocast():
+            online = self.network.unroll(prepared.images, batch.features, batch.state)
         scales = Scales(self.scales["extrinsic"].std, self.scales["intrinsic"].std)
         return objective(
-            online, target, batch, self._family, scales, self._parameters.loss,
+            online, prepared.target, batch, self._family, scales, self._parameters.loss,
             priority_eta=self._parameters.replay.priority_eta,
         )  # fmt: skip
 
-    def _step(self, loss: Tensor) -> tuple[Tensor, bool]:
+    def _autocast(self) -> torch.autocast:
+        is_bfloat16 = self._parameters.learner.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bfloat16)
+
+    def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient's norm [], and whether the step was taken [] bool."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._parameters.learner.max_gradient_norm)
-        if bool(torch.isfinite(norm) & torch.isfinite(loss.detach())):
-            self.optimiser.step()
-            self._bad_in_a_row = 0
-            return norm, True
-        self._bad_in_a_row += 1
-        self._skip(self._bad_in_a_row, "loss", loss, norm, setting="learner.learning_rate")
-        return norm, False
+        usable = torch.isfinite(norm) & torch.isfinite(loss.detach())
+        step_where(self.optimiser, usable)
+        return norm.detach(), usable
 
-    def _skip(self, in_a_row: int, name: str, loss: Tensor, norm: Tensor, *, setting: str) -> None:
+    def _count_skipped(self, group: str, loss: float, gradient_norm: float) -> None:
         self.num_skipped += 1
-        if in_a_row >= self._parameters.learner.max_bad_updates:
+        self._bad_in_a_row[group] += 1
+        if (in_a_row := self._bad_in_a_row[group]) >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
-                f"{name} {float(loss.detach())} with gradient norm {float(norm)} in {in_a_row} updates in a row: "
-                f"lower {setting} under another run.name, or let the same command go on from the last checkpoint"
+                f"{group} loss {loss} with gradient norm {gradient_norm} in {in_a_row} updates in a row: "
+                f"lower {group}.learning_rate under another run.name, or let the same command go on from the last "
+                "checkpoint"
             )
 
-    def _after_step(self, result: Objective, batch: TensorBatch) -> None:
-        self.scales["extrinsic"].update(result.extrinsic.td_errors, batch.mask, batch.importance)
-        self.scales["intrinsic"].update(result.intrinsic.td_errors, batch.mask, batch.importance)
-        self.num_updates += 1
-        if self.num_updates % self._parameters.learner.target_period_updates == 0:
-            self.target.load_state_dict(self.network.state_dict())
-
-    def _update_novelty(self, batch: TensorBatch) -> Metrics:
+    def _update_novelty(self, batch: TensorBatch) -> tuple[Metrics, Tensor]:
         frames, actions, mask = last_steps(batch, self._parameters.novelty.train_steps)
         inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
+        loss = inverse_loss + rnd_loss
         self.novelty_optimiser.zero_grad(set_to_none=True)
-        (inverse_loss + rnd_loss).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None])
-        if bool(torch.isfinite(inverse_loss.detach() + rnd_loss.detach() + norm)):
-            self.novelty_optimiser.step()
-            self.novelty.update_statistics(error.flatten(), mask.flatten())
-            self._bad_novelty_in_a_row = 0
-        else:
-            self._bad_novelty_in_a_row += 1
-            loss = inverse_loss + rnd_loss
-            self._skip(self._bad_novelty_in_a_row, "novelty loss", loss, norm, setting="novelty.learning_rate")
-            return {}
-        return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
+        told = torch.stack([loss.detach(), norm])
+        usable = torch.isfinite(told).all()
+        with self._novelty_lock:
+            step_where(self.novelty_optimiser, usable)
+            self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
+        return dict(zip(NOVELTY_LOSSES, (inverse_loss.detach(), rnd_loss.detach()), strict=True)), told
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
         """What actors need: copies of the network's and novelty networks' states, and the number of updates."""
-        return copy_state(self.network), copy_state(self.novelty), self.num_updates
+        with self._novelty_lock:
+            novelty = copy_state(self.novelty)
+        return copy_state(self.network), novelty, self.num_updates
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Everything that is not a counter, for a checkpoint: file name -> tensors."""
@@ -179,10 +240,24 @@ def last_steps(batch: TensorBatch, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return batch.frames[columns, steps], batch.actions[steps[:-1], columns], mask
 
 
-def batch_priorities(result: Objective, *, usable: bool) -> npt.NDArray[np.float32]:
-    """Priorities [B] as an array; of an update that was skipped, ones."""
-    priorities = result.priorities if usable else torch.ones_like(result.priorities)
-    return priorities.detach().float().cpu().numpy()
+def step_where(optimiser: torch.optim.Optimizer, usable: Tensor) -> None:
+    """One step of a fused Adam where `usable` [] bool, decided on the device: nobody waits for the answer.
+
+    The fused kernels leave weights, moments and step counts alone where `found_inf` is 1, as a gradient scaler asks.
+    """
+    optimiser.found_inf = (~usable).float()  # type: ignore[attr-defined]
+    optimiser.step()
+
+
+def to_host(outcome: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """The tensor on the host, and the event after which it is there (None: at once)."""
+    if outcome.device.type != "cuda":
+        return outcome, None
+    host = torch.empty(outcome.shape, dtype=outcome.dtype, pin_memory=True)
+    host.copy_(outcome, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return host, event
 
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:

@@ -12,31 +12,32 @@ class RunningScale:
     def __init__(self, num_policies: int, *, decay: float, device: torch.device) -> None:
         self._decay = decay
         self._moments = torch.zeros(2, num_policies, dtype=torch.float64, device=device)
-        self._weight = 0.0
+        self._weight = torch.zeros((), dtype=torch.float64, device=device)
 
     @property
     def std(self) -> Tensor:
         """[N] float32; zeros before the first update."""
-        mean, square = self._moments / max(self._weight, 1e-12)
+        mean, square = self._moments / self._weight.clamp_min(1e-12)
         std: Tensor = (square - mean.square()).clamp_min(0.0).sqrt().float()
         return std
 
-    def update(self, td_errors: Tensor, mask: Tensor, importance: Tensor) -> None:
-        """Takes in a batch.  td_errors [T, B, N], mask [T, B] bool, importance [B]."""
+    def update(self, td_errors: Tensor, mask: Tensor, importance: Tensor, usable: Tensor) -> None:
+        """Takes in a batch where `usable` [].  td_errors [T, B, N], mask [T, B] bool, importance [B]."""
         weights = (mask * importance).double().unsqueeze(-1)
         kept = td_errors.masked_fill(~mask.unsqueeze(-1), 0.0).double()
         total = weights.sum().clamp_min(1e-12)
         batch = torch.stack([(weights * kept).sum((0, 1)), (weights * kept.square()).sum((0, 1))]) / total
-        self._moments = self._decay * self._moments + (1.0 - self._decay) * batch
-        self._weight = self._decay * self._weight + (1.0 - self._decay)
+        moments = self._decay * self._moments + (1.0 - self._decay) * batch
+        self._moments = torch.where(usable, moments, self._moments)
+        self._weight = torch.where(usable, self._decay * self._weight + (1.0 - self._decay), self._weight)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors."""
-        return {"moments": self._moments, "weight": torch.tensor(self._weight, dtype=torch.float64)}
+        return {"moments": self._moments, "weight": self._weight}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores `state_dict()`. `ValueError`: it is of another number of policies."""
         if state["moments"].shape != self._moments.shape:
             raise ValueError(f"moments {list(state['moments'].shape)} are not {list(self._moments.shape)}")
         self._moments = state["moments"].to(self._moments.device).clone()
-        self._weight = float(state["weight"])
+        self._weight = state["weight"].to(self._weight.device).clone()

@@ -31,6 +31,7 @@ from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
 from meme57.learning.state import foreign_state, parse_state
 from meme57.learning.statistics import TrainingStatistics
+from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
 from meme57.lock import hold
 from meme57.replay import SequenceBatch, collect_garbage, load_snapshot, save_snapshot
 
@@ -87,7 +88,6 @@ class Trainer:
         )
         self._statistics = TrainingStatistics()
         self._rng = np.random.default_rng([parameters.run.seed, 2])
-        self._batch = self.replay.new_batch(parameters.learner.batch_size)
         self._frames = 0
         self._elapsed = 0.0
         self._replay_index: dict[str, Any] | None = None
@@ -119,20 +119,23 @@ class Trainer:
                     self._take_seed_replay(seed_replay)
                 if self._frames < self._parameters.run.total_frames:
                     yield from self._train()
+        except NonFiniteLossError as error:
+            raise self._with_batch(error) from error
         finally:
             self._pool.close()
 
     def _train(self) -> Iterator[TrainingEvent]:
         run = self._parameters.run
+        self._updates = self._make_updates()
         collector = self._make_collector()
         next_log = _next_multiple(self._frames, run.log_period_frames)
         next_checkpoint = _next_multiple(self._frames, run.checkpoint_period_frames)
         self._log_start = (self._clock(), self._frames, self.learner.num_updates)
+        self._frames_to_fit = self.learner.num_updates == 0 and self._parameters.network.centre_frames
         try:
             while True:
                 stopping = self._stop() and not run.exact_resume
-                if self._limiter.may_update and len(self.replay) and not stopping:
-                    self._update()
+                if not stopping and self._learned():
                     continue
                 if not stopping:
                     self._take(collector.next())
@@ -149,6 +152,7 @@ class Trainer:
                     next_log = _next_multiple(self._frames, run.log_period_frames)
                     yield self._event([self._row()])
         finally:
+            self._updates.close()
             collector.close()
 
     def _make_collector(self) -> Collector:
@@ -158,6 +162,13 @@ class Trainer:
         return ThreadCollector(
             self._pool, self.learner.weights, round_steps=round_steps, torch_threads=chosen.torch_threads
         )
+
+    def _make_updates(self) -> Updates:
+        make = TurnUpdates if self._parameters.learner.mode == "synchronous" else OverlappedUpdates
+        return make(
+            self.learner, self.replay, self._limiter, self._rng,
+            batch_size=self._parameters.learner.batch_size, on_update=self._statistics.add_update,
+        )  # fmt: skip
 
     def _take(self, collected: Collected) -> None:
         self._frames += collected.num_steps * self._env.frame_skip
@@ -169,29 +180,26 @@ class Trainer:
         self._limiter.insert(self.replay.add(chunks))
         self._frames += record["frames"]
 
+    def _learned(self) -> bool:
+        """One update where the rate limiter allows it, the frames' centre fitted before the first one."""
+        if self._frames_to_fit and self._limiter.may_update:
+            self._frames_to_fit = False
+            self._fit_frames()
+        return self._updates.step()
+
     def _fit_frames(self) -> None:
         """Centres the networks on frames of the untrained agent."""
-        rng = np.random.default_rng([self._parameters.run.seed, 5])
-        drawn = []
-        for _ in range(FRAME_SEQUENCES // self._parameters.learner.batch_size + 1):
-            batch = self.replay.sample(self._parameters.learner.batch_size, rng, out=self._batch)
+        size, rng = self._parameters.learner.batch_size, np.random.default_rng([self._parameters.run.seed, 5])
+        drawn, batch = [], self.replay.new_batch(size)
+        for _ in range(FRAME_SEQUENCES // size + 1):
+            self.replay.sample(size, rng, out=batch)
             real = np.arange(batch.frames.shape[1]) <= batch.lengths[:, None]
             drawn.append(torch.from_numpy(batch.frames[real]))
         self.learner.fit_frames(torch.cat(drawn))
 
-    def _update(self) -> None:
-        if self.learner.num_updates == 0 and self._parameters.network.centre_frames:
-            self._fit_frames()
-        batch = self.replay.sample(self._parameters.learner.batch_size, self._rng, out=self._batch)
-        try:
-            priorities, metrics = self.learner.update(batch)
-        except NonFiniteLossError as error:
-            raise self._with_batch(error, batch) from error
-        self.replay.update_priorities(batch.sequence_ids, priorities)
-        self._limiter.draw()
-        self._statistics.add_update(metrics)
-
-    def _with_batch(self, error: NonFiniteLossError, batch: SequenceBatch) -> NonFiniteLossError:
+    def _with_batch(self, error: NonFiniteLossError) -> NonFiniteLossError:
+        if not isinstance(error.batch, SequenceBatch):
+            return error
         facts = {
             "error": str(error),
             "frames": self._frames,
@@ -199,7 +207,7 @@ class Trainer:
             "skipped_updates": self.learner.num_skipped,
             "fingerprint": self._parameters.fingerprint(),
         }
-        kept = keep_batch(self._folder, batch, self.learner.tensors(), facts)
+        kept = keep_batch(self._folder, error.batch, self.learner.tensors(), facts)
         return NonFiniteLossError(f"{error}; the batch is kept in {kept}")
 
     def _event(self, rows: list[dict[str, float]], checkpoint: CheckpointRecord | None = None) -> TrainingEvent:
@@ -225,6 +233,7 @@ class Trainer:
         }
 
     def _checkpoint(self, collector: Collector, *, final: bool) -> TrainingEvent:
+        self._updates.drain()
         with collector.paused() as finished:
             self._take(finished)
             cut = self._parameters.run.exact_resume or final or self._stop()

@@ -1,0 +1,89 @@
+"""End to end: frames a second of the overlapped mode against the synchronous one, on the same run.
+
+    python benchmarks/bench_modes.py [--repetitions 3] [--frames 40000] [--json PATH]
+
+Both train conf/base (with a GPU: conf/gpu over it) from nothing, in turn. Counted is what follows the warm-up: frames
+while the learner learns, over wall seconds, checkpoints not included. Samples per insert say that both did the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from bench_collection import BASE
+from meme57.config import parse_parameters
+from meme57.envs import env_spec
+from meme57.learning.trainer import learn
+from timing import command, show, spread
+
+MODES = ("synchronous", "overlapped")
+WARM_UP_SEQUENCES = 200
+
+
+def train(mode: str, seed: int, frames: int) -> dict[str, float]:
+    """One run's speed after the warm-up."""
+    tree = yaml.safe_load(BASE.read_text())
+    if torch.cuda.is_available():
+        for group, values in yaml.safe_load((BASE.parents[1] / "gpu/parameters.yml").read_text()).items():
+            tree[group] = {**tree.get(group, {}), **values}
+    warm_up, period = WARM_UP_SEQUENCES * tree["replay"]["period"] * 4, frames // 10
+    tree["run"] |= {
+        "seed": seed, "total_frames": 2 * warm_up + frames, "log_period_frames": period,
+        "checkpoint_period_frames": 10**9,
+    }  # fmt: skip
+    tree["replay"]["min_sequences"] = WARM_UP_SEQUENCES
+    tree["learner"] |= {"mode": mode, "evaluation_episodes": 0}
+    parameters = parse_parameters(tree)
+    with tempfile.TemporaryDirectory() as folder:
+        events = learn(parameters, env_spec(parameters.env), Path(folder))
+        rows = [event.rows[0] for event in events if event.rows and not event.checkpoint]
+    learning = [row for row in rows if row["updates"] > 0]
+    first, last = learning[0], learning[-1]
+    seconds = last["elapsed_seconds"] - first["elapsed_seconds"]
+    return {
+        "frames_per_second": (last["frames"] - first["frames"]) / seconds,
+        "updates_per_second": (last["updates"] - first["updates"]) / seconds,
+        "samples_per_insert": last["replay/samples_per_insert"],
+    }
+
+
+def measure(repetitions: int, frames: int) -> dict[str, Any]:
+    """Both modes, in turn."""
+    runs: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
+    for seed, mode in itertools.product(range(1, repetitions + 1), MODES):
+        runs[mode].append(train(mode, seed, frames))
+    speeds = {mode: np.array([run["frames_per_second"] for run in runs[mode]]) for mode in MODES}
+    rows = [
+        {
+            "mode": mode,
+            **{name: spread(np.array([run[name] for run in runs[mode]])) for name in runs[mode][0]},
+            "over_synchronous": spread(speeds[mode] / speeds["synchronous"]),
+        }
+        for mode in MODES
+    ]
+    return {"rows": rows}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = [
+        "| mode | ALE frames/s | updates/s | samples per insert | over synchronous |",
+        "|---|---|---|---|---|",
+    ]
+    for row in figures["rows"]:
+        lines.append(
+            f"| {row['mode']} | {show(row['frames_per_second'], 0)} | {show(row['updates_per_second'], 1)} "
+            f"| {show(row['samples_per_insert'])} | {show(row['over_synchronous'])} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure, table, repetitions=3, frames=40_000)

@@ -1,0 +1,71 @@
+"""Runs the benchmarks, each in a process of its own, and writes their tables into docs/performance.md.
+
+    python benchmarks/run.py [NAME ...]          all of them without a name
+    python benchmarks/run.py --write             the tables anew from the figures of the last runs
+
+Figures go to docs/data/performance/NAME.json. A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench_collection import BASE
+
+NAMES = ("collection", "learner", "modes", "replay", "memory", "growth")
+ROOT = BASE.parents[2]
+FIGURES, PAGE = ROOT / "docs/data/performance", ROOT / "docs/performance.md"
+
+
+def run(name: str, options: list[str]) -> None:
+    """One benchmark; its table appears on the terminal too."""
+    print(f"\n{name}", flush=True)
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    script = Path(__file__).with_name(f"bench_{name}.py")
+    subprocess.run([sys.executable, script, "--json", FIGURES / f"{name}.json", *options], check=True)
+
+
+def write_page() -> None:
+    """Every table for which there are figures."""
+    page = PAGE.read_text()
+    for name in NAMES:
+        path = FIGURES / f"{name}.json"
+        if path.exists():
+            figures = json.loads(path.read_text())
+            text = f"{importlib.import_module(f'bench_{name}').table(figures)}\n\n{_machine(figures['machine'])}"
+            page = re.sub(
+                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found, text=text: f"{found[1]}{text}\n{found[2]}",
+                page, flags=re.DOTALL,
+            )  # fmt: skip
+    PAGE.write_text(page)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ", no GPU"
+    versions = f"torch {machine['torch']}, ale-py {machine['ale-py']}, commit {machine['commit']}"
+    return f"*{machine['processor']}, {machine['cores']} cores{gpu}; {versions}.*"
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--write", action="store_true", help="only write the tables anew")
+    parser.add_argument("--runs", nargs="+", default=[], help="folders of finished runs for the replay's bytes a step")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: take {', '.join(NAMES)}")
+    for name in () if arguments.write else arguments.names or NAMES:
+        run(name, ["--runs", *arguments.runs] if name == "replay" and arguments.runs else [])
+    write_page()
+
+
+if __name__ == "__main__":
+    main()

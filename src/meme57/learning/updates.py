@@ -1,0 +1,173 @@
+"""From replay to learner and back: one update after the other, or with the next batch drawn meanwhile."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from meme57.errors import NonFiniteLossError
+from meme57.learning.learner import Learner, Metrics, Pending, Prepared
+from meme57.learning.rate_limiter import RateLimiter
+from meme57.learning.tensors import pin
+from meme57.replay import SequenceReplay
+from meme57.replay.chunks import SequenceBatch
+
+OnUpdate = Callable[[Metrics], object]
+Drawn = tuple[SequenceBatch, Prepared | None]
+
+
+@contextmanager
+def _named(batch: SequenceBatch) -> Iterator[None]:
+    """Tells a `NonFiniteLossError` which batch it happened with."""
+    try:
+        yield
+    except NonFiniteLossError as error:
+        error.batch = batch
+        raise
+
+
+class Updates(Protocol):
+    """The trainer's view of learning from replay."""
+
+    def step(self) -> bool:
+        """One more update where the rate limiter allows it; False where it does not."""
+
+    def drain(self) -> None:
+        """Finishes every update whose batch was drawn; afterwards nothing is in flight."""
+
+    def close(self) -> None:
+        """Stops drawing."""
+
+
+class TurnUpdates:
+    """Draws, learns and writes priorities back in the calling thread: bit-reproducible on a CPU."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        replay: SequenceReplay,
+        limiter: RateLimiter,
+        rng: np.random.Generator,
+        *,
+        batch_size: int,
+        on_update: OnUpdate,
+    ) -> None:
+        self._learner, self._replay, self._limiter, self._rng = learner, replay, limiter, rng
+        self._on_update = on_update
+        self._batch = replay.new_batch(batch_size)
+
+    def step(self) -> bool:
+        """One whole update."""
+        if not self._limiter.may_update:
+            return False
+        batch = self._replay.sample(len(self._batch.lengths), self._rng, out=self._batch)
+        with _named(batch):
+            priorities, metrics = self._learner.update(batch)
+        self._replay.update_priorities(batch.sequence_ids, priorities)
+        self._limiter.draw()
+        self._on_update(metrics)
+        return True
+
+    def drain(self) -> None:
+        """Nothing is in flight between two calls anyway."""
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class OverlappedUpdates:
+    """While an update runs, a thread draws the next batch, and the device is never waited for before it has work.
+
+    On a CPU the thread prepares the batch too: the target network's outputs and the novelty networks' training are more
+    than a third of an update's work (docs/performance.md).
+
+    One batch waits at most, and one update is in flight while the next one is handed over; so the priorities that a
+    batch is drawn by, and its target network, are at most two updates old. A drawn batch counts at once, and is always
+    learned from (`drain`). An error in the thread is raised by `step`.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        replay: SequenceReplay,
+        limiter: RateLimiter,
+        rng: np.random.Generator,
+        *,
+        batch_size: int,
+        on_update: OnUpdate,
+    ) -> None:
+        self._learner, self._replay, self._limiter, self._rng = learner, replay, limiter, rng
+        self._on_update = on_update
+        on_gpu = learner.device.type == "cuda"
+        self._prepares_ahead, self._torch_threads = not on_gpu, torch.get_num_threads()
+        # one that waits, one that is learned from, one in flight
+        self._free = [pin(batch) if on_gpu else batch for batch in (replay.new_batch(batch_size) for _ in range(3))]
+        self._wanted: queue.SimpleQueue[SequenceBatch | None] = queue.SimpleQueue()
+        self._drawn: queue.SimpleQueue[Drawn | BaseException] = queue.SimpleQueue()
+        self._is_drawing = False
+        self._in_flight: tuple[SequenceBatch, Pending] | None = None
+        self._thread = threading.Thread(target=self._run, name="meme57-replay", daemon=True)
+        self._thread.start()
+
+    def step(self) -> bool:
+        """Hands over one update and finishes the one before."""
+        self._draw_next()
+        if not self._is_drawing:
+            self._finish()
+            return False
+        self._hand_over()
+        return True
+
+    def drain(self) -> None:
+        """Learns from what was drawn and finishes it."""
+        if self._is_drawing:
+            self._hand_over(draw_next=False)
+        self._finish()
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._wanted.put(None)
+        self._thread.join()
+
+    def _draw_next(self) -> None:
+        if not self._is_drawing and self._limiter.may_update:
+            self._limiter.draw()
+            self._wanted.put(self._free.pop())
+            self._is_drawing = True
+
+    def _hand_over(self, *, draw_next: bool = True) -> None:
+        drawn = self._drawn.get()
+        self._is_drawing = False
+        if isinstance(drawn, BaseException):
+            raise drawn
+        if draw_next:
+            self._draw_next()
+        batch, prepared = drawn
+        pending = self._learner.start(prepared or self._learner.prepare(batch))
+        self._finish()
+        self._in_flight = batch, pending
+
+    def _finish(self) -> None:
+        if self._in_flight is None:
+            return
+        (batch, pending), self._in_flight = self._in_flight, None
+        with _named(batch):
+            priorities, metrics = self._learner.finish(pending)
+        self._replay.update_priorities(batch.sequence_ids, priorities)
+        self._free.append(batch)
+        self._on_update(metrics)
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._torch_threads)  # each thread has its own number
+        while (batch := self._wanted.get()) is not None:
+            try:
+                self._replay.sample(len(batch.lengths), self._rng, out=batch)
+                self._drawn.put((batch, self._learner.prepare(batch) if self._prepares_ahead else None))
+            except BaseException as error:
+                self._drawn.put(error)
