@@ -26,6 +26,7 @@ PONG: dict[str, Any] = {
             "exact_resume": True},
     "env": {"game": "Pong", "num_envs": 2, "height": 36, "width": 36, "max_episode_frames": 500},
     "family": {"num_policies": 2},
+    "bandit": {"scope": "shared"},
     "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
     "novelty": {"embedding_size": 4, "channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
     "replay": {"period": 8, "capacity_sequences": 200, "min_sequences": 8, "samples_per_insert": 4.0},
