@@ -49,13 +49,13 @@ def refuse_if_held(folder: Path) -> None:
     """Raises `RunConflictError` when a living process holds `folder`; changes nothing."""
     path = folder / LOCK
     if path.is_file():
-        with path.open("r+") as stream:
+        with path.open("r+", errors="replace") as stream:
             _try_lock(path, stream)
 
 
 def _acquire(path: Path) -> IO[str]:
     while True:
-        stream = path.open("a+")
+        stream = path.open("a+", errors="replace")
         try:
             _try_lock(path, stream)
         except RunConflictError:
@@ -72,8 +72,7 @@ def _try_lock(path: Path, stream: IO[str]) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunConflictError(
-            f"{path.parent} is in use by {_describe(path.read_text())}: wait until it ends, stop it, "
-            "or choose another run.name"
+            f"{path.parent} is in use by {_holder(path)}: wait until it ends, stop it, or choose another run.name"
         ) from None
     except OSError as error:
         logger.warning("nothing keeps a second process out of %s: its file system has no locks (%s)", path, error)
@@ -90,6 +89,13 @@ def _sign(stream: IO[str]) -> None:
     stream.truncate(0)
     stream.write(json.dumps(owner) + "\n")
     stream.flush()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return _describe(path.read_text(errors="replace"))
+    except OSError:  # it ended just now
+        return "another process"
 
 
 def _describe(text: str) -> str:
