@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark ui viz lock clean
+.PHONY: run test test-full setup lint benchmark chaos audit ui viz lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -39,6 +39,18 @@ lint: $(DONE)
 
 benchmark: $(DONE)
 	$(BIN)/python benchmarks/run.py
+
+chaos: $(DONE)
+	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1
+
+# Known vulnerabilities of the locked versions. Without pip-audit or its advisory service: "not run", and why.
+audit: $(DONE)
+	@$(BIN)/python -c "import pip_audit" 2>/dev/null || { echo "audit not run: pip-audit is not installed ($(BIN)/python -m pip install pip-audit)"; exit 0; }; \
+	words=$$($(BIN)/python -m pip_audit -r requirements.lock --disable-pip --require-hashes --strict --progress-spinner off 2>&1); status=$$?; \
+	case "$$words" in \
+	*"No known vulnerabilities"*|*"known vulnerabilit"*) echo "$$words"; exit $$status ;; \
+	*) echo "audit not run: $$(echo "$$words" | tail -n 1)" ;; \
+	esac
 
 ui: $(DONE)
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db

@@ -7,6 +7,10 @@ A message says what happened, the value, and what to type next, on one line.
 class Meme57Error(Exception):
     """Base of every error that meme57 raises on purpose."""
 
+    def __str__(self) -> str:
+        """The message on one line, whatever a file or a person put into it."""
+        return " ".join(super().__str__().split())
+
 
 class ConfigurationError(Meme57Error):
     """A parameter is unknown, has the wrong type, or has an impossible value."""
@@ -28,6 +32,10 @@ class IncompatibleCheckpointError(CheckpointError):
     """A checkpoint is whole, but belongs to another configuration or to a newer version of meme57."""
 
 
+class StorageError(Meme57Error):
+    """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+
+
 class RunConflictError(Meme57Error):
     """The run's name is taken by another configuration or another process."""
 
@@ -35,9 +43,16 @@ class RunConflictError(Meme57Error):
 class NonFiniteLossError(Meme57Error):
     """The loss or its gradient was not finite too many times in a row."""
 
+    batch: object = None
+    """The last of the batches, where it is known."""
+
 
 class TrackingError(Meme57Error):
     """The tracking store or the model registry cannot be used."""
+
+
+class UnreachableStoreError(TrackingError):
+    """The tracking server does not answer; a run can be written to this machine instead."""
 
 
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from meme57.errors import CheckpointError
+from safetensors import SafetensorError
+
+from meme57.errors import CheckpointError, StorageError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write(temporary)` beside `path`, syncs, and renames; a failure leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Calls `write(temporary)` beside `path`, syncs, and renames; a failure leaves the old file whole.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written to.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -43,8 +51,21 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns what the system says when `path` cannot be written into a `StorageError` with the free space."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StorageError(
+            f"{path} cannot be written ({reason}; {_free_space(path)}): make room or make it writable; "
+            "what was stored before is whole, and the same command goes on from there"
+        ) from error
 
 
 def commit_folder(temporary: Path, path: Path) -> None:
@@ -66,6 +87,11 @@ def checksum(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _free_space(path: Path) -> str:
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    return f"{shutil.disk_usage(existing).free / 2**20:,.0f} MiB free in {existing}"
 
 
 def _sync(path: Path) -> None:

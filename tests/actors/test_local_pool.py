@@ -84,6 +84,17 @@ def test_state_goes_through_json_and_on_identically(make_pool) -> None:
         assert a.steps.intrinsic.tolist() == b.steps.intrinsic.tolist()
 
 
+@pytest.mark.parametrize("scope", ["shared", "environment"])
+def test_a_restored_pool_begins_the_episodes_that_a_restarted_one_begins(make_pool, scope: str) -> None:
+    first, second = (make_pool(bandit={"scope": scope}, actors={"groups": 2}) for _ in range(2))
+    first.collect(100)
+    first.cut_episodes()
+    state = json.loads(json.dumps(first.state_dict()))
+    first.restart()  # as an uninterrupted run does at a checkpoint
+    second.load_state_dict(state)
+    assert first.state_dict() == second.state_dict()
+
+
 def test_fresh_networks_are_those_of_the_seed(make_parameters) -> None:
     parameters = make_parameters()
     spec = agent_spec(parameters, env_spec(parameters.env))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kedro.io import DatasetError
@@ -10,7 +12,8 @@ from kedro.io import DatasetError
 from meme57.datasets import CheckpointsDataset
 from meme57.datasets.checkpoints import CheckpointRecord
 from meme57.errors import CheckpointError
-from meme57.files import read_json
+from meme57.files import read_json, write_json
+from meme57.learning.checkpoints import CheckpointStore
 from meme57.tracking.runs import ActiveRun
 
 
@@ -110,6 +113,8 @@ def test_saved_checkpoint_is_a_logged_model_of_the_active_run(dataset: Checkpoin
     model = active.client.get_logged_model(output.model_id)
     assert (output.step, model.name) == (100, "frames-100")
     assert {metric.key: metric.value for metric in model.metrics} == {"score": 1.5, "updates": 10.0, "hns": 0.5}
+    dataset.save(_made(dataset, 100, 1.5))  # a resumed run tells of its checkpoint once more
+    assert len(active.client.get_run(active.run_id).outputs.model_outputs) == 1
 
 
 def test_tracking_trouble_never_stops_training(
@@ -119,4 +124,44 @@ def test_tracking_trouble_never_stops_training(
     with caplog.at_level(logging.WARNING):
         dataset.save(_made(dataset, 100))
     assert "holds none of absent.safetensors" in caplog.text
+    assert dataset.load()["newest"]["name"] == "frames-100"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: [],
+        lambda index: {**index, "checkpoints": 5},
+        lambda index: {**index, "newest": None},
+        lambda index: {**index, "checkpoints": [{**index["checkpoints"][0], "folder": "../elsewhere"}]},
+        lambda index: {**index, "checkpoints": [{**index["checkpoints"][0], "frames": "many"}]},
+    ],
+)
+def test_a_damaged_index_is_refused_and_the_next_checkpoint_mends_it(
+    dataset: CheckpointsDataset, change: Callable[[dict[str, Any]], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = CheckpointStore(dataset.path, fingerprint="abc", configuration={}, keep=3)
+    for frames, score in ((100, 5.0), (200, 1.0)):
+        record = store.save(tensors={}, state={}, description={}, frames=frames, updates=1, score=score)
+        dataset.save({**vars(record), "folder": str(record.folder)})  # type: ignore[typeddict-item]
+    write_json(dataset.index_path, change(read_json(dataset.index_path)))
+    with pytest.raises(DatasetError, match=r"index\.json is damaged") as info:
+        dataset.load()
+    assert isinstance(info.value.__cause__, CheckpointError)
+    record = store.save(tensors={}, state={}, description={}, frames=300, updates=1, score=2.0)
+    dataset.save({**vars(record), "folder": str(record.folder)})  # type: ignore[typeddict-item]
+    assert "made anew" in caplog.text
+    index = dataset.load()
+    assert (index["newest"]["frames"], index["best"]["frames"], len(index["checkpoints"])) == (300, 100, 3)
+
+
+def test_a_store_that_fails_in_any_way_never_stops_training(
+    dataset: CheckpointsDataset, active: ActiveRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionResetError("the server\nwent away")
+
+    monkeypatch.setattr("meme57.tracking.checkpoints.log_checkpoint", gone)
+    dataset.save(_made(dataset, 100))
+    assert "frames-100 is not in MLflow: the server went away" in caplog.text
     assert dataset.load()["newest"]["name"] == "frames-100"

@@ -53,3 +53,23 @@ def test_rows_go_to_the_active_run_at_their_frames(dataset: LearningCurveDataset
 def test_preview_is_json(dataset: LearningCurveDataset) -> None:
     dataset.save([{"frames": 100, "loss": None}, {"frames": 200, "loss": 0.5}])
     assert dataset.preview(nrows=2)["data"] == [[100, None], [200, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "frames,loss\n100,1\nabc,2\n", "other\n1\n", "frames\n100,1,2\n", "frames\nnan\n", "\x00\xff"]
+)
+def test_a_damaged_curve_is_set_aside_and_training_goes_on(
+    dataset: LearningCurveDataset, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset.path.write_text(content, encoding="latin-1")
+    dataset.save([{"frames": 200, "loss": 2.0}])
+    assert dataset.load().to_dict(orient="list") == {"frames": [200], "loss": [2.0]}
+    if content:  # an empty file has no rows to lose
+        assert dataset.path.with_name("damaged-curve.csv").read_text(encoding="latin-1") == content
+        assert "set aside as damaged-curve.csv" in caplog.text
+
+
+def test_a_row_that_was_cut_short_is_kept_as_far_as_it_goes(dataset: LearningCurveDataset) -> None:
+    dataset.path.write_text("frames,loss,hns\n100,0.5,0.1\n200,0.")
+    dataset.save([{"frames": 300, "loss": 2.0}])
+    assert dataset.load()["frames"].tolist() == [100, 200, 300]

@@ -14,6 +14,7 @@ from meme57.config import parse_parameters
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
 from meme57.hooks.parameters import ParametersHook
+from meme57.lock import hold
 from meme57.settings import HOOKS
 from meme57.tracking.run_record import record_path
 
@@ -167,3 +168,15 @@ def test_missing_input_names_the_pipeline_that_makes_it(go: Go, runs: Runs) -> N
 def test_tuning_needs_no_setup(go: Go, runs: Runs) -> None:
     go("tune")
     assert [run.info.run_name for run in runs()] == ["Pong-s1", "tune"]
+
+
+def test_a_run_that_another_process_trains_is_refused_before_a_run_is_opened(go: Go, runs: Runs, project: Path) -> None:
+    go("setup")
+    opened = len(runs())
+    with hold(project / "data" / "06_models" / "Pong-s1" / "checkpoints"):
+        for parameters in ({}, {"run": {"fresh": True}}):
+            with pytest.raises(OneLineError, match="is in use by process"):
+                go(**parameters)
+        assert len(runs()) == opened
+        go("setup")  # writes nothing that grows
+    assert record_path(project, "Pong-s1").exists()

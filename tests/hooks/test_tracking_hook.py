@@ -107,11 +107,17 @@ def test_signal_in_a_node_that_does_not_listen_stops_before_the_next(
     assert _statuses(runs())["default"] == "KILLED"
 
 
-def test_unreachable_server_stops_before_anything_runs(go: Go, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_leaves_the_run_on_this_machine(
+    go: Go, runs: Runs, project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(OneLineError, match="does not answer"):
-        go("setup")
-    assert not record_path(project, "Pong-s1").exists()
+    go()
+    assert "http://127.0.0.1:9 does not answer" in caplog.text
+    assert "this run is written to mlruns/mlflow.db instead" in caplog.text
+    assert record_path(project, "Pong-s1").exists()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert _statuses(runs()) == {"Pong-s1": "FINISHED", "default": "FINISHED"}
+    assert runs()[1].data.metrics["loss"] == 0.5
 
 
 def test_configured_names_are_used(go: Go, runs: Runs, project: Path) -> None:

@@ -78,7 +78,8 @@ def test_a_signal_ends_in_a_checkpoint_and_the_same_command_goes_on(config, tmp_
     monkeypatch.setattr(sys, "argv", [*line[2:], "--set", f"run.total_frames={frames + 400}"])
     assert main() == 0
     rows = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
-    assert rows[0]["frames"] > frames
+    assert [row["frames"] > frames for row in rows] == [False, *[True] * (len(rows) - 1)]
+    assert rows[0] == json.loads(out.splitlines()[-1])  # the row of the checkpoint, once more
     assert rows[-1]["frames"] >= frames + 400
 
 
@@ -116,8 +117,9 @@ def test_fresh_starts_anew(tmp_path, monkeypatch, capsys, config) -> None:
         status = main()
         return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    assert run()[0] == 0
-    assert run() == (0, [])  # finished
+    status, rows = run()
+    assert status == 0
+    assert run() == (0, rows[-1:])  # finished
     for settings in (["run.fresh=true"], ["run.fresh=true", "learner.learning_rate=0.01"]):
         status, rows = run(*settings)
         assert status == 0

@@ -46,8 +46,8 @@ class Run:
                 break
         return self
 
-    def rows(self) -> list[dict[str, float]]:
-        kept = [row for event in self.events for row in event.rows]
+    def rows(self, *, first: int = 0) -> list[dict[str, float]]:
+        kept = [row for event in self.events[first:] for row in event.rows]
         return [{k: v for k, v in row.items() if not k.startswith(("speed/", "elapsed"))} for row in kept]
 
     def knowledge(self) -> dict[str, bytes]:
@@ -104,7 +104,8 @@ def test_killed_after_a_checkpoint_and_resumed_equals_uninterrupted(make_paramet
     assert killed.events[-1].frames < 1_400  # one checkpoint of two
     assert killed.trainer.learner.num_updates > 3
     resumed = Run(parameters, tmp_path / "killed").until()
-    assert killed.rows() + resumed.rows() == whole.rows()
+    assert resumed.events[0].checkpoint == killed.events[-1].checkpoint
+    assert killed.rows()[:-1] + resumed.rows() == whole.rows()  # it begins with the row of its checkpoint
     assert differing(whole, resumed) == []
 
 
@@ -113,7 +114,7 @@ def test_killed_between_checkpoints_and_resumed_equals_uninterrupted(make_parame
     whole = Run(parameters, tmp_path / "whole").until()
     Run(parameters, tmp_path / "killed").until(lambda event: event.frames >= 1_600)
     resumed = Run(parameters, tmp_path / "killed").until()
-    assert resumed.events[0].frames < 1_800
+    assert resumed.events[1].frames < 1_800
     assert differing(whole, resumed) == []
 
 
@@ -153,6 +154,7 @@ def test_a_stop_writes_a_checkpoint_and_the_run_goes_on_from_there(make_paramete
     before = run.knowledge()
     resumed = Run(parameters, tmp_path)
     stream = resumed.trainer.run()
+    assert next(stream).rows == last.rows
     first = next(stream)
     assert first.frames > last.frames
     assert first.updates >= last.updates
@@ -168,7 +170,7 @@ def test_a_finished_run_yields_once(make_parameters, tmp_path) -> None:
     again = Run(parameters, tmp_path).until()
     assert len(again.events) == 1
     event = again.events[0]
-    assert event.rows == []
+    assert event.rows == first.events[-1].rows
     assert event.checkpoint == first.events[-1].checkpoint
     assert (event.frames, event.updates) == (first.events[-1].frames, first.events[-1].updates)
     assert differing(first, again) == []
@@ -253,7 +255,7 @@ def test_the_seed_replay_is_taken_in_once_and_its_frames_are_counted_once(make_p
     assert record["frames"] < whole.events[0].frames < record["frames"] + 800
     killed = Run(parameters, tmp_path / "killed").until(at_first_checkpoint, seed_replay=tmp_path / "seed")
     resumed = Run(parameters, tmp_path / "killed").until(seed_replay=tmp_path / "seed")
-    assert killed.rows() + resumed.rows() == whole.rows()
+    assert killed.rows()[:-1] + resumed.rows() == whole.rows()
     assert differing(whole, resumed) == []
 
 
@@ -273,7 +275,7 @@ def test_overlapped_runs_to_the_end_holds_the_ratio_and_resumes(make_parameters,
     parameters = parameters_for(make_parameters, "Corridor", learner={"mode": "overlapped"})
     run = Run(parameters, tmp_path).until(at_first_checkpoint)
     resumed = Run(parameters, tmp_path).until()
-    assert resumed.events[0].frames > run.events[-1].frames
+    assert resumed.events[1].frames > run.events[-1].frames
     last = resumed.events[-1]
     assert last.frames >= 2_400
     assert last.checkpoint is not None
@@ -281,6 +283,35 @@ def test_overlapped_runs_to_the_end_holds_the_ratio_and_resumes(make_parameters,
     assert updates == last.updates > 10
     assert 4 * updates <= 2.0 * (resumed.trainer.replay.num_inserted - warm_up)
     assert resumed.rows()[-1]["replay/samples_per_insert"] > 1.3
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+def test_resumes_neither_burst_nor_warm_up_again(make_parameters, tmp_path, mode: str, exact: bool) -> None:
+    """Killed after every checkpoint: in each segment and over the whole, drawn / inserted is samples per insert."""
+    parameters = parameters_for(
+        make_parameters, "Corridor",
+        run={"total_frames": 6_000, "exact_resume": exact},
+        replay={"capacity_sequences": 2_000},
+        learner={"mode": mode},
+    )  # fmt: skip
+    limits, seen = [], []
+    while not seen or seen[-1] < 6_000:
+        run = Run(parameters, tmp_path).until(lambda event: event.checkpoint is not None and event.frames not in seen)
+        seen.append(run.events[-1].frames)
+        limits.append(run.trainer._limiter.state_dict())
+    assert len(seen) == 5
+    assert [limit["drawn"] for limit in limits] == sorted(limit["drawn"] for limit in limits)
+    rounds = 1 if mode == "synchronous" else 3  # the last, the one that waits, the one in play
+    slack = 4 + 2.0 * 4 * (rounds * 10 / 8 + 2)  # a batch, and what these and the cuts of four environments brought
+    for before, after in itertools.pairwise(limits):
+        drawn, inserted = after["drawn"] - before["drawn"], after["inserted"] - before["inserted"]
+        assert inserted > 20
+        assert abs(drawn - 2.0 * inserted) <= slack
+    owed = 2.0 * (limits[-1]["inserted"] - 12) - limits[-1]["drawn"]
+    assert 0 <= owed <= slack
+    assert limits[-1]["drawn"] == 4 * run.trainer.learner.num_updates
 
 
 @pytest.mark.timeout(60)

@@ -11,20 +11,43 @@ from typing import Any
 import pytest
 import torch
 
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import checksum
+from meme57.learning import manifest as manifest_module
 from meme57.learning.checkpoints import CheckpointRecord, CheckpointStore
+
+CONFIGURATION = {"seed": 1, "env": {"game": "Pong", "num_envs": 2}, "learner": {"learning_rate": 0.1, "batch_size": 4}}
+
+
+def make_store(folder: Path, *, keep: int = 2, fingerprint: str = "abc", **configuration: Any) -> CheckpointStore:
+    return CheckpointStore(
+        folder / "run", fingerprint=fingerprint, configuration={**CONFIGURATION, **configuration}, keep=keep
+    )
 
 
 @pytest.fixture(name="store")
 def _store(tmp_path: Path) -> CheckpointStore:
-    return CheckpointStore(tmp_path / "run", fingerprint="abc", keep=2)
+    return make_store(tmp_path)
+
+
+def state_at(frames: int) -> dict[str, Any]:
+    return {
+        "frames": frames,
+        "elapsed_seconds": 1.5,
+        "learner": {"num_updates": 3, "num_skipped": 0},
+        "limiter": {"drawn": 12, "inserted": 9},
+        "statistics": {"num_episodes": 2, "exploit_returns": [1.0]},
+        "pool": {"actors": []},
+        "random": {},
+        "replay": {"of": frames},
+        "row": {"frames": float(frames)},
+    }
 
 
 def save(store: CheckpointStore, frames: int, score: float | None = None) -> CheckpointRecord:
     return store.save(
         tensors={"network": {"w": torch.full((2, 3), float(frames))}, "scales": {"s": torch.tensor(1.5).double()}},
-        state={"frames": frames, "replay": {"of": frames}},
+        state=state_at(frames),
         description={"env": "toy"},
         frames=frames,
         updates=frames // 10,
@@ -44,17 +67,17 @@ def test_round_trip(store) -> None:
     checkpoint = store.newest()
     assert checkpoint is not None
     assert checkpoint.folder == record.folder
-    assert checkpoint.state == {"frames": 100, "replay": {"of": 100}}
+    assert checkpoint.state == state_at(100)
     assert torch.equal(checkpoint.tensors("network")["w"], torch.full((2, 3), 100.0))
     assert checkpoint.tensors("scales")["s"].dtype == torch.float64
-    assert (checkpoint.manifest["frames"], checkpoint.manifest["score"]) == (100, 2.5)
+    assert (checkpoint.manifest.frames, checkpoint.manifest.score) == (100, 2.5)
     assert json.loads((record.folder / "agent.json").read_text()) == {"env": "toy"}
     assert store.replay_indices() == [{"of": 100}]
 
 
 def test_layout_of_tensors_does_not_matter(store) -> None:
     strided = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
-    store.save(tensors={"network": {"w": strided}}, state={}, description={}, frames=1, updates=1, score=None)
+    store.save(tensors={"network": {"w": strided}}, state=state_at(1), description={}, frames=1, updates=1, score=None)
     assert torch.equal(store.newest().tensors("network")["w"], strided)
 
 
@@ -70,7 +93,7 @@ def test_the_newest_are_kept_and_numbers_go_on(store) -> None:
     assert folders(store) == ["checkpoint-000003", "checkpoint-000004"]
     assert store.newest().state["frames"] == 40
     assert store.replay_indices() == [{"of": 30}, {"of": 40}]
-    again = CheckpointStore(store.folder, fingerprint="abc", keep=2)
+    again = make_store(store.folder.parent)
     assert save(again, 50).name == "checkpoint-000005"
 
 
@@ -78,7 +101,7 @@ def test_the_best_is_kept_beside_the_newest(store) -> None:
     records = [save(store, frames, score) for frames, score in ((10, 1.0), (20, 9.0), (30, 2.0), (40, 3.0), (50, 4.0))]
     assert [record.is_best for record in records] == [True, True, False, False, False]
     assert folders(store) == ["checkpoint-000002", "checkpoint-000004", "checkpoint-000005"]
-    assert store.best().state["frames"] == 20
+    assert store.best().frames == 20
     assert store.replay_indices() == [{"of": 40}, {"of": 50}]  # the best one is kept for its weights alone
     assert save(store, 60, 9.0).is_best  # the newer of equals
     assert folders(store) == ["checkpoint-000005", "checkpoint-000006"]
@@ -86,15 +109,29 @@ def test_the_best_is_kept_beside_the_newest(store) -> None:
 
 def test_without_scores_the_newest_is_best_and_a_score_beats_none(store) -> None:
     save(store, 10)
-    assert store.best().state["frames"] == 10
+    assert store.best().frames == 10
     assert save(store, 20).is_best
     assert save(store, 30, -5.0).is_best
     assert not save(store, 40).is_best
-    assert store.best().state["frames"] == 30
+    assert store.best().frames == 30
 
 
 def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Any]:
     return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def link(path: Path) -> None:
+    elsewhere = path.parents[2] / "elsewhere.safetensors"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def sign(folder: Path, **changes: Any) -> None:
+    """Writes a manifest that says something else and has a right checksum of its own."""
+    path = folder / "manifest.json"
+    tree = {**json.loads(path.read_text()), **changes}
+    tree.pop("sha256")
+    path.write_text(json.dumps({**tree, "sha256": manifest_module._digest(tree)}))
 
 
 DAMAGE: dict[str, Callable[[Path], Any]] = {
@@ -106,7 +143,12 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "no manifest": lambda folder: (folder / "manifest.json").unlink(),
     "broken manifest": rewrite("manifest.json", lambda data: data[:-20]),
     "manifest of something else": rewrite("manifest.json", lambda data: b"[1, 2]"),
-    "manifest without files": rewrite("manifest.json", lambda data: b'{"format": 1, "fingerprint": "abc"}'),
+    "manifest without files": rewrite("manifest.json", lambda data: b'{"format": 2, "fingerprint": "abc"}'),
+    "other frames in the manifest": rewrite(
+        "manifest.json", lambda data: data.replace(b'"frames": 20', b'"frames": 21')
+    ),
+    "other configuration in the manifest": rewrite("manifest.json", lambda data: data.replace(b'"abc"', b'"abd"')),
+    "a link to the weights": lambda folder: link(folder / "network.safetensors"),
     "binary manifest": rewrite("manifest.json", lambda data: b"\xff\xfe\x00"),
 }
 
@@ -125,40 +167,92 @@ def test_a_damaged_newest_one_is_set_aside_for_the_one_before(store, damage: str
     assert store.newest().state["frames"] == 30
 
 
-def test_all_damaged_is_none(store) -> None:
+def test_all_damaged_is_refused_and_nothing_is_touched(store) -> None:
     for frames in (10, 20):
         (save(store, frames).folder / "manifest.json").unlink()
-    assert store.newest() is None
-    assert folders(store) == ["damaged-checkpoint-000001", "damaged-checkpoint-000002"]
+    with pytest.raises(
+        CheckpointError, match=r"none of the 2 checkpoints .*000002/manifest\.json is missing.*run\.fresh"
+    ):
+        store.newest()
+    assert folders(store) == ["checkpoint-000001", "checkpoint-000002"]
 
 
-def test_a_damaged_one_is_never_best(store) -> None:
+def test_one_that_cannot_be_used_gives_way_to_the_one_before(store, caplog) -> None:
+    for frames in (10, 20):
+        save(store, frames, score=float(frames))
+
+    def use(checkpoint: Any) -> None:
+        if checkpoint.manifest.frames == 20:
+            raise CheckpointError("its replay is gone")
+
+    with caplog.at_level(logging.WARNING):
+        record = store.restore(use)
+    assert (record.frames, record.is_best) == (10, True)
+    assert "its replay is gone: set aside as damaged-checkpoint-000002" in caplog.text
+
+
+def test_an_incomplete_one_is_never_best(store) -> None:
     save(store, 10, 1.0)
     (save(store, 20, 5.0).folder / "state.json").unlink()
-    assert store.best().state["frames"] == 10
+    assert store.best().frames == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": {"../../evil.json": "0" * 64, "state.json": "", "agent.json": ""}}, r"names '\.\./\.\./evil\.json'"),
+        ({"files": {"/etc/passwd": "0" * 64, "state.json": "", "agent.json": ""}}, r"names '/etc/passwd'"),
+        ({"files": {}}, "a checksum is missing"),
+        ({"files": {"state.json": 5}}, r"files\.state\.json"),
+        ({"files": []}, "files: Input should be a valid dictionary"),
+        ({"frames": "20"}, "frames: Input should be a valid integer"),
+        ({"frames": -1}, "frames: Input should be greater"),
+        ({"updates": 1.5}, "updates"),
+        ({"score": "high"}, "score"),
+        ({"fingerprint": None}, "fingerprint"),
+        ({"more": 1}, "more: Extra inputs"),
+    ],
+    ids=str,
+)
+def test_a_manifest_is_not_trusted(store, changes: dict[str, Any], message: str) -> None:
+    save(store, 10)
+    sign(store.folder / "checkpoint-000001", **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        store.newest()
+    assert "\n" not in str(caught.value)
 
 
 def test_another_configuration_is_refused_and_nothing_is_touched(store) -> None:
     save(store, 10)
     before = {path: checksum(path) for path in store.folder.rglob("*") if path.is_file()}
-    other = CheckpointStore(store.folder, fingerprint="xyz", keep=2)
-    with pytest.raises(CheckpointError, match=r"configuration abc, this is xyz.*run\.name.*run\.fresh=true") as caught:
+    other = make_store(
+        store.folder.parent, fingerprint="xyz", env={"game": "Breakout", "num_envs": 2}, seed=7, novel={"x": 1}
+    )
+    with pytest.raises(IncompatibleCheckpointError, match=r"configuration abc, this is xyz") as caught:
         other.newest()
+    for words in (
+        "seed 1, now 7",
+        "env.game 'Pong', now 'Breakout'",
+        "novel.x not set, now 1",
+        "run.name",
+        "run.fresh=true",
+    ):
+        assert words in str(caught.value)
+    assert "num_envs" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert {path: checksum(path) for path in store.folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_newer_format_is_refused_and_nothing_is_touched(store) -> None:
     folder = save(store, 10).folder
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    sign(folder, format=99)
     with pytest.raises(CheckpointError, match=r"has format 99.*update meme57"):
         store.newest()
     assert folders(store) == ["checkpoint-000001"]
 
 
 def test_an_older_damaged_one_does_not_stop_the_run(tmp_path) -> None:
-    store = CheckpointStore(tmp_path / "run", fingerprint="abc", keep=3)
+    store = make_store(tmp_path, keep=3)
     (save(store, 10).folder / "state.json").write_text("{")
     save(store, 20)
     assert store.newest().state["frames"] == 20

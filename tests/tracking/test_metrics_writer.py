@@ -51,3 +51,25 @@ def test_a_store_that_refuses_never_stops_training(active: ActiveRun, caplog: py
     active.client.restore_run(active.run_id)
     assert active.metrics.flush()
     assert _history(active, "loss") == [(1, 1.0)]
+
+
+def test_after_a_failure_the_next_attempt_waits_a_minute(active: ActiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt holds training up."""
+    now, attempts = 0.0, []
+    writer = MetricsWriter(active.client, active.run_id, period_seconds=5.0, clock=lambda: now)
+
+    def gone(*_: object, **__: object) -> None:
+        attempts.append(now)
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(active.client, "log_batch", gone)
+        for now in (5.0, 10.0, 30.0, 64.0, 65.0, 70.0):
+            writer.add({"loss": now}, step=int(now))
+    assert attempts == [5.0, 65.0]
+    now = 130.0
+    writer.add({"loss": now}, step=130)
+    assert [step for step, _ in _history(active, "loss")] == [5, 10, 30, 64, 65, 70, 130]
+    now = 135.0
+    writer.add({"loss": now}, step=135)
+    assert _history(active, "loss")[-1] == (135, 135.0)

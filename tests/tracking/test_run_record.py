@@ -7,7 +7,16 @@ import pytest
 from meme57.config import parse_parameters
 from meme57.errors import RunConflictError
 from meme57.files import write_json
-from meme57.tracking.run_record import TrackingRun, check_identity, new_record, read_record, record_path, remove_run
+from meme57.lock import hold
+from meme57.tracking.run_record import (
+    TrackingRun,
+    check_identity,
+    new_record,
+    read_record,
+    record_path,
+    refuse_live_run,
+    remove_run,
+)
 
 GIVEN = TrackingRun(run_id="c", parent_run_id="p", experiment_id="1", tracking_uri="u", created="then", commit="abc")
 
@@ -21,7 +30,7 @@ def test_record_is_read_as_written(tmp_path: Path) -> None:
     assert read_record(tmp_path, "Pong-s1") == record
 
 
-@pytest.mark.parametrize("content", ["{", "{}"])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", "5", "null", '"text"', "\x00"])
 def test_damaged_record_says_what_helps(tmp_path: Path, content: str) -> None:
     path = record_path(tmp_path, "Pong-s1")
     path.parent.mkdir(parents=True)
@@ -63,3 +72,36 @@ def test_remove_refuses_a_link(tmp_path: Path) -> None:
     with pytest.raises(RunConflictError, match="is a link"):
         remove_run(tmp_path, "Pong-s1")
     assert (target / "x.json").exists()
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": 5}, {"mlflow_run_id": None}, {"seed": "1"}, {"configuration": []}])
+def test_a_record_with_other_types_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
+    record = new_record(parse_parameters({"env": {"game": "Pong"}}), GIVEN)
+    write_json(record_path(tmp_path, "Pong-s1"), {**record, **change})
+    with pytest.raises(RunConflictError, match=rf"{next(iter(change))} is of another type: .*run\.fresh=true"):
+        read_record(tmp_path, "Pong-s1")
+
+
+def test_what_differs_is_named() -> None:
+    record = new_record(parse_parameters({"env": {"game": "Pong"}}), GIVEN)
+    other = parse_parameters({"env": {"game": "Pong"}, "learner": {"batch_size": 3}, "loss": {"kappa": float("inf")}})
+    with pytest.raises(RunConflictError, match=r"loss\.kappa 0\.01, now 'Infinity'; learner\.batch_size 64, now 3\)"):
+        check_identity(record, other)
+    del record["configuration"]  # written by an earlier version
+    with pytest.raises(RunConflictError, match=rf"\({record['fingerprint']}, now {other.fingerprint()}\)"):
+        check_identity(record, other)
+
+
+def test_a_run_that_is_alive_is_neither_removed_nor_joined(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "06_models" / "Pong-s1" / "checkpoints"
+    write_json(record_path(tmp_path, "Pong-s1"), {})
+    with hold(folder):
+        for ask in (remove_run, refuse_live_run):
+            with pytest.raises(RunConflictError, match="is in use by process"):
+                ask(tmp_path, "Pong-s1")
+        refuse_live_run(tmp_path, "Pong-s2")
+    assert record_path(tmp_path, "Pong-s1").exists()
+    (folder / ".lock").write_text("left by a process that was killed")
+    refuse_live_run(tmp_path, "Pong-s1")
+    assert len(remove_run(tmp_path, "Pong-s1")) == 2
+    assert not folder.parent.exists()

@@ -203,6 +203,11 @@ class Actor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` and begins new episodes from seeds that were never used before."""
+        self.restore(state)
+        self.restart()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()`; `restart` must follow."""
         self._generation = state["generation"]
         self._next_episode = state["next_episode"]
         self._rng.bit_generator.state = state["random"]
@@ -211,7 +216,6 @@ class Actor:
         for bandit, saved in zip(self._bandits, state["bandits"], strict=True):
             bandit.load_state_dict(saved)
             bandit.forget_pending()
-        self.restart()
 
 
 @torch.inference_mode()

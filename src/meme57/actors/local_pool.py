@@ -101,4 +101,5 @@ class LocalPool:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` and restarts."""
         for actor, saved in zip(self._actors, state["actors"], strict=True):
-            actor.load_state_dict(saved)
+            actor.restore(saved)
+        self.restart()  # only now: a shared bandit is restored once more by every actor, and forgets what it chose

@@ -276,18 +276,24 @@ class Parameters(_Group):
         """The run's key: `run.name`, by default `<game>-s<seed>`."""
         return self.run.name or f"{self.env.game}-s{self.run.seed}"
 
-    def fingerprint(self) -> str:
-        """Short digest of everything that shapes learning; the length of the run and its logging do not."""
+    def configuration(self) -> dict[str, Any]:
+        """Everything that shapes learning, JSON-able (infinity is text); the run's length and logging do not."""
         tree = self.model_dump(mode="json", by_alias=True)
-        learning = {key: tree[key] for key in LEARNING_GROUPS}
+        learning: dict[str, Any] = {key: tree[key] for key in LEARNING_GROUPS}
         learning["seed"] = self.run.seed
         learning["exact_resume"] = self.run.exact_resume
         if self.run.exact_resume:
             learning["checkpoint_period_frames"] = self.run.checkpoint_period_frames
-        text = json.dumps(learning, sort_keys=True)
+        plain: dict[str, Any] = json.loads(json.dumps(learning), parse_constant=str)
+        return plain
+
+    def fingerprint(self) -> str:
+        """Short digest of `configuration()`."""
+        text = json.dumps(self.configuration(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+LONGEST_VALUE = 200
 LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
 
 
@@ -314,7 +320,12 @@ def _one_line(error: ValidationError) -> str:
         return f"unknown parameter {name}: {hint}"
     if fault["type"] == "value_error":
         return re.sub(r"^Value error, ", "", fault["msg"])
-    return f"{name}={fault['input']!r} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+    return f"{name}={_short(fault['input'])} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _known_keys(path: list[str]) -> list[str]:

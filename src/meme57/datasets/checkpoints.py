@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from kedro.io import AbstractDataset
+from pydantic import BaseModel, Field, ValidationError
 
-from meme57.errors import CheckpointError, TrackingError
+from meme57.errors import CheckpointError
 from meme57.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,21 @@ class CheckpointIndex(TypedDict):
     checkpoints: list[CheckpointRecord]
 
 
+class _Entry(BaseModel):
+    name: str
+    folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """A plain name: the index never leads out of its folder."""
+    frames: int
+    updates: int = 0
+    score: float | None = None
+
+
+class _Index(BaseModel):
+    newest: str
+    best: str
+    checkpoints: list[_Entry]
+
+
 class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  # type: ignore[misc]
     """Folder of checkpoints with an `index.json`; each saved record is stored in MLflow too, when a run is active."""
 
@@ -56,11 +72,11 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         """Newest, best, and every checkpoint that is still there.
 
         Raises:
-            CheckpointError: there is none yet, or its folder is gone.
+            CheckpointError: there is none yet, its folder is gone, or the index is damaged.
         """
         if not self.index_path.exists():
             raise CheckpointError(f"no checkpoint in {self.path}: `kedro run --pipelines learn` makes one")
-        index = read_json(self.index_path)
+        index = self._read_index()
         records = [self._absolute(record) for record in index["checkpoints"]]
         by_name = {str(record["name"]): record for record in records if Path(record["folder"]).is_dir()}
         for role in ("newest", "best"):
@@ -83,14 +99,35 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         folder = Path(data["folder"]).resolve()
         if folder.parent != self.path.resolve() or not folder.is_dir():
             raise CheckpointError(f"{folder} is not a checkpoint folder in {self.path}")
-        index = read_json(self.index_path) if self.index_path.exists() else {"best": None, "checkpoints": []}
+        index = self._index_to_extend()
         kept = [record for record in index["checkpoints"] if self._stays(record, data)]
         kept_names = {record["name"] for record in kept}
         best = data["name"] if data.get("is_best") or index["best"] not in kept_names else index["best"]
         record = {**data, "folder": folder.name, "score": _finite(data.get("score"))}
         record.pop("metrics", None)
         write_json(self.index_path, {"newest": data["name"], "best": best, "checkpoints": [*kept, record]})
-        self._track(data, folder)
+        if (data["name"], data["frames"]) not in {(known["name"], known["frames"]) for known in index["checkpoints"]}:
+            self._track(data, folder)  # a resumed run repeats the record of its checkpoint
+
+    def _read_index(self) -> dict[str, Any]:
+        tree: dict[str, Any] = read_json(self.index_path)
+        try:
+            _Index.model_validate(tree)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise CheckpointError(f"{self.index_path} is damaged: {where}: {fault['msg']}") from error
+        return tree
+
+    def _index_to_extend(self) -> dict[str, Any]:
+        """The index; a damaged one is made anew from the manifests, with a warning."""
+        if not self.index_path.exists():
+            return {"best": None, "checkpoints": []}
+        try:
+            return self._read_index()
+        except CheckpointError as error:
+            log.warning("%s: made anew", error)
+            return _rebuilt(self.path)
 
     def _stays(self, record: CheckpointRecord, new: CheckpointRecord) -> bool:
         # A run that fell back to an earlier checkpoint goes over the later ones again.
@@ -112,14 +149,32 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
             checkpoints.log_checkpoint(
                 active.client, active.run_id, data["name"], folder, frames=data["frames"], metrics=metrics, **files
             )
-        except TrackingError as error:  # the checkpoint is on disk: training goes on
-            log.warning("%s", error)
+        except Exception as error:  # the checkpoint is on disk: training goes on, whatever the store says
+            log.warning("%s is not in MLflow: %s", data["name"], " ".join(str(error).split()))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path), "upload": self.upload}
 
     def _exists(self) -> bool:
         return self.index_path.exists()
+
+
+def _rebuilt(folder: Path) -> dict[str, Any]:
+    from meme57.learning.manifest import read_manifest
+
+    records = []
+    for path in sorted(folder.glob("checkpoint-*")):
+        try:
+            manifest = read_manifest(path)
+        except CheckpointError as error:
+            log.warning("%s: not in the index", error)
+            continue
+        facts = manifest.model_dump(include={"frames", "updates", "score", "is_best"})
+        records.append({"name": path.name, "folder": path.name, **facts})
+    best = max(
+        records, key=lambda record: (record["score"] is not None, record["score"], record["frames"]), default=None
+    )
+    return {"best": best and best["name"], "checkpoints": records}
 
 
 def _finite(score: float | None) -> float | None:

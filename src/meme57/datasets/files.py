@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 
-from meme57.files import write_atomically, write_bytes, write_json
+from meme57.errors import CheckpointError
+from meme57.files import read_json, storage_errors, write_atomically, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +45,17 @@ class JsonDataset(_PathDataset):
     """JSON; NaN and infinity are refused."""
 
     def load(self) -> Any:
-        """The value."""
-        return json.loads(self.path.read_text())
+        """The value.
+
+        Raises:
+            CheckpointError: the file is missing or damaged; the pipeline that makes it is named.
+        """
+        try:
+            return read_json(self.path)
+        except CheckpointError as error:
+            maker = (self.metadata or {}).get("made_by")
+            remedy = f": `kedro run --pipelines {maker}` makes it" if maker else ""
+            raise CheckpointError(f"{error}{remedy}") from error
 
     def save(self, data: Any) -> None:
         """Writes the value atomically, keys in the order given."""
@@ -130,7 +140,8 @@ class FolderDataset(_PathDataset):
 
     def load(self) -> Path:
         """The folder, which exists."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        with storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         return self.path
 
     def save(self, data: Path) -> None:

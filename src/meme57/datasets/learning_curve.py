@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[misc]
@@ -52,10 +56,21 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         return table_preview(self.load().tail(nrows))
 
     def _read(self) -> list[Row]:
+        """The rows on disk; a file that is no learning curve is set aside, with a warning."""
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as stream:
-            return list(csv.DictReader(stream))
+        try:
+            with self.path.open(newline="") as stream:
+                rows: list[Row] = list(csv.DictReader(stream))
+            if all(math.isfinite(float(row[self.step])) and None not in row for row in rows):
+                return rows
+            reason = "a row is not finite or too long"
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            reason = f"{type(error).__name__} {error}"
+        aside = self.path.with_name(f"damaged-{self.path.name}")
+        self.path.replace(aside)
+        log.warning("%s is damaged (%s): set aside as %s, the curve begins anew", self.path, reason, aside.name)
+        return []
 
     def _track(self, rows: list[Row]) -> None:
         from meme57.tracking import runs

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from meme57.errors import EnvironmentSetupError
+
 
 @dataclass(frozen=True)
 class EnvSpec:
@@ -32,8 +34,17 @@ class EnvSpec:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> EnvSpec:
-        """Inverse of `to_json`."""
-        return cls(**{**tree, "action_meanings": tuple(tree["action_meanings"])})
+        """Inverse of `to_json`.
+
+        Raises:
+            EnvironmentSetupError: it is not what `to_json` gave.
+        """
+        try:
+            return cls(**{**tree, "action_meanings": tuple(tree["action_meanings"])})
+        except (KeyError, TypeError) as error:
+            raise EnvironmentSetupError(
+                f"the stored env_spec is damaged ({error}): `kedro run --pipelines setup` makes it anew"
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from meme57.config import Parameters
 from meme57.errors import RunConflictError
 from meme57.hooks.configuration import load_parameters, rich_on_terminal
 from meme57.hooks.one_line import one_line_errors
-from meme57.tracking.run_record import RunRecord, check_identity, read_record, remove_run
+from meme57.tracking.run_record import RunRecord, check_identity, read_record, refuse_live_run, remove_run
 
 RECORD = "run_record"
 GIVEN = "tracking_run"
+GROWING = {"seed_replay", "checkpoints"}
+"""What one process at a time may write."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class ParametersHook:
     def _check_run(self, pipeline: Pipeline) -> None:
         name = self.parameters.run_name
         sets_up = RECORD in pipeline.all_outputs()
+        if GROWING & pipeline.all_outputs():
+            refuse_live_run(self.project_path, name)
         if self.parameters.run.fresh:
             if not sets_up:
                 raise RunConflictError(

@@ -81,10 +81,10 @@ class TrackingHook:
 
     def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
         from meme57.tracking import runs
-        from meme57.tracking.store import create_store, experiment_id
+        from meme57.tracking.store import create_store_or_local, experiment_id
 
         parameters, project = self._checked.parameters, self._checked.project_path
-        store = create_store(project, _setting(self._settings, "server", "mlflow_tracking_uri"))
+        store = create_store_or_local(project, _setting(self._settings, "server", "mlflow_tracking_uri"))
         name = _setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
         experiment = experiment_id(store, name)
         client = store.client()

@@ -8,16 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
-from meme57.errors import ConfigurationError, Interrupted, Meme57Error
+from meme57.errors import ConfigurationError, Interrupted, Meme57Error, RunConflictError
+from meme57.files import storage_errors
 from meme57.learning.progress import show_progress
 from meme57.learning.trainer import learn
+from meme57.lock import hold
+from meme57.stopping import install_handlers, stop_requested
 
 
 def main() -> int:
@@ -25,10 +27,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         parameters = _parameters(arguments)
-        folder = arguments.folder / parameters.run_name
-        if parameters.run.fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        _train(parameters, folder)
+        _train(parameters, arguments.folder / parameters.run_name)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         return 130
@@ -39,20 +38,22 @@ def main() -> int:
 
 
 def _train(parameters: Parameters, folder: Path) -> None:
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: _request_stop(stopping, received))
-    events = learn(parameters, env_spec(parameters.env), folder, stop=lambda: bool(stopping))
+    install_handlers()
+    env = env_spec(parameters.env)
+    if parameters.run.fresh:
+        _remove(folder)
+    events = learn(parameters, env, folder, stop=stop_requested)
     for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
         for row in event.rows:
             print(json.dumps(row), flush=True)
 
 
-def _request_stop(stopping: list[int], received: int) -> None:
-    if stopping:
-        sys.exit(128 + received)
-    stopping.append(received)
-    print("stopping after a checkpoint; once more stops at once", file=sys.stderr)
+def _remove(folder: Path) -> None:
+    if folder.is_symlink():
+        raise RunConflictError(f"{folder} is a link: remove it by hand, then start again; nothing was removed")
+    if folder.exists():
+        with storage_errors(folder), hold(folder):
+            shutil.rmtree(folder)
 
 
 def _parameters(arguments: argparse.Namespace) -> Parameters:
@@ -68,7 +69,7 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigurationError(f'--config {path} holds no JSON object: write {{"group": {{"name": value}}}}')
@@ -83,7 +84,7 @@ def _assign(tree: dict[str, Any], path: list[str], text: str) -> None:
             raise ConfigurationError(f"--set {name}={text}: {part!r} was already set to a value, not to a group")
     try:
         tree[path[-1]] = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         tree[path[-1]] = text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from meme57.config.differences import describe_differences
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
-from meme57.files import checksum, commit_folder, read_json, write_json
+from meme57.files import commit_folder, read_json, storage_errors, write_json
+from meme57.learning.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
+from meme57.learning.state import parse_state
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 PREFIX = "checkpoint-"
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class Checkpoint:
     """A checkpoint that was read and found whole."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     state: dict[str, Any]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
@@ -53,9 +55,9 @@ class Checkpoint:
 class CheckpointStore:
     """The checkpoints of one run: the newest K for resuming, and the best one for its weights."""
 
-    def __init__(self, folder: Path, *, fingerprint: str, keep: int) -> None:
+    def __init__(self, folder: Path, *, fingerprint: str, configuration: dict[str, Any], keep: int) -> None:
         self.folder = folder
-        self._fingerprint = fingerprint
+        self._fingerprint, self._configuration = fingerprint, configuration
         self._keep = keep
 
     def save(
@@ -74,84 +76,109 @@ class CheckpointStore:
             tensors: file name -> tensors.
             state: counters, random states, replay index: JSON-able.
             description: what is needed to use the weights alone: specs of game and network.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written to; the earlier ones are untouched.
         """
         number = max([0, *(_number(path) for path in self._folders())]) + 1
         best = self.best()
-        is_best = best is None or _rank(score) >= _rank(best.manifest["score"])
+        is_best = best is None or _rank(score) >= _rank(best.score)
         path = self.folder / f"{PREFIX}{number:06d}"
         temporary = self.folder / f".{path.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for name, content in tensors.items():
-            save_file({key: value.contiguous() for key, value in content.items()}, temporary / f"{name}.safetensors")
-        write_json(temporary / "state.json", state)
-        write_json(temporary / "agent.json", description)
-        write_json(
-            temporary / MANIFEST,
-            {
-                "format": FORMAT,
-                "fingerprint": self._fingerprint,
-                "frames": frames,
-                "updates": updates,
-                "score": score,
-                "is_best": is_best,
-                "files": {file.name: checksum(file) for file in sorted(temporary.iterdir())},
-            },
-        )
-        commit_folder(temporary, path)
+        try:
+            with storage_errors(path):
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+                for name, content in tensors.items():
+                    whole = {key: value.contiguous() for key, value in content.items()}
+                    save_file(whole, temporary / f"{name}.safetensors")
+                write_json(temporary / STATE, state)
+                write_json(temporary / AGENT, description)
+                manifest = write_manifest(
+                    temporary,
+                    fingerprint=self._fingerprint,
+                    configuration=self._configuration,
+                    frames=frames,
+                    updates=updates,
+                    score=score,
+                    is_best=is_best,
+                )
+                commit_folder(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
-        return CheckpointRecord(path.name, path, frames, updates, score, is_best)
+        return _record(path, manifest)
 
-    def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; damaged ones are renamed to `damaged-...`, with a warning.
+    def restore(self, use: Callable[[Checkpoint], object]) -> CheckpointRecord | None:
+        """Gives `use` the newest whole checkpoint; while it raises `CheckpointError`, the one before.
+
+        Those passed over are renamed to `damaged-...`, with a warning. None: there is no checkpoint.
 
         Raises:
-            IncompatibleCheckpointError: it was made by another configuration, or by a newer version of meme57.
+            IncompatibleCheckpointError: made by another configuration, or in another format.
+            CheckpointError: there are checkpoints and none can be used; they are left as they are.
         """
+        failed: list[tuple[Path, CheckpointError]] = []
         for path in reversed(self._folders()):
             try:
-                return self._open(path)
+                checkpoint = self._open(path)
+                use(checkpoint)
             except IncompatibleCheckpointError:
                 raise
             except CheckpointError as error:
-                self.set_aside(path, error)
+                failed.append((path, error))
+                continue
+            for damaged, reason in failed:
+                _set_aside(damaged, reason)
+            best = self.best()
+            return _record(path, checkpoint.manifest, is_best=best is not None and best.folder == path)
+        if failed:
+            raise CheckpointError(
+                f"none of the {len(failed)} checkpoints in {self.folder} can be used; the newest: {failed[0][1]}: "
+                "put a copy back, or start anew with run.fresh=true"
+            )
         return None
 
-    def set_aside(self, path: Path, error: CheckpointError) -> None:
-        """Renames a damaged checkpoint, with a warning, so that the one before is the newest."""
-        aside = path.with_name(f"damaged-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        logger.warning("%s: set aside as %s, going on from the one before", error, aside.name)
+    def newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; see `restore`."""
+        found: list[Checkpoint] = []
+        self.restore(found.append)
+        return found[0] if found else None
 
-    def best(self) -> Checkpoint | None:
-        """The checkpoint with the highest score, the newer one of equals; without any score, the newest."""
-        whole = []
+    def best(self) -> CheckpointRecord | None:
+        """The checkpoint with the highest score, the newer one of equals; without any score, the newest.
+
+        Only manifests are read: checking every file at every save would cost more than saving.
+        """
+        there = []
         for path in self._folders():
             try:
-                whole.append(self._open(path))
+                manifest = read_manifest(path)
+                if all((path / name).is_file() for name in manifest.files):
+                    there.append(_record(path, manifest, is_best=True))
             except CheckpointError as error:
                 logger.warning("%s: not considered", error)
-        return max(whole, key=lambda c: (_rank(c.manifest["score"]), c.manifest["frames"]), default=None)
+        return max(there, key=lambda record: (_rank(record.score), record.frames), default=None)
 
     def replay_indices(self) -> list[dict[str, Any]]:
         """Replay snapshots that the checkpoints kept for resuming still need."""
         indices = []
         for path in self._folders()[-self._keep :]:
             try:
-                indices.append(read_json(path / "state.json")["replay"])
+                indices.append(newest_replay_index(path))
             except CheckpointError as error:
                 logger.warning("%s: its replay is not kept", error)
         return indices
 
     def _open(self, path: Path) -> Checkpoint:
         manifest = check_folder(path)
-        if manifest["fingerprint"] != self._fingerprint:
+        if manifest.fingerprint != self._fingerprint:
+            what = describe_differences(manifest.configuration, self._configuration)
             raise IncompatibleCheckpointError(
-                f"{path} was made by configuration {manifest['fingerprint']}, this is {self._fingerprint}: "
+                f"{path} was made by configuration {manifest.fingerprint}, this is {self._fingerprint} ({what}): "
                 "choose another run.name, or start anew with run.fresh=true"
             )
-        return Checkpoint(path, manifest, read_json(path / "state.json"))
+        return Checkpoint(path, manifest, read_json(path / STATE))
 
     def _prune(self) -> None:
         best = self.best()
@@ -165,30 +192,27 @@ class CheckpointStore:
 
 
 def newest_replay_index(folder: Path) -> dict[str, Any]:
-    """The replay snapshot that belongs to a checkpoint folder, after its checksums were found right."""
-    check_folder(folder)
-    index: dict[str, Any] = read_json(folder / "state.json")["replay"]
-    return index
-
-
-def check_folder(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint folder, after every file's checksum was found right.
+    """The replay snapshot that belongs to a checkpoint folder; its weights are not looked at.
 
     Raises:
-        CheckpointError: a file is missing or changed; `IncompatibleCheckpointError`: a newer format.
+        CheckpointError: manifest or state are missing or damaged.
     """
-    manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise CheckpointError(f"{path / MANIFEST} is damaged: it lists no files")
-    if manifest.get("format") != FORMAT:
-        raise IncompatibleCheckpointError(
-            f"{path} has format {manifest.get('format')}, this version reads {FORMAT}: update meme57"
-        )
-    for name, digest in manifest["files"].items():
-        file = path / Path(name).name
-        if not file.is_file() or checksum(file) != digest:
-            raise CheckpointError(f"{file} is damaged or missing")
-    return manifest
+    check_file(folder, read_manifest(folder), STATE)
+    return parse_state(read_json(folder / STATE), folder / STATE).replay
+
+
+def _set_aside(path: Path, error: CheckpointError) -> None:
+    """Renames a damaged checkpoint, with a warning, so that the one before is the newest."""
+    aside = path.with_name(f"damaged-{path.name}")
+    with storage_errors(aside):
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    logger.warning("%s: set aside as %s, going on from the one before", error, aside.name)
+
+
+def _record(path: Path, manifest: Manifest, *, is_best: bool | None = None) -> CheckpointRecord:
+    best = manifest.is_best if is_best is None else is_best
+    return CheckpointRecord(path.name, path, manifest.frames, manifest.updates, manifest.score, best)
 
 
 def _number(path: Path) -> int:

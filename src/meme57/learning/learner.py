@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch
 
 Metrics = dict[str, Tensor]
+TOLD = 5
+"""Numbers behind the priorities in an update's outcome."""
+NOVELTY_LOSSES = ("novelty/action_loss", "novelty/rnd_loss")
 
 
 class Prepared(NamedTuple):
@@ -30,12 +34,13 @@ class Prepared(NamedTuple):
     images: Tensor  # [B * (T+1), 1, H, W] centred frames
     target: NetworkOutput  # of the target network
     novelty_metrics: Metrics
+    novelty_told: Tensor  # [2] loss and gradient norm of the novelty networks; zeros without them
 
 
 class Pending(NamedTuple):
     """An update that was handed to the device."""
 
-    outcome: Tensor  # [B + 3] on the host: priorities, loss, gradient norm, whether it was usable
+    outcome: Tensor  # [B + 5] on the host: priorities, loss, gradient norm, whether it was usable, novelty's loss, norm
     copied: torch.cuda.Event | None  # after which `outcome` may be read; None: at once
     metrics: Metrics
 
@@ -63,7 +68,7 @@ class Learner:
         self._target_lock, self._novelty_lock = threading.Lock(), threading.Lock()  # `prepare` may run beside the rest
         self.num_updates = 0
         self.num_skipped = 0
-        self._bad_in_a_row = 0
+        self._bad_in_a_row = {"learner": 0, "novelty": 0}
 
     def fit_frames(self, frames: Tensor) -> None:
         """Centres every network on these frames [M, H, W] uint8; once, before the first update."""
@@ -83,8 +88,10 @@ class Learner:
         with self._target_lock, torch.no_grad(), self._autocast():
             images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
             target = self.target.unroll(images, tensors.features, tensors.state)
-        metrics = self._update_novelty(tensors) if self._parameters.novelty.enabled else {}
-        return Prepared(tensors, images, target, metrics)
+        novelty: tuple[Metrics, Tensor] = {}, torch.zeros(2, device=self.device)
+        if self._parameters.novelty.enabled:
+            novelty = self._update_novelty(tensors)
+        return Prepared(tensors, images, target, *novelty)
 
     def start(self, prepared: Prepared) -> Pending:
         """Hands one update to the device without waiting for it.
@@ -98,7 +105,7 @@ class Learner:
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
         metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
         told = torch.stack([result.loss.detach(), gradient_norm, usable])
-        return Pending(*to_host(torch.cat([result.priorities.detach(), told])), metrics)
+        return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
 
     def finish(self, pending: Pending) -> tuple[npt.NDArray[np.float32], Metrics]:
         """Waits for a started update: new priorities [B] and metrics (tensors [], read them only to log them).
@@ -110,17 +117,23 @@ class Learner:
         """
         if pending.copied is not None:
             pending.copied.synchronize()
-        priorities = pending.outcome[:-3].numpy()
-        loss, gradient_norm, usable = pending.outcome[-3:].tolist()
+        priorities = pending.outcome[:-TOLD].numpy()
+        loss, gradient_norm, usable, novelty_loss, novelty_norm = pending.outcome[-TOLD:].tolist()
+        metrics = pending.metrics
+        if not math.isfinite(novelty_loss + novelty_norm):
+            self._count_skipped("novelty", novelty_loss, novelty_norm)
+            metrics = {name: value for name, value in metrics.items() if name not in NOVELTY_LOSSES}
+        else:
+            self._bad_in_a_row["novelty"] = 0
         if not usable:
-            self._count_skipped(loss, gradient_norm)
+            self._count_skipped("learner", loss, gradient_norm)
             return np.ones_like(priorities), {}
-        self._bad_in_a_row = 0
+        self._bad_in_a_row["learner"] = 0
         self.num_updates += 1
         if self.num_updates % self._parameters.learner.target_period_updates == 0:
             with self._target_lock:
                 self.target.load_state_dict(self.network.state_dict())
-        return priorities, pending.metrics
+        return priorities, metrics
 
     def _objective(self, prepared: Prepared) -> Objective:
         batch = prepared.batch
@@ -145,26 +158,29 @@ class Learner:
         step_where(self.optimiser, usable)
         return norm.detach(), usable
 
-    def _count_skipped(self, loss: float, gradient_norm: float) -> None:
+    def _count_skipped(self, group: str, loss: float, gradient_norm: float) -> None:
         self.num_skipped += 1
-        self._bad_in_a_row += 1
-        if self._bad_in_a_row >= self._parameters.learner.max_bad_updates:
+        self._bad_in_a_row[group] += 1
+        if (in_a_row := self._bad_in_a_row[group]) >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
-                f"loss {loss} with gradient norm {gradient_norm} in {self._bad_in_a_row} updates in a "
-                "row: lower learner.learning_rate and go on from the last checkpoint"
+                f"{group} loss {loss} with gradient norm {gradient_norm} in {in_a_row} updates in a row: "
+                f"lower {group}.learning_rate under another run.name, or let the same command go on from the last "
+                "checkpoint"
             )
 
-    def _update_novelty(self, batch: TensorBatch) -> Metrics:
+    def _update_novelty(self, batch: TensorBatch) -> tuple[Metrics, Tensor]:
         frames, actions, mask = last_steps(batch, self._parameters.novelty.train_steps)
         inverse_loss, rnd_loss, error = self.novelty.losses(frames, actions, mask)
         loss = inverse_loss + rnd_loss
         self.novelty_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        usable = torch.isfinite(loss.detach())
+        norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None])
+        told = torch.stack([loss.detach(), norm])
+        usable = torch.isfinite(told).all()
         with self._novelty_lock:
             step_where(self.novelty_optimiser, usable)
             self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
-        return {"novelty/action_loss": inverse_loss.detach(), "novelty/rnd_loss": rnd_loss.detach()}
+        return dict(zip(NOVELTY_LOSSES, (inverse_loss.detach(), rnd_loss.detach()), strict=True)), told
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
         """What actors need: copies of the network's and novelty networks' states, and the number of updates."""
@@ -201,6 +217,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()`."""
         self.num_updates, self.num_skipped = state["num_updates"], state["num_skipped"]
+        if self.num_updates > 0 and not self.optimiser.state:
+            raise ValueError(f"{self.num_updates} updates left no state of the optimiser")
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
@@ -254,15 +272,23 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on."""
+    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on.
+
+    `ValueError`: a tensor is missing, too many, or of another shape than its parameter.
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        if value.shape == parameter.shape and key != "step":
+        if value.shape != (torch.Size() if key == "step" else parameter.shape):
+            raise ValueError(f"{name} has shape {list(value.shape)}, its parameter {list(parameter.shape)}")
+        if key != "step":
             value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[key] = value.detach()
+    for number, entry in state.items():
+        if entry.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            raise ValueError(f"parameter {number} has {sorted(entry)}, not the state of Adam")
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

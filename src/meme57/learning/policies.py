@@ -19,8 +19,9 @@ from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.files import read_json, write_atomically, write_json
+from meme57.learning.manifest import MANIFEST, check_folder
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
@@ -49,18 +50,20 @@ class Teacher:
 
     @classmethod
     def load(cls, folder: Path) -> Teacher:
-        """Reads a checkpoint folder.
+        """Reads a checkpoint folder; with a manifest, every file's checksum is checked first.
 
         Raises:
             CheckpointError: a file is missing or damaged.
         """
+        if (folder / MANIFEST).exists():
+            _check_whole(folder)
         tree = read_json(folder / "agent.json")
         try:
             network = MemeNetwork(NetworkSpec(**_tuples(tree["network"])))
             novelty = NoveltyNetworks(NoveltySpec(**_tuples(tree["novelty"]))) if tree["novelty_enabled"] else None
             env = EnvSpec.from_json(tree["env"])
             betas = None if tree["distil_policy"] else PolicyFamily.ladder(**tree["family"]).betas.float()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, EnvironmentSetupError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
         load_weights(network, folder / "network.safetensors")
         if novelty is not None:
@@ -181,6 +184,15 @@ def load_weights(module: nn.Module, path: Path) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {reason}") from error
+
+
+def _check_whole(folder: Path) -> None:
+    try:
+        check_folder(folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}: remove {folder}, then `kedro run --pipelines learn` chooses the best of the others"
+        ) from error
 
 
 def _tuples(tree: Any) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class RunningScale:
         return {"moments": self._moments, "weight": self._weight}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores `state_dict()`."""
+        """Restores `state_dict()`. `ValueError`: it is of another number of policies."""
+        if state["moments"].shape != self._moments.shape:
+            raise ValueError(f"moments {list(state['moments'].shape)} are not {list(self._moments.shape)}")
         self._moments = state["moments"].to(self._moments.device).clone()
         self._weight = state["weight"].to(self._weight.device).clone()

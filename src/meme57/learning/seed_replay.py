@@ -12,8 +12,9 @@ from meme57.actors import Collected, LocalPool, agent_spec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
-from meme57.files import checksum, read_json, write_bytes, write_json
+from meme57.files import checksum, read_json, storage_errors, write_bytes, write_json
 from meme57.learning.build import make_replay
+from meme57.lock import hold
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
 
 RECORD = "record.json"
@@ -44,10 +45,22 @@ def collect_seed_replay(
 
     Raises:
         Interrupted: `stop` asked for it; nothing is written.
+        RunConflictError: another process collects into this folder.
+        StorageError: the folder cannot be written to.
     """
-    fingerprint = seed_fingerprint(parameters)
-    if (existing := _matching_record(folder, fingerprint)) is not None:
-        return existing
+    with storage_errors(folder / CHUNKS), hold(folder):
+        if (existing := _matching_record(folder, seed_fingerprint(parameters))) is not None:
+            return existing
+        return _collect(parameters, env, folder, stop, progress)
+
+
+def _collect(
+    parameters: Parameters,
+    env: EnvSpec,
+    folder: Path,
+    stop: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
     pool = LocalPool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
     replay = make_replay(parameters, env)
     collected = Collected()
@@ -63,7 +76,7 @@ def collect_seed_replay(
     content = encode_chunks(collected.chunks)
     write_bytes(folder / CHUNKS, content)
     record = {
-        "fingerprint": fingerprint,
+        "fingerprint": seed_fingerprint(parameters),
         "game": env.game,
         "frames": collected.num_steps * env.frame_skip,
         "steps": collected.num_steps,
@@ -92,12 +105,20 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
         record = read_json(folder / RECORD)
     except CheckpointError as error:
         raise ReplayError(f"{error}: delete {folder} and {remedy}") from error
+    if not isinstance(record, dict):
+        raise ReplayError(f"{folder / RECORD} is damaged: it holds no object: delete {folder} and {remedy}")
     if record.get("fingerprint") != seed_fingerprint(parameters):
         raise ReplayError(f"the seed replay in {folder} was collected with other settings: {remedy}")
     chunks = folder / CHUNKS
     if not chunks.is_file() or checksum(chunks) != record.get("sha256"):
         raise ReplayError(f"{chunks} is damaged or missing: delete {folder} and {remedy}")
-    return decode_chunks(chunks.read_bytes()), record
+    decoded = decode_chunks(chunks.read_bytes())
+    steps = sum(chunk.num_steps for chunk in decoded)
+    if record.get("steps") != steps or record.get("frames") != steps * parameters.env.frame_skip:
+        raise ReplayError(
+            f"{folder / RECORD} is damaged: it does not count {steps} steps: delete {folder} and {remedy}"
+        )
+    return decoded, record
 
 
 SEED_ACTOR = 900

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, IncompatibleCheckpointError, Interrupted
+from meme57.errors import CheckpointError, Interrupted, NonFiniteLossError
+from meme57.files import storage_errors
+from meme57.learning.bad_batch import keep_batch
 from meme57.learning.build import find_device, make_replay
 from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
@@ -25,9 +29,11 @@ from meme57.learning.learner import Learner
 from meme57.learning.policies import Teacher
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.state import foreign_state, parse_state
 from meme57.learning.statistics import TrainingStatistics
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
-from meme57.replay import collect_garbage, load_snapshot, save_snapshot
+from meme57.lock import hold
+from meme57.replay import SequenceBatch, collect_garbage, load_snapshot, save_snapshot
 
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 """Mean return of the greedy exploiting policy."""
@@ -75,16 +81,23 @@ class Trainer:
             batch_size=parameters.learner.batch_size,
         )
         self._store = CheckpointStore(
-            folder, fingerprint=parameters.fingerprint(), keep=parameters.run.keep_checkpoints
+            folder,
+            fingerprint=parameters.fingerprint(),
+            configuration=parameters.configuration(),
+            keep=parameters.run.keep_checkpoints,
         )
         self._statistics = TrainingStatistics()
         self._rng = np.random.default_rng([parameters.run.seed, 2])
         self._frames = 0
         self._elapsed = 0.0
         self._replay_index: dict[str, Any] | None = None
+        self._resumed_row: dict[str, float] = {}
 
     def run(self, seed_replay: Path | None = None) -> Iterator[TrainingEvent]:
         """Trains; resumes from the newest checkpoint of the folder if there is one.
+
+        A resumed run begins with the row and the record of that checkpoint once more: a process that was killed
+        between writing it and telling of it leaves no gap.
 
         Args:
             seed_replay: folder of `collect_seed_replay`, taken in at update 0; without it the actors warm up.
@@ -92,15 +105,22 @@ class Trainer:
         Raises:
             Interrupted: `stop` asked for it; a checkpoint was written and yielded before. Under `run.exact_resume` that
                 is the next regular one, since one more would end episodes that an uninterrupted run plays on.
-            CheckpointError, ReplayError, NonFiniteLossError: see there.
+            RunConflictError: another process trains in this folder.
+            CheckpointError, ReplayError, NonFiniteLossError, StorageError: see there.
         """
         try:
-            if not self._restored() and seed_replay is not None:
-                self._take_seed_replay(seed_replay)
-            if self._frames >= self._parameters.run.total_frames:
-                yield self._finished_event()
-                return
-            yield from self._train()
+            with ExitStack() as held:
+                with storage_errors(self._folder):
+                    held.enter_context(hold(self._folder))
+                if (resumed := self._store.restore(self._restore)) is not None:
+                    self._collect_garbage()
+                    yield self._event([self._resumed_row], resumed)
+                elif seed_replay is not None:
+                    self._take_seed_replay(seed_replay)
+                if self._frames < self._parameters.run.total_frames:
+                    yield from self._train()
+        except NonFiniteLossError as error:
+            raise self._with_batch(error) from error
         finally:
             self._pool.close()
 
@@ -177,6 +197,19 @@ class Trainer:
             drawn.append(torch.from_numpy(batch.frames[real]))
         self.learner.fit_frames(torch.cat(drawn))
 
+    def _with_batch(self, error: NonFiniteLossError) -> NonFiniteLossError:
+        if not isinstance(error.batch, SequenceBatch):
+            return error
+        facts = {
+            "error": str(error),
+            "frames": self._frames,
+            "updates": self.learner.num_updates,
+            "skipped_updates": self.learner.num_skipped,
+            "fingerprint": self._parameters.fingerprint(),
+        }
+        kept = keep_batch(self._folder, error.batch, self.learner.tensors(), facts)
+        return NonFiniteLossError(f"{error}; the batch is kept in {kept}")
+
     def _event(self, rows: list[dict[str, float]], checkpoint: CheckpointRecord | None = None) -> TrainingEvent:
         return TrainingEvent(self._frames, self.learner.num_updates, rows, checkpoint)
 
@@ -210,12 +243,12 @@ class Trainer:
             row = self._row()
             if self._evaluate is not None and not self._stop():
                 row["evaluation/return"] = self._evaluate(self.learner.network, self.learner.novelty)
-            record = self._save(row.get("evaluation/return", self._statistics.exploit_score))
+            record = self._save(row)
             if cut and not final:
                 self._pool.restart()
         return self._event([row], record)
 
-    def _save(self, score: float | None) -> CheckpointRecord:
+    def _save(self, row: dict[str, float]) -> CheckpointRecord:
         replay_folder = self._folder / "replay"
         self._replay_index = save_snapshot(self.replay, replay_folder, self._replay_index)
         record = self._store.save(
@@ -229,59 +262,40 @@ class Trainer:
                 "frames": self._frames,
                 "elapsed_seconds": self._elapsed,
                 "replay": self._replay_index,
+                "row": {name: value for name, value in row.items() if math.isfinite(value)},
             },
             description=describe(self._env, self.spec.network, self.spec.novelty, self._parameters),
             frames=self._frames,
             updates=self.learner.num_updates,
-            score=score,
+            score=row.get("evaluation/return", self._statistics.exploit_score),
         )
-        collect_garbage(replay_folder, self._store.replay_indices())
+        self._collect_garbage()
         return record
 
-    def _restored(self) -> bool:
-        """Restores the newest checkpoint that is whole, its replay included; False when there is none."""
-        while (checkpoint := self._store.newest()) is not None:
-            try:
-                self._restore(checkpoint)
-                return True
-            except IncompatibleCheckpointError:
-                raise
-            except CheckpointError as error:
-                self._store.set_aside(checkpoint.folder, error)
-        return False
+    def _collect_garbage(self) -> None:
+        """Removes replay files that no checkpoint needs; a failure costs space, not the run."""
+        try:
+            collect_garbage(self._folder / "replay", self._store.replay_indices())
+        except (CheckpointError, OSError) as error:
+            logger.warning("replay files that nothing needs stay: %s", error)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.state
+        state = parse_state(checkpoint.state, checkpoint.folder / "state.json")
         names = ("network", "target", "novelty", "optimiser", "novelty_optimiser", "scales")
         tensors = {name: checkpoint.tensors(name) for name in names}
-        load_snapshot(self.replay, self._folder / "replay", state["replay"])
-        self._replay_index = state["replay"]
-        self.learner.load_tensors(tensors)
-        self.learner.load_state_dict(state["learner"])
-        self._limiter.load_state_dict(state["limiter"])
-        self._limiter.insert(self.replay.end_pending())
-        self._statistics.load_state_dict(state["statistics"])
-        self._rng.bit_generator.state = state["random"]
-        self._frames, self._elapsed = state["frames"], state["elapsed_seconds"]
-        self._pool.load_weights(*self.learner.weights())
-        self._pool.load_state_dict(state["pool"])
+        load_snapshot(self.replay, self._folder / "replay", state.replay)
+        self._replay_index = state.replay
+        with foreign_state(checkpoint.folder):
+            self.learner.load_tensors(tensors)
+            self.learner.load_state_dict(state.learner.model_dump())
+            self._limiter.load_state_dict(state.limiter.model_dump())
+            self._limiter.insert(self.replay.end_pending())
+            self._statistics.load_state_dict(state.statistics.model_dump())
+            self._rng.bit_generator.state = state.random
+            self._frames, self._elapsed, self._resumed_row = state.frames, state.elapsed_seconds, state.row
+            self._pool.load_weights(*self.learner.weights())
+            self._pool.load_state_dict(state.pool)
         logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self._frames:,}")
-
-    def _finished_event(self) -> TrainingEvent:
-        checkpoint = self._store.newest()
-        best = self._store.best()
-        assert checkpoint is not None
-        manifest = checkpoint.manifest
-        is_best = best is not None and best.folder == checkpoint.folder
-        record = CheckpointRecord(
-            checkpoint.folder.name,
-            checkpoint.folder,
-            manifest["frames"],
-            manifest["updates"],
-            manifest["score"],
-            is_best,
-        )
-        return self._event([], record)
 
 
 def learn(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 import torch
 
+from meme57.errors import NonFiniteLossError
 from meme57.learning.learner import Learner, Metrics, Pending, Prepared
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.tensors import pin
@@ -18,6 +20,16 @@ from meme57.replay.chunks import SequenceBatch
 
 OnUpdate = Callable[[Metrics], object]
 Drawn = tuple[SequenceBatch, Prepared | None]
+
+
+@contextmanager
+def _named(batch: SequenceBatch) -> Iterator[None]:
+    """Tells a `NonFiniteLossError` which batch it happened with."""
+    try:
+        yield
+    except NonFiniteLossError as error:
+        error.batch = batch
+        raise
 
 
 class Updates(Protocol):
@@ -55,7 +67,8 @@ class TurnUpdates:
         if not self._limiter.may_update:
             return False
         batch = self._replay.sample(len(self._batch.lengths), self._rng, out=self._batch)
-        priorities, metrics = self._learner.update(batch)
+        with _named(batch):
+            priorities, metrics = self._learner.update(batch)
         self._replay.update_priorities(batch.sequence_ids, priorities)
         self._limiter.draw()
         self._on_update(metrics)
@@ -144,7 +157,8 @@ class OverlappedUpdates:
         if self._in_flight is None:
             return
         (batch, pending), self._in_flight = self._in_flight, None
-        priorities, metrics = self._learner.finish(pending)
+        with _named(batch):
+            priorities, metrics = self._learner.finish(pending)
         self._replay.update_priorities(batch.sequence_ids, priorities)
         self._free.append(batch)
         self._on_update(metrics)

@@ -15,6 +15,8 @@ from meme57.tracking.store import first_line
 
 LARGEST_BATCH = 1000
 LARGEST_BACKLOG = 100_000
+RETRY_SECONDS = 60.0
+"""After a failure the next attempt waits this long, since each one holds training up."""
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class MetricsWriter:
         self._client = client
         self._run_id = run_id
         self._period_seconds = period_seconds
+        self._wait_seconds = period_seconds
         self._clock = clock
         self._waiting: list[Metric] = []
         self._flushed_at = clock()
@@ -46,7 +49,7 @@ class MetricsWriter:
         timestamp = int(time.time() * 1000)
         finite = finite_numbers(metrics)
         self._waiting += [Metric(metric_name(key), value, timestamp, step) for key, value in finite.items()]
-        if self._clock() - self._flushed_at >= self._period_seconds:
+        if self._clock() - self._flushed_at >= self._wait_seconds:
             self.flush()
 
     def flush(self) -> bool:
@@ -59,7 +62,10 @@ class MetricsWriter:
             except Exception as error:  # training goes on, whatever the store says
                 log.warning("%d metrics wait for the MLflow store: %s", len(self._waiting), first_line(error))
                 self._waiting = self._waiting[-LARGEST_BACKLOG:]
+                self._wait_seconds = RETRY_SECONDS
+                self._flushed_at = self._clock()
                 return False
+            self._wait_seconds = self._period_seconds
             self._waiting = self._waiting[len(batch) :]
         return True
 

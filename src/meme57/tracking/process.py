@@ -26,7 +26,8 @@ def is_alive(tags: dict[str, str]) -> bool:
     """Whether the process of these tags may still run; a process of another host counts as alive."""
     if tags.get("meme57.host") != platform.node():
         return True
-    pid = int(tags.get("meme57.pid", "0"))
+    text = tags.get("meme57.pid", "")
+    pid = int(text) if text.isdecimal() else 0
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -5,13 +5,16 @@ It lies at `data/02_intermediate/<run>/run_record.json`; `setup` writes it, ever
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from meme57.config import Parameters
+from meme57.config.differences import describe_differences
 from meme57.errors import CheckpointError, RunConflictError
-from meme57.files import read_json
+from meme57.files import read_json, storage_errors
+from meme57.lock import LOCK, hold, refuse_if_held
 
 
 class RunRecord(TypedDict):
@@ -24,6 +27,7 @@ class RunRecord(TypedDict):
     mlflow_run_id: str
     created: str
     commit: str
+    configuration: NotRequired[dict[str, Any]]
 
 
 class TrackingRun(TypedDict):
@@ -35,6 +39,9 @@ class TrackingRun(TypedDict):
     tracking_uri: str
     created: str
     commit: str
+
+
+_TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {"seed": int, "configuration": dict}
 
 
 def record_path(project_path: Path, run_name: str) -> Path:
@@ -52,6 +59,7 @@ def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
         mlflow_run_id=tracking_run["parent_run_id"],
         created=tracking_run["created"],
         commit=tracking_run["commit"],
+        configuration=parameters.configuration(),
     )
 
 
@@ -68,9 +76,14 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
         record: RunRecord = read_json(path)
     except CheckpointError as error:
         raise RunConflictError(f"{error}: {_anew(run_name)}") from error
+    if not isinstance(record, dict):
+        raise RunConflictError(f"{path} is damaged: it holds no object: {_anew(run_name)}")
     missing = RunRecord.__required_keys__ - set(record)
     if missing:
         raise RunConflictError(f"{path} lacks {', '.join(sorted(missing))}: {_anew(run_name)}")
+    wrong = [name for name, kind in _TYPES.items() if name in record and not isinstance(record[name], kind)]  # type: ignore[literal-required]
+    if wrong:
+        raise RunConflictError(f"{path} is damaged: {', '.join(wrong)} is of another type: {_anew(run_name)}")
     return record
 
 
@@ -83,8 +96,11 @@ def check_identity(record: RunRecord, parameters: Parameters) -> None:
     if record["fingerprint"] == parameters.fingerprint():
         return
     name = parameters.run_name
+    what = describe_differences(record.get("configuration", {}), parameters.configuration())
+    if "configuration" not in record:
+        what = f"{record['fingerprint']}, now {parameters.fingerprint()}"
     raise RunConflictError(
-        f"run {name!r} exists with another configuration ({record['fingerprint']}, now {parameters.fingerprint()}): "
+        f"run {name!r} exists with another configuration ({what}): "
         f"`kedro run --params run.name={name}-b` starts another run beside it, "
         f"`kedro run --params run.fresh=true` removes it and starts anew (keep your other options)"
     )
@@ -96,18 +112,33 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
     Only a direct child of a layer is ever removed: a name that leads elsewhere, or a link, is refused.
 
     Raises:
-        RunConflictError: the name is not a plain folder name, or a link lies in its place.
+        RunConflictError: the name is not a plain folder name, a link lies in its place, or a process works on the run.
     """
     if not run_name or run_name in (".", "..") or Path(run_name).name != run_name:
         raise RunConflictError(f"run.name={run_name!r} is not a folder name: nothing was removed")
-    layers = sorted(path for path in (project_path / "data").glob("*") if path.is_dir())
-    folders = [layer / run_name for layer in layers if (layer / run_name).is_dir()]
+    folders = _run_folders(project_path, run_name)
     for folder in folders:
         if folder.is_symlink():
             raise RunConflictError(f"{folder} is a link: remove it by hand, then start again; nothing was removed")
-    for folder in folders:
-        shutil.rmtree(folder)
+    with contextlib.ExitStack() as held:
+        for lock in [found for folder in folders for found in folder.rglob(LOCK)]:
+            held.enter_context(hold(lock.parent))
+        for folder in folders:
+            with storage_errors(folder):
+                shutil.rmtree(folder)
     return folders
+
+
+def refuse_live_run(project_path: Path, run_name: str) -> None:
+    """Raises `RunConflictError` when a process collects for this run or trains it."""
+    for folder in _run_folders(project_path, run_name):
+        for lock in folder.rglob(LOCK):
+            refuse_if_held(lock.parent)
+
+
+def _run_folders(project_path: Path, run_name: str) -> list[Path]:
+    layers = sorted(path for path in (project_path / "data").glob("*") if path.is_dir())
+    return [layer / run_name for layer in layers if (layer / run_name).is_dir()]
 
 
 def _anew(run_name: str) -> str:

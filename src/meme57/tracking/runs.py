@@ -123,13 +123,19 @@ def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) 
 
 
 def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
-    """Marks as KILLED the runs of `run_name` whose process is gone, and returns their ids."""
-    running = client.search_runs(
-        [experiment_id], f"attributes.status = 'RUNNING' and tags.`{RUN_NAME}` = '{run_name}'", max_results=1000
-    )
-    stale = [run for run in running if not is_alive(run.data.tags)]
-    for run in stale:
-        end_run(client, run.info.run_id, "KILLED", "its process ended without closing the run")
+    """Marks as KILLED the runs of `run_name` whose process is gone, and returns their ids.
+
+    Raises:
+        TrackingError: the store refuses.
+    """
+    running_ones = f"attributes.status = 'RUNNING' and tags.`{RUN_NAME}` = '{run_name}'"
+    try:
+        running = client.search_runs([experiment_id], running_ones, max_results=1000)
+        stale = [run for run in running if not is_alive(run.data.tags)]
+        for run in stale:
+            end_run(client, run.info.run_id, "KILLED", "its process ended without closing the run")
+    except MlflowException as error:
+        raise TrackingError(f"the runs in experiment {experiment_id} cannot be read: {first_line(error)}") from error
     if stale:
         log.info("closed %d runs of %s whose process is gone", len(stale), run_name)
     return [str(run.info.run_id) for run in stale]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -17,10 +18,15 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from meme57.errors import TrackingError
+from meme57.errors import TrackingError, UnreachableStoreError
 
 SQLITE = "sqlite:///"
+LOCAL = "mlruns/mlflow.db"
 PROBE_SECONDS = 5.0
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""MLflow's own defaults hold training up for minutes at every write to a server that is gone."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ class Store:
 
     def client(self) -> MlflowClient:
         """A client with explicit ids, never the fluent API."""
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         return MlflowClient(tracking_uri=self.uri)
 
 
 def tracking_uri(project_path: Path, configured: str | None = None) -> str:
     """The store's URI; a relative SQLite path is meant from the project's root, not from the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or f"{SQLITE}mlruns/mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or SQLITE + LOCAL
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + str(project_path.resolve() / uri.removeprefix(SQLITE))
@@ -52,14 +60,21 @@ def create_store(project_path: Path, configured: str | None = None) -> Store:
     """
     uri = tracking_uri(project_path, configured)
     if uri.startswith(SQLITE):
-        database = Path(uri.removeprefix(SQLITE))
-        with _locked(database.with_suffix(".lock")):
-            _open(uri)
-        return Store(uri, database.parent / "artifacts")
+        return _local_store(uri)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
     _open(uri)
     return Store(uri, None)
+
+
+def create_store_or_local(project_path: Path, configured: str | None = None) -> Store:
+    """As `create_store`; where the server does not answer, the store of this machine, with a warning."""
+    try:
+        return create_store(project_path, configured)
+    except UnreachableStoreError as error:
+        store = _local_store(SQLITE + str(project_path.resolve() / LOCAL))
+        log.warning("%s; this run is written to %s instead", error, LOCAL)
+        return store
 
 
 def experiment_id(store: Store, name: str) -> str:
@@ -94,6 +109,16 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def _local_store(uri: str) -> Store:
+    database = Path(uri.removeprefix(SQLITE))
+    try:
+        with _locked(database.with_suffix(".lock")):
+            _open(uri)
+    except OSError as error:
+        raise TrackingError(f"the MLflow store {uri} cannot be used: {error}") from error
+    return Store(uri, database.parent / "artifacts")
+
+
 def _open(uri: str) -> None:
     try:
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
@@ -109,7 +134,7 @@ def _probe(uri: str) -> None:
         return  # it answers; whether it lets us in is for the client to find out
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise TrackingError(
+        raise UnreachableStoreError(
             f"the MLflow server {uri} does not answer ({reason}): start it, "
             f"or unset MLFLOW_TRACKING_URI to write to mlruns/"
         ) from error

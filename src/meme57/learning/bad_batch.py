@@ -1,0 +1,48 @@
+"""The batch behind repeated non-finite updates, kept for whoever looks for the cause."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors.torch import save_file
+from torch import Tensor
+
+from meme57.files import commit_folder, storage_errors, write_json
+from meme57.replay.chunks import SequenceBatch
+
+FOLDER = "non-finite-batch"
+
+
+def keep_batch(
+    folder: Path, batch: SequenceBatch, weights: dict[str, dict[str, Tensor]], facts: dict[str, Any]
+) -> Path:
+    """Writes `folder/non-finite-batch`, replacing an earlier one, and returns it.
+
+    `batch.safetensors` holds the arrays of `SequenceBatch` (inputs as `inputs.<name>`), `network.safetensors` and
+    `novelty.safetensors` the weights that they were given to, `record.json` the facts and which arrays are not finite.
+    """
+    path, temporary = folder / FOLDER, folder / f".{FOLDER}.tmp"
+    arrays = batch_arrays(batch)
+    with storage_errors(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        safetensors.numpy.save_file(arrays, temporary / "batch.safetensors")
+        for name in ("network", "novelty"):
+            save_file(
+                {key: value.contiguous() for key, value in weights[name].items()}, temporary / f"{name}.safetensors"
+            )
+        broken = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
+        write_json(temporary / "record.json", {**facts, "not_finite": broken})
+        commit_folder(temporary, path)
+    return path
+
+
+def batch_arrays(batch: SequenceBatch) -> dict[str, np.ndarray[Any, Any]]:
+    """All arrays of a batch by name."""
+    fields = dict(vars(batch))
+    fields |= {f"inputs.{name}": array for name, array in vars(fields.pop("inputs")).items()}
+    return {name: np.ascontiguousarray(array) for name, array in fields.items()}

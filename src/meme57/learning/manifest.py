@@ -1,0 +1,107 @@
+"""The manifest of a checkpoint: what is in the folder, with checksums, its own included; nothing in it is trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
+from meme57.files import checksum, read_json, write_json
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+STATE = "state.json"
+AGENT = "agent.json"
+
+_FILE_NAME = re.compile(r"[a-z_]+\.(json|safetensors)")
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` says, types checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: int = FORMAT
+    fingerprint: str
+    configuration: dict[str, Any]
+    """`Parameters.configuration()`, to say what differs."""
+    frames: Annotated[int, Field(ge=0)]
+    updates: Annotated[int, Field(ge=0)]
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
+    is_best: bool
+    """Whether it was the best one when it was written."""
+    files: dict[str, str]
+    """File name -> SHA-256."""
+
+
+def write_manifest(folder: Path, **facts: Any) -> Manifest:
+    """Writes the manifest of the files in `folder`, which are all there."""
+    files = {file.name: checksum(file) for file in sorted(folder.iterdir())}
+    manifest = Manifest(files=files, **facts)
+    tree = manifest.model_dump(mode="json")
+    write_json(folder / MANIFEST, {**tree, "sha256": _digest(tree)})
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint folder; the files themselves are not looked at.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or names what is no file of a checkpoint.
+        IncompatibleCheckpointError: it is whole, but of another format.
+    """
+    path = folder / MANIFEST
+    tree = read_json(path)
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no object")
+    digest = tree.pop("sha256", None)
+    if digest is not None and digest != _digest(tree):
+        raise CheckpointError(f"{path} is damaged: its checksum does not match")
+    if tree.get("format") != FORMAT:
+        raise IncompatibleCheckpointError(
+            f"{folder} has format {tree.get('format')!r}, this version of meme57 reads {FORMAT}: use the version that "
+            "wrote it (a newer format: update meme57), or start anew with run.fresh=true"
+        )
+    try:
+        manifest = Manifest.model_validate(tree)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise CheckpointError(f"{path} is damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    if digest is None or not {STATE, AGENT} <= set(manifest.files):
+        raise CheckpointError(f"{path} is damaged: a checksum is missing")
+    for name in manifest.files:
+        if not _FILE_NAME.fullmatch(name) or name == MANIFEST:
+            raise CheckpointError(f"{path} names {name!r}, which is no file of a checkpoint; nothing was read")
+    return manifest
+
+
+def check_folder(folder: Path) -> Manifest:
+    """The manifest of a checkpoint folder, after every file's checksum was found right.
+
+    Raises:
+        CheckpointError: a file is missing or changed; and as `read_manifest`.
+    """
+    manifest = read_manifest(folder)
+    for name in manifest.files:
+        check_file(folder, manifest, name)
+    return manifest
+
+
+def check_file(folder: Path, manifest: Manifest, name: str) -> None:
+    """Raises `CheckpointError` unless the file is the one that was written."""
+    file = folder / name
+    try:
+        whole = not file.is_symlink() and file.is_file() and checksum(file) == manifest.files[name]
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+    if not whole:
+        raise CheckpointError(f"{file} is damaged or missing")
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

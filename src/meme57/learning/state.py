@@ -1,0 +1,84 @@
+"""What a checkpoint's `state.json` holds, checked before any of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meme57.errors import CheckpointError, ReplayError
+
+Whole = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+FOREIGN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ReplayError)
+"""What the parts raise when they are given a state that is not theirs."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class LearnerState(_Part):
+    """Counters of the learner."""
+
+    num_updates: Whole
+    num_skipped: Whole
+
+
+class LimiterState(_Part):
+    """Sequences drawn and inserted: what the rate limiter owes."""
+
+    drawn: Whole
+    inserted: Whole
+
+
+class StatisticsState(_Part):
+    """Episodes so far, and the last returns of policy 0."""
+
+    num_episodes: Whole
+    exploit_returns: list[Finite]
+
+
+class TrainingState(_Part):
+    """The whole file. What pool, random generator and replay hold is checked where it is used."""
+
+    frames: Whole
+    elapsed_seconds: Annotated[Finite, Field(ge=0)]
+    learner: LearnerState
+    limiter: LimiterState
+    statistics: StatisticsState
+    pool: dict[str, Any]
+    random: dict[str, Any]
+    replay: dict[str, Any]
+    row: dict[str, Finite]
+    """The metrics row that was written with the checkpoint."""
+
+
+def parse_state(tree: Any, path: Path) -> TrainingState:
+    """Validates what was read from `path`.
+
+    Raises:
+        CheckpointError: a value is missing, of another type, or impossible.
+    """
+    try:
+        return TrainingState.model_validate(tree)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"])) or "it"
+        raise CheckpointError(f"{path} is damaged: {name}: {fault['msg']}") from error
+
+
+@contextmanager
+def foreign_state(folder: Path) -> Iterator[None]:
+    """Turns what a part says to a state that is not its own into a `CheckpointError`."""
+    try:
+        yield
+    except torch.OutOfMemoryError:  # says nothing about the checkpoint
+        raise
+    except FOREIGN as error:
+        raise CheckpointError(f"{folder} cannot be restored: {type(error).__name__} {str(error)[:200]}") from error

@@ -1,0 +1,108 @@
+"""One process for each folder: an advisory lock that the system releases when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from meme57.errors import RunConflictError
+
+LOCK = ".lock"
+LONGEST_COMMAND = 200
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of `folder`; `folder/.lock` says who holds it, and goes with the holder.
+
+    The lock is the kernel's (flock), not the file: what a killed process leaves is taken over, with a message.
+
+    Raises:
+        RunConflictError: a living process holds it; one line that names it.
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    stream = _acquire(path)
+    try:
+        if left := stream.read().strip():
+            logger.warning("took over %s from %s, which is gone", folder, _describe(left))
+        _sign(stream)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile finds it gone and asks again
+        stream.close()
+
+
+def refuse_if_held(folder: Path) -> None:
+    """Raises `RunConflictError` when a living process holds `folder`; changes nothing."""
+    path = folder / LOCK
+    if path.is_file():
+        with path.open("r+", errors="replace") as stream:
+            _try_lock(path, stream)
+
+
+def _acquire(path: Path) -> IO[str]:
+    while True:
+        stream = path.open("a+", errors="replace")
+        try:
+            _try_lock(path, stream)
+        except RunConflictError:
+            stream.close()
+            raise
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+            stream.seek(0)
+            return stream
+        stream.close()  # its holder removed it between our open and our lock
+
+
+def _try_lock(path: Path, stream: IO[str]) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunConflictError(
+            f"{path.parent} is in use by {_holder(path)}: wait until it ends, stop it, or choose another run.name"
+        ) from None
+    except OSError as error:
+        logger.warning("nothing keeps a second process out of %s: its file system has no locks (%s)", path, error)
+
+
+def _sign(stream: IO[str]) -> None:
+    words = " ".join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    owner = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": words[:LONGEST_COMMAND],
+    }
+    stream.truncate(0)
+    stream.write(json.dumps(owner) + "\n")
+    stream.flush()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return _describe(path.read_text(errors="replace"))
+    except OSError:  # it ended just now
+        return "another process"
+
+
+def _describe(text: str) -> str:
+    """The holder in words; the file may hold anything."""
+    try:
+        owner = json.loads(text)
+        pid, host, since, command = (owner[key] for key in ("pid", "host", "since", "command"))
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+    return " ".join(f"process {pid} on {host} since {since} ({command})".split())

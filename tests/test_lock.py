@@ -1,0 +1,109 @@
+"""One process for each folder: the second is refused by name, a dead one's lock is taken over, whatever it says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from meme57.errors import RunConflictError
+from meme57.lock import LOCK, hold, refuse_if_held
+
+HOLDER = """
+import pathlib, sys, time
+from meme57.lock import hold
+with hold(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A living process that holds the folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_second_is_refused_and_told_who_the_first_is(tmp_path) -> None:
+    with another_process(tmp_path) as first:
+        for ask in (lambda: hold(tmp_path).__enter__(), lambda: refuse_if_held(tmp_path)):
+            with pytest.raises(
+                RunConflictError, match=rf"in use by process {first.pid} on .* since 20.*run\.name"
+            ) as caught:
+                ask()
+            assert "\n" not in str(caught.value)
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == first.pid
+
+
+def test_within_one_process_too(tmp_path) -> None:
+    with hold(tmp_path), pytest.raises(RunConflictError, match=f"process {os.getpid()} "), hold(tmp_path):
+        pass
+
+
+def test_it_goes_with_its_holder(tmp_path) -> None:
+    with pytest.raises(ZeroDivisionError), hold(tmp_path / "run"):
+        raise ZeroDivisionError
+    assert list((tmp_path / "run").iterdir()) == []
+    refuse_if_held(tmp_path / "run")
+    refuse_if_held(tmp_path / "nowhere")
+
+
+def test_what_a_killed_process_leaves_is_taken_over_with_a_message(tmp_path, caplog) -> None:
+    with another_process(tmp_path) as first:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        assert (tmp_path / LOCK).exists()
+        refuse_if_held(tmp_path)
+        with caplog.at_level(logging.WARNING), hold(tmp_path):
+            assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert f"took over {tmp_path} from process {first.pid} on" in caplog.text
+
+
+def test_the_pid_of_a_living_process_is_no_lock(tmp_path) -> None:
+    """After a reboot the number belongs to somebody else."""
+    (tmp_path / LOCK).write_text(json.dumps({"pid": os.getppid(), "host": "vm", "since": "then", "command": "x"}))
+    with hold(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[1]", b"null", b'{"pid": 1}', b"\x00\xff", b'{"pid": {}, "host": "\\n"}']
+)
+def test_a_lock_file_may_hold_anything(tmp_path, text: bytes, caplog) -> None:
+    (tmp_path / LOCK).write_bytes(text)
+    with caplog.at_level(logging.WARNING), hold(tmp_path):
+        (tmp_path / LOCK).write_bytes(text)
+        with pytest.raises(RunConflictError, match="in use by another process: wait") as caught:
+            refuse_if_held(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert ("another process, which is gone" in caplog.text) == bool(text)
+
+
+def test_a_lock_removed_by_its_holder_is_not_held_by_the_next(tmp_path) -> None:
+    """Who opened the old file meanwhile must not think that it holds the new one."""
+    from meme57.lock import _acquire
+
+    first = _acquire(tmp_path / LOCK)
+    late = (tmp_path / LOCK).open("a+")
+    (tmp_path / LOCK).unlink()
+    first.close()
+    with hold(tmp_path):
+        assert not os.path.samestat(os.fstat(late.fileno()), (tmp_path / LOCK).stat())
+        with pytest.raises(RunConflictError):
+            refuse_if_held(tmp_path)
+    late.close()
