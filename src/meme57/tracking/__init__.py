@@ -10,7 +10,7 @@ _SWITCHES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",  # its lines go through conf/base/logging.yml
     "MLFLOW_UV_AUTO_DETECT": "false",  # a policy's requirements are given, not guessed
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the default waits for minutes while a learner stands still
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default waits for minutes while a learner stands still
 }
 for _name, _value in _SWITCHES.items():
     os.environ.setdefault(_name, _value)

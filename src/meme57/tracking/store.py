@@ -23,8 +23,6 @@ from meme57.errors import TrackingError, UnreachableStoreError
 SQLITE = "sqlite:///"
 LOCAL = "mlruns/mlflow.db"
 PROBE_SECONDS = 5.0
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""MLflow's own defaults hold training up for minutes at every write to a server that is gone."""
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +37,6 @@ class Store:
 
     def client(self) -> MlflowClient:
         """A client with explicit ids, never the fluent API."""
-        for name, value in PATIENCE.items():
-            os.environ.setdefault(name, value)
         return MlflowClient(tracking_uri=self.uri)
 
 
