@@ -40,5 +40,9 @@ class TrackingError(Meme57Error):
     """The tracking store or the model registry cannot be used."""
 
 
+class TuningError(Meme57Error):
+    """A study cannot be opened, or has nothing to show."""
+
+
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
     """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""

@@ -61,7 +61,7 @@ def maximise(
 ) -> Best:
     """Ascends from phi `[R, F]`; exact expectations up to `most_enumerated` configurations, else 128 Sobol samples."""
     exact = space.num_configurations <= most_enumerated
-    sobol = None if exact else torch.quasirandom.SobolEngine(len(space.num_options), scramble=True, seed=seed)
+    sobol = None if exact else _sobol(len(space.num_options), seed)
     phi = phi.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([phi], lr=LEARNING_RATE, maximize=True)
     best = Best(torch.empty(0), -torch.inf)
@@ -83,13 +83,14 @@ def maximise(
     return best
 
 
+def _sobol(dimension: int, seed: int) -> torch.quasirandom.SobolEngine:
+    return torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+
+
 def _backward(acquisition: Acquisition, space: MixedSpace, phi: Tensor, uniforms: Tensor | None, best: Best) -> Tensor:
     """Leaves the gradient in phi, offers what was evaluated, and returns each restart's expectation `[R]`."""
     floors, log_probabilities = pr.distributions(phi, space)
-    if uniforms is None:
-        sampled = pr.enumerated(log_probabilities, space)
-    else:
-        sampled = pr.drawn(log_probabilities, uniforms)
+    sampled = pr.enumerated(log_probabilities, space) if uniforms is None else pr.drawn(log_probabilities, uniforms)
     x = pr.points(phi, floors, sampled, space)
     values, gradients = pr.finite_values(acquisition, x)
     best.offer(x, values)

@@ -93,7 +93,7 @@ def distributions(phi: Tensor, space: MixedSpace) -> Options:
     floors = torch.minimum(position.detach().floor(), tops - 1)
     logits = (position - floors - 0.5) / TEMPERATURE
     both = torch.stack([torch.nn.functional.logsigmoid(-logits), torch.nn.functional.logsigmoid(logits)], dim=-1)
-    per_choice = phi[:, last:].split(list(space.choices), dim=-1) if space.choices else ()
+    per_choice = torch.split(phi[:, last:], list(space.choices), dim=-1) if space.choices else ()
     softmax = [torch.log_softmax((block - 0.5) / TEMPERATURE, dim=-1) for block in per_choice]
     return Options(floors.long(), [*both.unbind(dim=1), *softmax])
 
@@ -120,7 +120,7 @@ def drawn(log_probabilities: Sequence[Tensor], uniforms: Tensor) -> Sampled:
         options = torch.stack(picked, dim=-1)
     num_restarts = options.shape[0]
     owners = torch.arange(num_restarts)[:, None, None].expand(-1, num_samples, 1)
-    pairs, counts = torch.cat([owners, options], dim=-1).flatten(0, 1).unique(dim=0, return_counts=True)
+    pairs, counts = torch.unique(torch.cat([owners, options], dim=-1).flatten(0, 1), dim=0, return_counts=True)
     log_weights = (counts / num_samples).to(uniforms.dtype).log()
     return Sampled(pairs[:, 0], pairs[:, 1:], log_weights, False)
 
