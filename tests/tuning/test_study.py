@@ -15,8 +15,8 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import FRAMES, PERIOD, SPACE, make_parameters
 from optuna.trial import TrialState
+from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
 from meme57.errors import Interrupted, TuningError
 from meme57.tuning import study as study_module
@@ -182,9 +182,10 @@ def test_dying_while_requeueing_neither_loses_nor_repeats(place: Place, monkeypa
     parameters = make_parameters(baseline=False)
     study, leases = open_study(parameters, place), Leases(place.trials)
     study.ask()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("meme57.tuning.storage.give_up", _raise_keyboard_interrupt)
-        requeue_dead(study, leases)
+        with pytest.raises(KeyboardInterrupt):
+            requeue_dead(study, leases)
     assert states(study) == ["RUNNING", "WAITING"]
     requeue_dead(study, leases)
     assert states(study) == ["FAIL", "WAITING"]

@@ -117,7 +117,7 @@ def requeue(study: optuna.Study, trial: FrozenTrial, *, deaths: int) -> bool:
 
 
 def give_up(study: optuna.Study, trial: FrozenTrial, cause: str) -> None:
-    """Marks a trial as failed, with the cause; one that ended meanwhile (another worker took it over) stays as it is."""
+    """Marks a trial as failed, with the cause; one that another worker took over meanwhile stays as it is."""
     with contextlib.suppress(UpdateFinishedTrialError):
         study._storage.set_trial_user_attr(trial._trial_id, CAUSE, cause)
         study.tell(trial.number, state=TrialState.FAIL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import random
 import shutil
@@ -25,6 +24,7 @@ from meme57.config import Parameters
 from meme57.config.tuning import TuneParameters
 from meme57.errors import Interrupted, TuningError
 from meme57.tracking.trials import StudyRun, TrialRun
+from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.objective import Objective
 from meme57.tuning.samplers import make_sampler
 from meme57.tuning.space import configured_values, suggest
@@ -32,11 +32,6 @@ from meme57.tuning.storage import CAUSE, Leases, give_up, open_storage, origin, 
 
 FINGERPRINT, MLFLOW_RUN = "fingerprint", "mlflow_run_id"
 POLL_SECONDS = 0.5
-SHAPES_SCORES = (
-    "space", "games", "seeds", "leader_seeds", "metric", "score", "frames", "report_period_frames", "pruner",
-    "constraints",
-)  # fmt: skip
-"""What makes trials of one study comparable; budget, sampler and workers may change while it goes on."""
 
 log = logging.getLogger(__name__)
 
@@ -51,22 +46,13 @@ class Place:
     tracking: StudyRun | None = None
 
 
-def fingerprint(parameters: Parameters) -> str:
-    """Short digest of everything that shapes the scores of a study's trials."""
-    tune = parameters.tune.model_dump(mode="json")
-    shapes = {key: tune[key] for key in SHAPES_SCORES}
-    agent = parameters.model_copy(update={"run": parameters.run.model_copy(update={"seed": 0})}).fingerprint()
-    text = json.dumps({**shapes, "games": parameters.tune_games, "agent": agent}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def open_study(parameters: Parameters, place: Place) -> optuna.Study:
     """Creates the study, with the configured values as its first trial, or goes on with it.
 
     Raises:
         TuningError: the storage cannot be opened, or the name is taken by another study.
     """
-    tune, name = parameters.tune, parameters.study_name
+    tune, name, asked_for = parameters.tune, parameters.study_name, study_fingerprint(parameters)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(tune.storage, place.journal, heartbeat_seconds=tune.heartbeat_seconds)
     with Leases(place.trials).study():
@@ -75,13 +61,13 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
         )
         made_by = study.user_attrs.get(FINGERPRINT)
         if made_by is None:
-            study.set_user_attr(FINGERPRINT, fingerprint(parameters))
+            study.set_user_attr(FINGERPRINT, asked_for)
             if tune.baseline:
                 tree = parameters.model_dump(mode="json", by_alias=True)
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
-    if made_by not in (None, fingerprint(parameters)):
+    if made_by not in (None, asked_for):
         raise TuningError(
-            f"study {name!r} exists with another space, objective or agent ({made_by}, now {fingerprint(parameters)}): "
+            f"study {name!r} exists with another space, objective or agent ({made_by}, now {asked_for}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
         )
     return study
