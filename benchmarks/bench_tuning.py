@@ -118,7 +118,7 @@ def figures(parameters: Parameters, place: Place) -> dict[str, Any]:
         "frames": record["frames"],
         "states": record["states"],
         "requeued": len(study.trials) - len(record["trials"]),
-        "ended_once": sorted(ends) == list(range(len(record["trials"]))) and set(ends.values()) == {1},
+        "ended_once": all(ends[trial["trial"]] == 1 for trial in record["trials"]),
         "best": record["best"],
         "best_three_scores": scores[:3],
     }

@@ -49,6 +49,7 @@ def test_the_tuned_environment_is_complete_and_has_the_best_values(tuned: Any) -
     assert set(evidence["tuned"]["scores"]) == {"Asterix-s101"}
 
 
+@pytest.mark.slow
 def test_kedro_runs_with_the_tuned_environment(tuned: Any) -> None:
     command = tuned.command("--pipelines", "setup")
     command[command.index("test")] = "tuned-Asterix"

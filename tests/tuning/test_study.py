@@ -46,6 +46,7 @@ def test_a_study_spends_its_trials_and_begins_with_the_configured_values(place: 
     assert len(open_study(parameters, place).trials) == 3
 
 
+@pytest.mark.slow
 def test_same_study_same_suggestions_whoever_asks(place: Place, tmp_path: Path, never: Any) -> None:
     work(make_parameters(), place, never)
     other = Place(tmp_path / "other.journal", tmp_path / "other")
@@ -111,6 +112,7 @@ def test_pruning_saves_frames_and_is_recorded(place: Place, never: Any, monkeypa
     assert all(list(trial.intermediate_values)[-1] < FRAMES for trial in pruned)
 
 
+@pytest.mark.slow
 def test_wilcoxon_reports_games_and_seeds(place: Place, never: Any) -> None:
     parameters = make_parameters(pruner="wilcoxon", seeds=[1, 2, 3], num_trials=2)
     work(parameters, place, never)
@@ -212,6 +214,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line(place: Place) -> None:
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.slow
 def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path, never: Any) -> None:
     parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=2)
     work(parameters, place, never)
@@ -276,6 +279,7 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_optuna_dashboard_opens_the_storage(place: Place, never: Any) -> None:
     pytest.importorskip("optuna_dashboard")
     work(make_parameters(num_trials=1), place, never)

@@ -110,7 +110,7 @@ def _next_trial(
             trial = None
         else:
             salt = 0 if tune.storage is None else random.SystemRandom().getrandbits(30)
-            study.sampler = _sampler(tune, len(trials), salt)
+            study.sampler = _sampler(tune, len(latest(trials)), salt)
             with warnings.catch_warnings(action="ignore"):
                 trial = study.ask()
             lease = leases.take(trial.number)
@@ -185,7 +185,7 @@ def _run(
 
 
 def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.BaseSampler:
-    """The sampler for the next trial; its seed depends on the trial, not on which process asks."""
+    """The sampler for the trial after `number` others; its seed does not depend on which process asks."""
     name = ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
     digest = hashlib.sha256(f"{tune.sampler_seed} {number} {salt}".encode()).digest()
     return make_sampler(name, seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials)
