@@ -2,7 +2,7 @@
 
     python benchmarks/bench_tuning.py --folder FOLDER [--trials 24] [--workers 2]
 
-Both studies ask random points, the same ones, so that pruning alone differs. The pruned one loses all its processes to
+The studies ask random points, the same ones, so that pruning alone differs. The first one loses all its processes to
 SIGKILL when a third of its trials have ended, and is started again. Its best trial is learned again beside the
 configured values on fresh seeds. A second start goes on. Episodes end after 800 frames, so these scores are no
 others'.
@@ -29,7 +29,7 @@ from meme57.tuning.storage import origin
 from meme57.tuning.study import Place, latest, open_study
 from meme57.tuning.workers import run_study
 
-PRUNERS = ("hyperband", "none")
+PRUNERS = ("hyperband", "none", "successive_halving")
 SETTINGS: dict[str, Any] = {
     "env": {
         "game": "Freeway", "num_envs": 8, "height": 36, "width": 36, "full_action_space": False,
@@ -125,7 +125,7 @@ def figures(parameters: Parameters, place: Place) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs both studies and the comparison, prints the figures, and keeps them as JSON."""
+    """Runs the studies and the comparison, prints the figures, and keeps them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=24)
@@ -136,7 +136,7 @@ def main() -> None:
         parameters = settings(pruner, arguments)
         place = place_of(parameters, arguments.folder)
         fresh, start = num_ended(parameters, place) == 0, time.monotonic()
-        run(parameters, place, kill_after=arguments.trials // 3 if fresh and pruner != "none" else None)
+        run(parameters, place, kill_after=arguments.trials // 3 if fresh and pruner == PRUNERS[0] else None)
         results[pruner] = {**figures(parameters, place), "seconds_of_this_start": time.monotonic() - start}
         write_json(arguments.folder / "results.json", results)
     parameters = settings(PRUNERS[0], arguments)

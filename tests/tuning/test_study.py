@@ -102,13 +102,13 @@ def test_pruning_saves_frames_and_is_recorded(place: Place, never: Any, monkeypa
     """The corridor's returns are all 0 so early, so chance says which trial is good."""
     chance = random.Random(0)
     monkeypatch.setattr("meme57.tuning.learning_run.normalise", lambda score, game: chance.random())
-    parameters = make_parameters(pruner="successive_halving", num_trials=8, reduction_factor=2)
+    parameters = make_parameters(pruner="successive_halving", num_trials=6, reduction_factor=2)
     work(parameters, place, never)
     study = open_study(parameters, place)
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
     assert pruned
     assert all(trial.user_attrs["frames"] < FRAMES for trial in pruned)
-    assert sum(trial.user_attrs["frames"] for trial in study.trials) < 8 * FRAMES
+    assert sum(trial.user_attrs["frames"] for trial in study.trials) < 6 * FRAMES
     assert all(list(trial.intermediate_values)[-1] < FRAMES for trial in pruned)
 
 
@@ -239,10 +239,10 @@ def run_worker(place: Place, num_trials: int, **tune: Any) -> None:
 
 
 def test_killed_workers_lose_no_trial_and_run_none_twice(place: Place, never: Any) -> None:
-    """Two workers at once on one study, one of them killed by SIGKILL in the middle; a third finishes."""
-    parameters = make_parameters(num_trials=6)
+    """Two workers at once on one study, both killed by SIGKILL in the middle of a trial; a third finishes."""
+    parameters = make_parameters(num_trials=4)
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=run_worker, args=(place, 6)) for _ in range(2)]
+    workers = [context.Process(target=run_worker, args=(place, 4)) for _ in range(2)]
     for worker in workers:
         worker.start()
     _until(lambda: len(_running(place)) == 2 and any(t.intermediate_values for t in _running(place)))
@@ -256,7 +256,7 @@ def test_killed_workers_lose_no_trial_and_run_none_twice(place: Place, never: An
     trials = open_study(parameters, place).trials
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(origin(trial) for trial in ended) == sorted({origin(trial) for trial in trials})
-    assert len(ended) == 6
+    assert len(ended) == 4
     requeued = [trial for trial in trials if trial.state == TrialState.FAIL]
     assert len(requeued) == 2
     assert all(trial.user_attrs[CAUSE].startswith("its worker stopped") for trial in requeued)
@@ -267,7 +267,7 @@ def _running(place: Place) -> list[optuna.trial.FrozenTrial]:
     if not place.journal.exists():
         return []
     try:
-        return open_study(make_parameters(num_trials=6), place).get_trials(states=(TrialState.RUNNING,))
+        return open_study(make_parameters(num_trials=4), place).get_trials(states=(TrialState.RUNNING,))
     except TuningError:
         return []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,9 +107,11 @@ def make_executor(name: str, *, workers: int) -> Executor:
 
 
 def _child(sender: Connection, function: Task, argument: Any) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("meme57").setLevel(logging.INFO)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     stopping.install_handlers()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on as SIGTERM
     try:
         outcome = Outcome(value=function(argument))
     except Exception as error:  # told to whoever asked; this process has no one else
