@@ -157,7 +157,7 @@ def test_minus_infinity_and_nan_do_not_spread() -> None:
 
 
 @pytest.mark.parametrize("most_enumerated", [1024, 0], ids=["enumerated", "sampled"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_ascent_finds_the_best_point(most_enumerated: int, seed: int) -> None:
     """At least the best of a fine grid over everything, minus 0.05."""
     line = torch.linspace(0, 1, 501, dtype=torch.float64)

@@ -96,6 +96,7 @@ def test_acquisition_is_at_least_enumeration_minus_a_twentieth(name: str, seed: 
     assert float(acqf.eval_acqf_no_grad(answer[None])[0]) >= enumerate_acquisition(acqf) - 0.05
 
 
+@pytest.mark.slow
 def test_sampling_instead_of_enumeration_finds_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "MOST_ENUMERATED", 0)
     study = study_of(SPACES["mixed"], seed=5, num_trials=14)

@@ -222,6 +222,7 @@ def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path,
     assert not place.journal.exists()
 
 
+@pytest.mark.slow
 def test_a_silent_workers_trial_is_requeued_in_a_database(place: Place, tmp_path: Path, never: Any) -> None:
     parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=1, heartbeat_seconds=1)
     study = open_study(parameters, place)
