@@ -55,5 +55,9 @@ class UnreachableStoreError(TrackingError):
     """The tracking server does not answer; a run can be written to this machine instead."""
 
 
+class TuningError(Meme57Error):
+    """A study cannot be opened, or has nothing to show."""
+
+
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
     """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""

@@ -100,16 +100,20 @@ def test_nodes_get_the_canonical_tree_with_every_default(go: Go) -> None:
     assert parse_parameters(received).loss.kappa == float("inf")
 
 
-def test_catalog_paths_hold_the_run_name(project: Path) -> None:
-    parameters = {"run": {"name": "mine"}}
+def test_catalog_paths_hold_the_name_of_run_or_study(project: Path) -> None:
+    parameters = {"run": {"name": "mine"}, "tune": {"study": "rates"}}
     with KedroSession.create(project_path=project, runtime_params=parameters) as session:
         catalog = session.load_context().catalog
         names = [name for name in catalog if not name.startswith("param")]
         paths = {name: catalog[name].path for name in names}
     assert len(paths) > 15
-    for path in paths.values():
-        layer, run = path.relative_to(project / "data").parts[:2]
-        assert (layer[:2].isdigit(), run) == (True, "mine")
+    for name, path in paths.items():
+        if name.startswith("tuned_"):
+            assert path.relative_to(project).parts[:2] == ("conf", "tuned-rates")
+            continue
+        layer, owner = path.relative_to(project / "data").parts[:2]
+        of_study = name.startswith("study_") or name == "trials_folder"
+        assert (layer[:2].isdigit(), owner) == (True, "tune-rates" if of_study else "mine")
     assert paths["run_record"] == record_path(project, "mine")
     assert paths["checkpoints"] == paths["checkpoint_folder"]
 

@@ -10,7 +10,6 @@ from meme57.tracking.runs import (
     ActiveRun,
     close_stale_runs,
     flatten,
-    log_child,
     log_metrics,
     open_run,
 )
@@ -96,11 +95,16 @@ def test_reused_process_id_and_other_hosts() -> None:
     assert is_alive({**tags, "meme57.host": "elsewhere", "meme57.pid": "1"})
 
 
-def test_trial_is_a_finished_child_of_the_study(active: ActiveRun) -> None:
-    trial = active.client.get_run(log_child(active, "trial-3", parameters={"lr": 0.1}, metrics={"value": 2.5}))
-    assert trial.info.status == "FINISHED"
-    assert trial.data.tags[PARENT] == active.run_id
-    assert (trial.data.params, trial.data.metrics) == ({"lr": "0.1"}, {"value": 2.5})
+def test_a_study_is_found_again_by_its_name_and_fingerprint(store: Store, experiment: str) -> None:
+    def open_study(fingerprint: str) -> ActiveRun:
+        return open_run(
+            store.client(), experiment, run_name="Pong", pipeline="tune", parent_run_id=None, kind="study",
+            tags={"meme57.fingerprint": fingerprint}, parameters={},
+        )  # fmt: skip
+
+    first, again, other = open_study("a"), open_study("a"), open_study("b")
+    assert first.parent_run_id == again.parent_run_id != other.parent_run_id
+    assert first.run_id != again.run_id
 
 
 def test_scores_are_written_at_once(active: ActiveRun) -> None:

@@ -10,27 +10,17 @@ import difflib
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from meme57.config.fields import Count, Discount, Fraction, Group, NonNegative, Positive, Seed, Whole
 from meme57.config.games import canonical_game
+from meme57.config.tuning import TuneParameters
 from meme57.errors import ConfigurationError
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Discount = Annotated[float, Field(ge=0.0, lt=1.0)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
-
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RunParameters(_Group):
+class RunParameters(Group):
     """Which run this is, and how long it lasts."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
@@ -47,7 +37,7 @@ class RunParameters(_Group):
     keep_checkpoints: Count = 2
 
 
-class EnvParameters(_Group):
+class EnvParameters(Group):
     """The whole protocol of the game, nothing left to a dependency's default (Source: MEME table; Machado et al.)."""
 
     game: Annotated[str, AfterValidator(canonical_game)] = "Breakout"
@@ -64,7 +54,7 @@ class EnvParameters(_Group):
     """Threads of the emulator pool; 0 takes one per core."""
 
 
-class FamilyParameters(_Group):
+class FamilyParameters(Group):
     """The N policies (docs/specification.md section 1)."""
 
     num_policies: Annotated[int, Field(ge=1, le=256)] = 16  # reported
@@ -73,7 +63,7 @@ class FamilyParameters(_Group):
     beta_max: NonNegative = 0.1  # ours
 
 
-class NetworkParameters(_Group):
+class NetworkParameters(Group):
     """Torso, LSTM and heads (docs/specification.md section 2)."""
 
     torso: Literal["nfnet", "nature", "small"] = "nfnet"  # paper: NFNet
@@ -88,7 +78,7 @@ class NetworkParameters(_Group):
     centre_frames: bool = True  # ours: subtract the mean frame of the untrained agent
 
 
-class LossParameters(_Group):
+class LossParameters(Group):
     """Targets and losses (docs/specification.md section 3); every component is a switch."""
 
     target: Literal["soft_watkins", "retrace", "q_lambda"] = "soft_watkins"  # paper: soft Watkins
@@ -111,7 +101,7 @@ class LossParameters(_Group):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class NoveltyParameters(_Group):
+class NoveltyParameters(Group):
     """NGU's intrinsic reward (docs/specification.md section 4)."""
 
     enabled: bool = True
@@ -131,7 +121,7 @@ class NoveltyParameters(_Group):
     distance_decay: Discount = 0.99  # ours
 
 
-class BanditParameters(_Group):
+class BanditParameters(Group):
     """Sliding-window UCB over the policies (docs/specification.md section 5)."""
 
     enabled: bool = True
@@ -142,7 +132,7 @@ class BanditParameters(_Group):
     epsilon: Fraction = 0.5  # inherited
 
 
-class ReplayParameters(_Group):
+class ReplayParameters(Group):
     """Prioritised sequence replay (docs/specification.md section 3)."""
 
     period: Annotated[int, Field(ge=2)] = 80  # paper; a sequence is two periods
@@ -163,7 +153,7 @@ class ReplayParameters(_Group):
         return self
 
 
-class ActorParameters(_Group):
+class ActorParameters(Group):
     """Who collects (docs/specification.md section 5)."""
 
     pool: Literal["local"] = "local"
@@ -175,7 +165,7 @@ class ActorParameters(_Group):
     """Vector steps between two refreshes of the acting weights."""
 
 
-class LearnerParameters(_Group):
+class LearnerParameters(Group):
     """The optimiser and the loop."""
 
     mode: Literal["synchronous", "overlapped"] = "synchronous"
@@ -193,7 +183,7 @@ class LearnerParameters(_Group):
     """Greedy episodes at each checkpoint that decide which one is best; 0 takes the training returns of policy 0."""
 
 
-class DistillParameters(_Group):
+class DistillParameters(Group):
     """The offline student."""
 
     lstm_size: Count = 64
@@ -208,7 +198,7 @@ class DistillParameters(_Group):
     fidelity_steps: Count = 2_000
 
 
-class EvaluateParameters(_Group):
+class EvaluateParameters(Group):
     """The final score."""
 
     episodes: Annotated[int, Field(ge=2)] = 100
@@ -221,20 +211,20 @@ class EvaluateParameters(_Group):
     video_seconds: NonNegative = 60.0
 
 
-class RegisterParameters(_Group):
+class RegisterParameters(Group):
     """The champion rule (docs/architecture.md)."""
 
     margin: NonNegative = 0.0
     """Score by which the challenger's interval must clear the champion's mean."""
 
 
-class TrackingParameters(_Group):
+class TrackingParameters(Group):
     """Where runs are written."""
 
     experiment: Annotated[str, Field(min_length=1)] = "meme57"
 
 
-class Parameters(_Group):
+class Parameters(Group):
     """The whole tree."""
 
     run: RunParameters = RunParameters()
@@ -251,6 +241,7 @@ class Parameters(_Group):
     evaluate: EvaluateParameters = EvaluateParameters()
     register_: RegisterParameters = Field(default=RegisterParameters(), alias="register")
     tracking: TrackingParameters = TrackingParameters()
+    tune: TuneParameters = TuneParameters()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -275,6 +266,16 @@ class Parameters(_Group):
     def run_name(self) -> str:
         """The run's key: `run.name`, by default `<game>-s<seed>`."""
         return self.run.name or f"{self.env.game}-s{self.run.seed}"
+
+    @property
+    def study_name(self) -> str:
+        """The study's key: `tune.study`, by default the names of its games."""
+        return self.tune.study or "-".join(self.tune_games)
+
+    @property
+    def tune_games(self) -> tuple[str, ...]:
+        """The games that trials play: `tune.games`, by default the run's."""
+        return self.tune.games or (self.env.game,)
 
     def configuration(self) -> dict[str, Any]:
         """Everything that shapes learning, JSON-able (infinity is text); the run's length and logging do not."""
@@ -332,7 +333,8 @@ def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Parameters
     for part in path:
         for key, field in model.model_fields.items():
-            annotation = field.annotation
-            if part in (key, field.alias) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
+            inner = [item for item in (field.annotation, *get_args(field.annotation)) if isinstance(item, type)]
+            groups = [item for item in inner if issubclass(item, BaseModel)]
+            if part in (key, field.alias) and groups:
+                model = groups[0]
     return [field.alias or key for key, field in model.model_fields.items()]

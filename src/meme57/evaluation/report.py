@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from string import Template
@@ -83,18 +83,23 @@ def build_report(
         video: an mp4, or None.
         lineage: where it comes from (commit, fingerprint, seeds, versions ...); values may be nested.
     """
-    from plotly.offline import get_plotlyjs
-
     figures = {
         name: json.loads(figure.to_json())
         for name, figure in all_figures(learning_curve, episodes, scores.get("reference")).items()
     }
     sections = [_header(run_name, scores), _score_section(scores), _video_section(video)]
-    sections += [_plot_section(name, figure) for name, figure in figures.items()]
+    sections += [plot_section(name, figure, EXPLANATIONS[name]) for name, figure in figures.items()]
     sections += [_fidelity_section(fidelity), _footer(lineage)]
+    return render_page(f"{run_name}: MEME on {scores['game']}", sections, figures)
+
+
+def render_page(title: str, sections: Sequence[str], figures: Mapping[str, Any]) -> str:
+    """The page of these sections, plotly.js and all; `figures` by the names that `plot_section` was given."""
+    from plotly.offline import get_plotlyjs
+
     template = Template(resources.files("meme57.evaluation").joinpath("report_template.html").read_text("utf-8"))
     return template.substitute(
-        title=escape(f"{run_name}: MEME on {scores['game']}"),
+        title=escape(title),
         body="\n".join(section for section in sections if section),
         plotly=get_plotlyjs(),
         figures=_inert_json(figures),
@@ -170,14 +175,14 @@ def _video_section(video: bytes | None) -> str:
     )
 
 
-def _plot_section(name: str, figure: dict[str, Any]) -> str:
-    """The heading takes the figure's own title, which would not wrap on a phone."""
+def plot_section(name: str, figure: dict[str, Any], caption: str) -> str:
+    """The heading takes the figure's own title, which would not wrap on a phone, away from `figure`."""
     title = figure["layout"].pop("title")["text"]
     figure["layout"]["margin"]["t"] -= TITLE_HEIGHT
     figure["layout"]["height"] -= TITLE_HEIGHT
     return (
         f'<section><figure><h2>{escape(title)}</h2><div class="plot" id="plot-{name}"></div>'
-        f"<figcaption>{escape(EXPLANATIONS[name])}</figcaption></figure></section>"
+        f"<figcaption>{escape(caption)}</figcaption></figure></section>"
     )
 
 

@@ -18,6 +18,7 @@ from meme57.hooks.one_line import one_line_errors
 from meme57.tracking.run_record import RunRecord, check_identity, read_record, refuse_live_run, remove_run
 
 RECORD = "run_record"
+STUDY = "study_record"
 GIVEN = "tracking_run"
 GROWING = {"seed_replay", "checkpoints"}
 """What one process at a time may write."""
@@ -33,6 +34,8 @@ class ParametersHook:
         self.environment = ""
         self._parameters: Parameters | None = None
         self._made_by: dict[str, str] = {}
+        self.is_study = False
+        """Whether the pipeline is `tune`, whose identity is the study's, not a run's."""
 
     @property
     def parameters(self) -> Parameters:
@@ -40,8 +43,15 @@ class ParametersHook:
         assert self._parameters is not None, "no Kedro context yet"
         return self._parameters
 
+    @property
+    def name(self) -> str:
+        """The name under which MLflow follows what runs."""
+        return f"tune-{self.parameters.study_name}" if self.is_study else self.parameters.run_name
+
     def record(self) -> RunRecord | None:
-        """The record of this run as it is on disk."""
+        """The record of this run as it is on disk; a study has none."""
+        if self.is_study:
+            return None
         return read_record(self.project_path, self.parameters.run_name)
 
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
@@ -64,8 +74,12 @@ class ParametersHook:
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Refuses a run that would overwrite another one, or lacks what an earlier pipeline makes."""
+        self.is_study = STUDY in pipeline.all_outputs()
         with one_line_errors():
-            self._check_run(pipeline)
+            if self.is_study:
+                self._check_study(pipeline)
+            else:
+                self._check_run(pipeline)
             self._check_inputs(pipeline, catalog)
 
     def _check_run(self, pipeline: Pipeline) -> None:
@@ -87,6 +101,16 @@ class ParametersHook:
         elif not sets_up and _needs_earlier_work(pipeline):
             raise RunConflictError(f"run {name!r} is not set up: `kedro run --pipelines setup` first (same options)")
 
+    def _check_study(self, pipeline: Pipeline) -> None:
+        from meme57.tuning.checks import check_study
+
+        others = {self._made_by[name] for name in pipeline.all_outputs() if name in self._made_by} - {"tune"}
+        if others:
+            raise RunConflictError(
+                f"`tune` runs alone, not with {', '.join(sorted(others))}: `kedro run --pipelines tune`"
+            )
+        check_study(self.parameters)
+
     def _check_inputs(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         for name in sorted(pipeline.inputs()):
             if name in self._made_by and not catalog.exists(name):
@@ -97,5 +121,5 @@ class ParametersHook:
 
 
 def _needs_earlier_work(pipeline: Pipeline) -> bool:
-    """Whether the pipeline reads more than parameters; `tune` and `setup` do not."""
+    """Whether the pipeline reads more than parameters; `setup` does not."""
     return any(not name.startswith("param") and name != GIVEN for name in pipeline.inputs())

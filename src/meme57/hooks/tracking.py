@@ -88,12 +88,13 @@ class TrackingHook:
         name = _setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
         experiment = experiment_id(store, name)
         client = store.client()
-        runs.close_stale_runs(client, experiment, parameters.run_name)
+        runs.close_stale_runs(client, experiment, self._checked.name)
         record, commit = self._checked.record(), git_commit(project)
         active = runs.open_run(
             client,
             experiment,
-            run_name=parameters.run_name,
+            run_name=self._checked.name,
+            kind="study" if self._checked.is_study else "run",
             pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
@@ -109,9 +110,11 @@ class TrackingHook:
         )
 
     def _tags(self, commit: str) -> dict[str, str]:
+        from meme57.tuning.identity import study_fingerprint
+
         parameters = self._checked.parameters
         return {
-            "meme57.fingerprint": parameters.fingerprint(),
+            "meme57.fingerprint": study_fingerprint(parameters) if self._checked.is_study else parameters.fingerprint(),
             "meme57.game": parameters.env.game,
             "meme57.seed": str(parameters.run.seed),
             "meme57.env": self._checked.environment,

@@ -74,8 +74,11 @@ def open_run(
     parent_run_id: str | None,
     tags: Mapping[str, str],
     parameters: Mapping[str, Any],
+    kind: Literal["run", "study"] = "run",
 ) -> ActiveRun:
     """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
+
+    A study has no run record that knows its parent: the oldest one of its name and fingerprint is it.
 
     Raises:
         TrackingError: the store refuses.
@@ -83,36 +86,18 @@ def open_run(
     identity = {**tags, **process_tags(), RUN_NAME: run_name}
     try:
         parent = None
-        if parent_run_id:
-            parent = _find_parent(client, experiment_id, parent_run_id, run_name, identity.get(FINGERPRINT, ""))
+        if parent_run_id or kind == "study":
+            parent = _find_parent(client, experiment_id, parent_run_id, identity, kind)
         if parent is None:
-            parent = _create(client, experiment_id, run_name, {**identity, KIND: "run"}, parameters)
+            parent = create_run(client, experiment_id, run_name, {**identity, KIND: kind}, parameters)
+            parent = _only_parent(client, experiment_id, parent, identity) if kind == "study" else parent
         else:
-            _reopen(client, parent)
+            reopen(client, parent)
         child_tags = {**identity, KIND: "pipeline", "meme57.pipeline": pipeline, PARENT: parent}
-        child = _create(client, experiment_id, pipeline, child_tags, parameters)
+        child = create_run(client, experiment_id, pipeline, child_tags, parameters)
     except MlflowException as error:
         raise TrackingError(f"no run can be opened in experiment {experiment_id}: {first_line(error)}") from error
     return ActiveRun(client, experiment_id, child, parent)
-
-
-def log_child(
-    active: ActiveRun,
-    name: str,
-    *,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, object],
-    status: Status = "FINISHED",
-    step: int = 0,
-) -> str:
-    """Writes a finished child of the active run in one go (a trial of a study), and returns its id."""
-    tags = {PARENT: active.run_id, KIND: "trial", **process_tags()}
-    run_id = _create(active.client, active.experiment_id, name, tags, parameters)
-    writer = MetricsWriter(active.client, run_id)
-    writer.add(metrics, step=step)
-    writer.flush()
-    end_run(active.client, run_id, status)
-    return run_id
 
 
 def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) -> None:
@@ -162,9 +147,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _create(
+def create_run(
     client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
 ) -> str:
+    """A run with its tags and flattened parameters; its id."""
     run_id = str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
     entries = [Param(metric_name(key), value) for key, value in flatten(parameters).items()]
     for start in range(0, len(entries), LARGEST_BATCH):
@@ -172,18 +158,36 @@ def _create(
     return run_id
 
 
-def _find_parent(client: MlflowClient, experiment_id: str, known: str, run_name: str, fingerprint: str) -> str | None:
-    """The known parent; where the store or the experiment is another, its newest one of this name and fingerprint."""
-    with contextlib.suppress(MlflowException):
-        run = client.get_run(known)
-        if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
-            return known
-    identity = f"tags.`{RUN_NAME}` = '{run_name}' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    found = client.search_runs([experiment_id], f"{identity} and tags.`{KIND}` = 'run'", max_results=1)
-    return str(found[0].info.run_id) if found else None
+def _find_parent(
+    client: MlflowClient, experiment_id: str, known: str | None, identity: Mapping[str, str], kind: str
+) -> str | None:
+    """The known parent; else the oldest study, or the newest run, of this name and fingerprint."""
+    if known:
+        with contextlib.suppress(MlflowException):
+            run = client.get_run(known)
+            if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
+                return known
+    found = _parents(client, experiment_id, identity, kind)
+    return (found[0] if kind == "study" else found[-1]) if found else None
 
 
-def _reopen(client: MlflowClient, run_id: str) -> None:
+def _parents(client: MlflowClient, experiment_id: str, identity: Mapping[str, str], kind: str) -> list[str]:
+    """The oldest first."""
+    same = f"tags.`{RUN_NAME}` = '{identity[RUN_NAME]}' and tags.`{FINGERPRINT}` = '{identity.get(FINGERPRINT, '')}'"
+    runs = client.search_runs([experiment_id], f"{same} and tags.`{KIND}` = '{kind}'", max_results=1000)
+    return [str(run.info.run_id) for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))]
+
+
+def _only_parent(client: MlflowClient, experiment_id: str, mine: str, identity: Mapping[str, str]) -> str:
+    """Of several workers that open a study at once, the oldest run stays."""
+    oldest = _parents(client, experiment_id, identity, "study")[0]
+    if oldest != mine:
+        client.delete_run(mine)
+    return oldest
+
+
+def reopen(client: MlflowClient, run_id: str) -> None:
+    """Marks a run as running in this process."""
     client.update_run(run_id, status="RUNNING")
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**process_tags(), NOTE: ""}.items()])
 

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meme57.config import Parameters, parse_parameters
+from meme57.config import parse_parameters
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
-    from meme57.learning.trainer import Evaluate, TrainingEvent
-
-CHECKPOINT_EVALUATION_SEED = 1_600_000_001
+    from meme57.learning.trainer import TrainingEvent
 
 
 def learn(
@@ -25,6 +23,7 @@ def learn(
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
     """Yields (checkpoint record or {}, metrics rows); `seed_replay` only says that the seed replay is there."""
     from meme57.envs import EnvSpec
+    from meme57.evaluation.ranking import checkpoint_evaluation
     from meme57.learning import trainer
     from meme57.learning.progress import show_progress
 
@@ -48,23 +47,3 @@ def checkpoint_record(event: TrainingEvent) -> dict[str, Any]:
     record = asdict(event.checkpoint)
     metrics = {name: value for name, value in event.rows[-1].items() if "/" in name} if event.rows else {}
     return {**record, "folder": str(record["folder"]), "metrics": metrics}
-
-
-def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
-    """Greedy episodes that rank the checkpoints, or None when training returns do."""
-    episodes = parameters.learner.evaluation_episodes
-    if episodes == 0:
-        return None
-    from meme57.agent.network import MemeNetwork
-    from meme57.agent.novelty import NoveltyNetworks
-    from meme57.envs import env_spec
-    from meme57.evaluation.protocol import mean_return
-    from meme57.learning.trainer import teacher_of
-
-    spec = env_spec(parameters.env)
-
-    def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
-        teacher = teacher_of(parameters, spec, network, novelty)
-        return mean_return(teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED)
-
-    return evaluate

@@ -1,0 +1,150 @@
+"""Spreads whole tasks, such as a study's workers, over processes of this machine or over a Ray cluster.
+
+A task is a function of a module and one argument, both of which can be pickled. A task that dies or raises does not
+end the others. Importing this does not import Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from meme57 import stopping
+
+POLL_SECONDS = 0.2
+
+Task = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one task: its value, or in one line why there is none."""
+
+    value: Any = None
+    error: str | None = None
+
+
+class Executor(Protocol):
+    """Runs a function once for each argument, side by side."""
+
+    def run(
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+    ) -> list[Outcome]:
+        """The outcomes in the order of the arguments; once `stop` says so, every task is asked to stop."""
+
+
+class LocalExecutor:
+    """One fresh process for each task, `workers` at a time. They end when this process does, however it ends."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+    ) -> list[Outcome]:
+        """See `Executor`; a task is asked to stop by SIGTERM (`meme57.stopping`)."""
+        context = multiprocessing.get_context("spawn")
+        outcomes = [Outcome(error="not begun: asked to stop")] * len(arguments)
+        waiting = list(enumerate(arguments))
+        running: dict[Connection, tuple[int, Any]] = {}
+        asked = False
+        while running or (waiting and not stop()):
+            while waiting and len(running) < self._workers and not stop():
+                index, argument = waiting.pop(0)
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(sender, function, argument))
+                process.start()
+                sender.close()
+                running[receiver] = (index, process)
+            if stop() and not asked:
+                asked = True
+                for _, process in running.values():
+                    process.terminate()
+            for ready in wait(list(running), timeout=POLL_SECONDS):
+                assert isinstance(ready, Connection)
+                index, process = running.pop(ready)
+                outcomes[index] = _receive(ready, process)
+        return outcomes
+
+
+class RayExecutor:
+    """One Ray task for each argument; Ray places them, on this machine or on the cluster that RAY_ADDRESS names."""
+
+    def __init__(self, *, cpus_per_task: float = 1) -> None:
+        self._cpus = cpus_per_task
+
+    def run(
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+    ) -> list[Outcome]:
+        """See `Executor`; a task is asked to stop by a KeyboardInterrupt."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+        remote = ray.remote(num_cpus=self._cpus, max_retries=0)(function)
+        tasks = [remote.remote(argument) for argument in arguments]
+        asked, pending = False, tasks
+        while pending:
+            if stop() and not asked:
+                asked = True
+                for task in pending:
+                    ray.cancel(task)
+            _, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)
+        return [_ray_outcome(ray, task) for task in tasks]
+
+
+def make_executor(name: str, *, workers: int) -> Executor:
+    """`local` or `ray`."""
+    return RayExecutor() if name == "ray" else LocalExecutor(workers)
+
+
+def _child(sender: Connection, function: Task, argument: Any) -> None:
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("meme57").setLevel(logging.INFO)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    stopping.install_handlers()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on as SIGTERM
+    try:
+        outcome = Outcome(value=function(argument))
+    except Exception as error:  # told to whoever asked; this process has no one else
+        outcome = Outcome(error=_one_line(error))
+    sender.send(outcome)
+    sender.close()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _receive(receiver: Connection, process: Any) -> Outcome:
+    try:
+        outcome: Outcome = receiver.recv()
+    except EOFError:
+        process.join()
+        outcome = Outcome(error=f"its process died with exit code {process.exitcode}")
+    process.join()
+    receiver.close()
+    return outcome
+
+
+def _ray_outcome(ray: Any, task: Any) -> Outcome:
+    try:
+        return Outcome(value=ray.get(task))
+    except Exception as error:  # Ray wraps whatever the task raised
+        cause = getattr(error, "cause", None) or error
+        return Outcome(error=_one_line(cause))
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

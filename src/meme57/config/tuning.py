@@ -1,0 +1,113 @@
+"""The group `tune`: what a study varies, what it measures, and what it may spend (docs/tuning.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from meme57.config.fields import Count, Fraction, Group, Positive, Seed, Whole
+from meme57.config.games import canonical_game
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Games = tuple[Annotated[str, AfterValidator(canonical_game)], ...]
+
+
+class Dimension(Group):
+    """One parameter that the study varies; `meme57.tuning.space` checks it against the typed tree."""
+
+    name: str
+    """Dotted name, such as `learner.learning_rate`."""
+    type: Literal["float", "log_float", "int", "log_int", "categorical"]
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[Any, ...] | None = None
+    when: dict[str, Any] | None = None
+    """Values that earlier categorical dimensions must have; else the parameter keeps its configured value."""
+
+
+class ConstraintParameters(Group):
+    """What a feasible trial keeps to; None does not constrain."""
+
+    max_memory_mb: Positive | None = None
+    """Resident memory of the worker, sampled at each report (Linux)."""
+    min_frames_per_second: Positive | None = None
+    max_skipped_updates: Whole | None = None
+    """Updates skipped for a non-finite loss or gradient."""
+
+
+class TuneParameters(Group):
+    """A study: `kedro run --pipelines tune`."""
+
+    study: Name | None = None
+    """Key of every path of the study; by default the names of its games."""
+    space: tuple[Dimension, ...] = ()
+    games: Games = ()
+    """By default the run's game."""
+    seeds: tuple[Seed, ...] = (1,)
+    """Training seeds of every trial; each game is learned once with each."""
+    leader_seeds: tuple[Seed, ...] = ()
+    """More seeds for a trial that leads, before it counts as the best."""
+    metric: Literal["final", "auc"] = "final"
+    """Human-normalised score over the last quarter of the frames, or its mean over all of them."""
+    score: Literal["training", "exploiting", "evaluation"] = "training"
+    """Whose returns: all policies', policy 0's, or the greedy evaluation's at checkpoints."""
+    frames: Count = 200_000
+    """Emulator frames of one learning run."""
+    report_period_frames: Count = 20_000
+    checkpoint_period_frames: Count = 100_000
+    num_trials: Count = 30
+    max_frames: Count | None = None
+    """No further trial begins once all trials together have played so many."""
+    baseline: bool = True
+    """The first trial has the configured values, where they lie in the space."""
+    sampler: Literal["auto", "gp", "pr", "tpe", "random"] = "auto"
+    """auto: gp without a pruner, tpe with one."""
+    sampler_seed: Seed = 57
+    startup_trials: Count = 10
+    pruner: Literal["none", "hyperband", "successive_halving", "median", "wilcoxon"] = "none"
+    min_frames: Count = 40_000
+    """No pruner looks at a trial before."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    wilcoxon_p: Fraction = 0.1
+    constraints: ConstraintParameters = ConstraintParameters()
+    storage: str | None = None
+    """URL of a database; by default a journal file of this machine."""
+    heartbeat_seconds: Count = 60
+    """A database's trial whose worker is silent for twice as long is requeued."""
+    workers: Count = 1
+    executor: Literal["local", "ray"] = "local"
+    evidence_seeds: tuple[Seed, ...] = (101, 102, 103)
+    """Fresh seeds on which the best trial is learned again beside the configured values; none: no such comparison."""
+    evidence_frames: Count | None = None
+    """By default `frames`."""
+    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
+    bootstrap_repetitions: Count = 2_000
+
+    @model_validator(mode="after")
+    def _seeds_are_fresh(self) -> TuneParameters:
+        used = [*self.seeds, *self.leader_seeds]
+        for name, seeds in (("seeds and tune.leader_seeds", used), ("evidence_seeds", [*self.evidence_seeds])):
+            repeated = [seed for seed in seeds if seeds.count(seed) > 1]
+            if repeated:
+                raise ValueError(f"tune.{name} hold {repeated[0]} twice: give each seed once")
+        if shared := set(used) & set(self.evidence_seeds):
+            raise ValueError(f"tune.evidence_seeds must be fresh, and trials learn with {min(shared)}: choose others")
+        if not self.seeds:
+            raise ValueError("tune.seeds is empty: give at least one, such as [1]")
+        return self
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> TuneParameters:
+        if self.report_period_frames > self.frames:
+            raise ValueError(
+                f"tune.report_period_frames={self.report_period_frames} is more than tune.frames={self.frames}: "
+                "a trial would report nothing"
+            )
+        if self.score == "evaluation" and self.checkpoint_period_frames > self.frames:
+            raise ValueError(
+                f"tune.score=evaluation is measured at checkpoints, and tune.checkpoint_period_frames="
+                f"{self.checkpoint_period_frames} is more than tune.frames={self.frames}: make it shorter"
+            )
+        return self

@@ -1,0 +1,26 @@
+"""The greedy evaluation that ranks checkpoints while a run learns."""
+
+from __future__ import annotations
+
+from meme57.agent.network import MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.config import Parameters
+from meme57.envs import env_spec
+from meme57.evaluation.protocol import mean_return
+from meme57.learning.trainer import Evaluate, teacher_of
+
+CHECKPOINT_EVALUATION_SEED = 1_600_000_001
+
+
+def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
+    """Greedy episodes that rank the checkpoints, or None when training returns do."""
+    episodes = parameters.learner.evaluation_episodes
+    if episodes == 0:
+        return None
+    spec = env_spec(parameters.env)
+
+    def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
+        teacher = teacher_of(parameters, spec, network, novelty)
+        return mean_return(teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED)
+
+    return evaluate

@@ -1,0 +1,88 @@
+"""Nodes of `tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.stopping import stop_requested
+from meme57.tracking.run_record import TrackingRun
+
+if TYPE_CHECKING:
+    from meme57.tuning.study import Place
+
+
+def run_study(
+    parameters: dict[str, Any], tracking_run: TrackingRun, study_folder: Path, trials_folder: Path
+) -> dict[str, Any]:
+    """Works on the study until its budget is spent; its record."""
+    from meme57.tracking.trials import StudyRun
+    from meme57.tuning import workers
+
+    chosen = parse_parameters(parameters)
+    run = StudyRun(
+        tracking_run["tracking_uri"],
+        tracking_run["experiment_id"],
+        tracking_run["parent_run_id"],
+        f"tune-{chosen.study_name}",
+    )
+    place = _place(study_folder, trials_folder, run)
+    workers.run_study(chosen, place, stop_requested)
+    return _record(chosen, place)
+
+
+def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_folder: Path) -> dict[str, Any]:
+    """The best trial's values beside the configured ones on fresh seeds; empty where none are given."""
+    from meme57.tracking import runs
+    from meme57.tuning import evidence
+
+    found = evidence.compare(
+        parse_parameters(parameters), study_record["best"]["values"], trials_folder / "evidence", stop_requested
+    )
+    active = runs.active_run()
+    if active is not None:
+        metrics = {"best_score": study_record["best"]["score"], "study_frames": study_record["frames"]}
+        if found is not None:
+            metrics |= {f"evidence/{side}": found[side]["mean"] for side in evidence.SIDES}
+        runs.log_metrics(active, metrics, step=study_record["frames"])
+    return found or {}
+
+
+def write_environment(
+    parameters: dict[str, Any], study_record: dict[str, Any], study_evidence: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """`parameters.yml` of the tuned environment, and the evidence to lie beside it."""
+    from meme57.tuning.result import environment_text
+
+    text = environment_text(parse_parameters(parameters), study_record, study_evidence or None)
+    beside = {key: study_record[key] for key in ("study", "fingerprint", "games", "frames", "best")}
+    return text, {**beside, "evidence": study_evidence or None}
+
+
+def make_study_plots(
+    parameters: dict[str, Any],
+    study_record: dict[str, Any],
+    study_evidence: dict[str, Any],
+    study_folder: Path,
+    trials_folder: Path,
+) -> tuple[Any, ...]:
+    """History, importances, parallel coordinates, slices, intermediate values, and the page that shows them."""
+    from meme57.tuning.plots import study_figures, study_page
+    from meme57.tuning.study import open_study
+
+    figures = study_figures(open_study(parse_parameters(parameters), _place(study_folder, trials_folder, None)))
+    return *figures.values(), study_page(study_record, study_evidence or None, figures)
+
+
+def _place(study_folder: Path, trials_folder: Path, tracking: Any) -> Place:
+    from meme57.tuning.study import Place
+
+    return Place(study_folder / "study.journal", trials_folder, tracking)
+
+
+def _record(parameters: Parameters, place: Place) -> dict[str, Any]:
+    from meme57.tuning.result import study_record
+    from meme57.tuning.study import open_study
+
+    return study_record(open_study(parameters, place), parameters)

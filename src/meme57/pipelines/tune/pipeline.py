@@ -1,0 +1,30 @@
+"""tune: a study over the agent's parameters, and the environment that its best trial makes."""
+
+from kedro.pipeline import Node, Pipeline
+
+from meme57.pipelines.tune import nodes
+
+PLOTS = [f"study_{name}_plot" for name in ("history", "importances", "parallel", "slices", "intermediate")]
+
+
+def create_pipeline() -> Pipeline:
+    """Parameters to study record, evidence, tuned environment, plots and report; a second start goes on."""
+    folders = ["study_folder", "trials_folder"]
+    return Pipeline(
+        [
+            Node(nodes.run_study, ["parameters", "tracking_run", *folders], "study_record", name="run_study"),
+            Node(nodes.compare, ["parameters", "study_record", "trials_folder"], "study_evidence", name="compare"),
+            Node(
+                nodes.write_environment,
+                ["parameters", "study_record", "study_evidence"],
+                ["tuned_parameters", "tuned_evidence"],
+                name="write_environment",
+            ),
+            Node(
+                nodes.make_study_plots,
+                ["parameters", "study_record", "study_evidence", *folders],
+                [*PLOTS, "study_report"],
+                name="make_study_plots",
+            ),
+        ]
+    )

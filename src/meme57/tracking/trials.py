@@ -1,0 +1,74 @@
+"""The trials of a study: children of the study's run, opened by whichever process works on them.
+
+A trial that ended or was pruned is FINISHED, with the tag `meme57.trial_state`; one that raised is FAILED; one whose
+worker was stopped is KILLED, and is opened again when it goes on. No trial fails because the store does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from meme57.tracking.metrics import MetricsWriter
+from meme57.tracking.process import process_tags
+from meme57.tracking.runs import KIND, PARENT, RUN_NAME, Status, create_run, end_run, reopen
+from meme57.tracking.store import first_line
+
+STATE = "meme57.trial_state"
+STATUSES: dict[str, Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED", "STOPPED": "KILLED"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """Where a study's trials are written; plain text, so that it can go to another process."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+    study: str
+
+
+class TrialRun:
+    """One trial's run in MLflow; silent where there is no study run or the store does not answer."""
+
+    def __init__(self, study: StudyRun | None, name: str, parameters: Mapping[str, Any], known: str | None) -> None:
+        self.run_id: str | None = None
+        self._metrics: MetricsWriter | None = None
+        if study is None:
+            return
+        self._client = MlflowClient(tracking_uri=study.tracking_uri)
+        try:
+            self.run_id = self._open(study, name, parameters, known)
+            self._metrics = MetricsWriter(self._client, self.run_id)
+        except MlflowException as error:
+            log.warning("%s is not followed in MLflow: %s", name, first_line(error))
+
+    def report(self, metrics: Mapping[str, object], *, frames: int) -> None:
+        """Writes metrics, in batches."""
+        if self._metrics is not None:
+            self._metrics.add(metrics, step=frames)
+
+    def close(self, state: str, note: str | None = None) -> None:
+        """Ends the run as `STATUSES` says for `state`."""
+        if self._metrics is None or self.run_id is None:
+            return
+        self._metrics.flush()
+        try:
+            self._client.set_tag(self.run_id, STATE, state)
+            end_run(self._client, self.run_id, STATUSES[state], note)
+        except MlflowException as error:
+            log.warning("run %s stays open in MLflow: %s", self.run_id, first_line(error))
+
+    def _open(self, study: StudyRun, name: str, parameters: Mapping[str, Any], known: str | None) -> str:
+        if known is not None:
+            reopen(self._client, known)
+            return known
+        tags = {PARENT: study.run_id, KIND: "trial", RUN_NAME: study.study, **process_tags()}
+        return create_run(self._client, study.experiment_id, name, tags, parameters)

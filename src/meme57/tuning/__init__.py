@@ -1,0 +1,1 @@
+"""Studies: search space, objective, samplers, storage; the only import of optuna. Importing this does not import it."""

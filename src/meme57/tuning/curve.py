@@ -1,0 +1,53 @@
+"""The scores of one learning run against frames, and the one number that a trial makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from meme57.files import read_json, write_json
+
+Point = tuple[int, float]
+"""Frames, and the mean score since the point before."""
+
+LAST_SHARE = 0.25
+"""The share of the frames that `final` looks at."""
+
+
+def summarise(points: Sequence[Point], metric: Literal["final", "auc"], *, frames: int) -> float | None:
+    """The mean score over frames 0 to `frames` (auc), or over their last quarter (final); None without a point.
+
+    A point stands for the frames since the one before. Where none reaches into the last quarter, the last one counts.
+    """
+    start = 0.0 if metric == "auc" else (1 - LAST_SHARE) * frames
+    total = weight = 0.0
+    before = 0
+    for at, score in points:
+        overlap = max(0.0, min(at, frames) - max(before, start))
+        total, weight, before = total + overlap * score, weight + overlap, at
+    if weight > 0:
+        return total / weight
+    return points[-1][1] if points else None
+
+
+class Curve:
+    """Points on disk, so that a resumed run has those from before its checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.points: list[Point] = [(int(at), float(score)) for at, score in read_json(path)] if path.exists() else []
+
+    def add(self, frames: int, score: float) -> None:
+        """Appends; points at or beyond `frames` go, for a resumed run repeats them. What is not finite is left out."""
+        if not math.isfinite(score):
+            return
+        self.points = [point for point in self.points if point[0] < frames] + [(frames, score)]
+        write_json(self._path, self.points)
+
+    def until(self, frames: int, *, slack: int) -> list[Point]:
+        """The points up to there, and the one that crossed `frames`, since a row comes with a whole round of steps."""
+        before = [point for point in self.points if point[0] < frames]
+        crossing = [point for point in self.points if frames <= point[0] < frames + slack]
+        return before + crossing[:1]

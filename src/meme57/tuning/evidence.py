@@ -1,0 +1,117 @@
+"""The tuned values beside the configured ones, on fresh seeds: the best of many noisy trials is biased upwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meme57.config import Parameters
+from meme57.errors import TuningError
+from meme57.evaluation.reference import has_reference
+from meme57.evaluation.statistics import stratified_bootstrap
+from meme57.files import read_json, write_json
+from meme57.stopping import stop_requested
+from meme57.tuning.learning_run import Health, LearningRun, Unit, unit_parameters
+from meme57.tuning.workers import spread
+
+SIDES = ("configured", "tuned")
+
+
+@dataclass(frozen=True)
+class FreshRun:
+    """One learning run of the comparison; plain values, so that it can go to another process."""
+
+    parameters: Parameters
+    values: Mapping[str, Any]
+    unit: Unit
+    folder: Path
+
+
+def compare(
+    parameters: Parameters, values: Mapping[str, Any], folder: Path, stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """Learns both sides on `tune.evidence_seeds`; what is in `folder` already is not learned again.
+
+    Returns None where no seeds are given. JSON-able: the scores of each side, and the mean difference with its
+    bootstrap interval over seeds, paired, resampled within each game.
+    """
+    tune = parameters.tune
+    if not tune.evidence_seeds:
+        return None
+    units = [Unit(game, seed) for game in parameters.tune_games for seed in tune.evidence_seeds]
+    runs = {
+        side: [FreshRun(parameters, chosen, unit, folder / _name(parameters, chosen, unit)) for unit in units]
+        for side, chosen in zip(SIDES, ({}, dict(values)), strict=True)
+    }
+    unique = {run.folder: run for side in SIDES for run in runs[side]}  # the best may be what is configured
+    scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, stop), strict=True))
+    configured, tuned = ([scores[run.folder] for run in runs[side]] for side in SIDES)
+    return summarise_evidence(parameters, units, configured, tuned)
+
+
+def learn_fresh(run: FreshRun) -> float:
+    """The score of one learning run; it is kept, and its checkpoints are not."""
+    result = run.folder / "score.json"
+    if result.exists():
+        return float(read_json(result))
+    tune = run.parameters.tune
+    chosen = _fresh_parameters(run.parameters, run.values, run.unit)
+    frames = chosen.run.total_frames
+    learning = LearningRun(chosen, run.folder, tune, stop=stop_requested, health=Health())
+    try:
+        learning.advance(frames)
+    finally:
+        learning.close()
+    score = learning.value()
+    if score is None:
+        raise TuningError(f"no episode of {run.unit.game} ended within {frames} frames: raise tune.evidence_frames")
+    write_json(result, score)
+    shutil.rmtree(run.folder / "checkpoints")
+    return score
+
+
+def summarise_evidence(
+    parameters: Parameters, units: list[Unit], configured: list[float], tuned: list[float]
+) -> dict[str, Any]:
+    """Scores of both sides, the interval of their paired difference, and what it shows."""
+    tune = parameters.tune
+    by_game: dict[str, list[float]] = {}
+    for unit, before, after in zip(units, configured, tuned, strict=True):
+        by_game.setdefault(unit.game, []).append(after - before)
+    low, high = stratified_bootstrap(
+        by_game, np.mean, repetitions=tune.bootstrap_repetitions, confidence=tune.confidence, seed=tune.sampler_seed
+    )
+    names = [unit.name for unit in units]
+    return {
+        "score": "human-normalised" if has_reference(units[0].game) else "return",
+        "metric": tune.metric,
+        "frames": tune.evidence_frames or tune.frames,
+        "seeds": list(tune.evidence_seeds),
+        "configured": {"mean": float(np.mean(configured)), "scores": dict(zip(names, configured, strict=True))},
+        "tuned": {"mean": float(np.mean(tuned)), "scores": dict(zip(names, tuned, strict=True))},
+        "difference": {
+            "mean": float(np.mean(tuned) - np.mean(configured)),
+            "interval": [low, high],
+            "confidence": tune.confidence,
+        },
+        "verdict": "better" if low > 0 else "worse" if high < 0 else "no difference shown",
+    }
+
+
+def _fresh_parameters(parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> Parameters:
+    tune, tree = parameters.tune, parameters.model_dump(mode="json", by_alias=True)
+    return unit_parameters(tree, values, unit, tune, frames=tune.evidence_frames or tune.frames)
+
+
+def _name(parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> str:
+    """Tells apart what was learned with other settings, for another length, or measured in another way."""
+    tune, chosen = parameters.tune, _fresh_parameters(parameters, values, unit)
+    identity = [chosen.fingerprint(), chosen.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
+    return f"{unit.name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"

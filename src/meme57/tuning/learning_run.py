@@ -1,0 +1,131 @@
+"""One learning run of a trial: a game, a seed, and the library's `learn` in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.config.tuning import TuneParameters
+from meme57.envs import env_spec
+from meme57.evaluation.ranking import checkpoint_evaluation
+from meme57.evaluation.reference import has_reference
+from meme57.evaluation.statistics import human_normalised
+from meme57.learning.trainer import learn
+from meme57.tuning.curve import Curve, summarise
+from meme57.tuning.space import assign
+
+COLUMNS = {
+    "training": "episodes/return",
+    "exploiting": "episodes/return_exploit",
+    "evaluation": "evaluation/return",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one learning run learns."""
+
+    game: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder and metric name."""
+        return f"{self.game}-s{self.seed}"
+
+
+@dataclass
+class Health:
+    """What constraints look at."""
+
+    frames_per_second: list[float] = field(default_factory=list)
+    skipped_updates: float = 0.0
+    memory_mb: float = 0.0
+
+    def see(self, row: Mapping[str, float]) -> None:
+        """One metrics row."""
+        self.frames_per_second.append(row["speed/frames_per_second"])
+        self.skipped_updates = max(self.skipped_updates, row["learner/skipped_updates"])
+        self.memory_mb = max(self.memory_mb, resident_memory_mb())
+
+
+def unit_parameters(
+    tree: Mapping[str, Any], values: Mapping[str, Any], unit: Unit, tune: TuneParameters, *, frames: int
+) -> Parameters:
+    """The configuration with the trial's values, for one game and seed, `frames` long."""
+    settings = {
+        "env.game": unit.game,
+        "run.name": unit.name,
+        "run.seed": unit.seed,
+        "run.fresh": False,
+        "run.total_frames": frames,
+        "run.log_period_frames": min(tune.report_period_frames, frames),
+        "run.checkpoint_period_frames": min(tune.checkpoint_period_frames, frames),
+        "run.keep_checkpoints": 1,
+    }
+    if tune.score != "evaluation":
+        settings["learner.evaluation_episodes"] = 0
+    return parse_parameters(assign(tree, {**values, **settings}))
+
+
+class LearningRun:
+    """Advances by frames; a second start in the same folder goes on from its newest checkpoint."""
+
+    def __init__(
+        self, parameters: Parameters, folder: Path, tune: TuneParameters, *, stop: Callable[[], bool], health: Health
+    ) -> None:
+        self.unit = Unit(parameters.env.game, parameters.run.seed)
+        self.frames = 0
+        self.total_frames = parameters.run.total_frames
+        self._tune, self._health = tune, health
+        self._curve = Curve(folder / "scores.json")
+        self._events = learn(
+            parameters,
+            env_spec(parameters.env),
+            folder / "checkpoints",
+            evaluate=checkpoint_evaluation(parameters),
+            stop=stop,
+        )
+
+    def advance(self, frames: int) -> None:
+        """Learns until `frames` are reached.
+
+        Raises:
+            Interrupted: asked to stop; a checkpoint was written.
+        """
+        while self.frames < frames:
+            event = next(self._events, None)
+            if event is None:
+                return
+            self.frames = event.frames
+            for row in event.rows:
+                self._health.see(row)
+                if COLUMNS[self._tune.score] in row:
+                    self._curve.add(int(row["frames"]), normalise(row[COLUMNS[self._tune.score]], self.unit.game))
+
+    def value(self, frames: int | None = None) -> float | None:
+        """The score up to `frames`, by default up to the end; None while no episode has ended."""
+        frames = self.total_frames if frames is None else frames
+        points = self._curve.until(frames, slack=self._tune.report_period_frames)
+        return summarise(points, self._tune.metric, frames=frames)
+
+    def close(self) -> None:
+        """Ends the run's threads and emulators."""
+        self._events.close()  # type: ignore[attr-defined]
+
+
+def normalise(score: float, game: str) -> float:
+    """Human-normalised, or the return itself for a game without reference scores."""
+    return human_normalised(score, game) if has_reference(game) else score
+
+
+def resident_memory_mb() -> float:
+    """Of this process; 0 where the system does not say (not Linux)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return pages * 4096 / 1e6

@@ -1,0 +1,91 @@
+"""Optuna's plots in the project's style, and the page that tells how a study went."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import optuna
+
+from meme57.evaluation.plot_style import apply_style, new_figure
+from meme57.evaluation.report import plot_section, render_page
+from meme57.tuning.result import evidence_lines
+
+PLOTS: dict[str, tuple[str, Callable[[optuna.Study], Any], str]] = {
+    "history": (
+        "Score of every trial",
+        optuna.visualization.plot_optimization_history,
+        "What you see: each complete trial, and the best so far.",
+    ),
+    "importances": (
+        "What mattered",
+        optuna.visualization.plot_param_importances,
+        "What you see: how much of the difference between trials goes with each parameter.",
+    ),
+    "parallel": (
+        "Trials across parameters",
+        optuna.visualization.plot_parallel_coordinate,
+        "What you see: one line a complete trial, from its score through its parameters.",
+    ),
+    "slices": (
+        "Score against each parameter",
+        optuna.visualization.plot_slice,
+        "What you see: one point a complete trial; darker ones came later.",
+    ),
+    "intermediate": (
+        "Score while learning",
+        optuna.visualization.plot_intermediate_values,
+        "What you see: what each trial reported, pruned ones too, against frames (games and seeds with Wilcoxon).",
+    ),
+}
+HEIGHT = 440
+
+log = logging.getLogger(__name__)
+
+
+def study_figures(study: optuna.Study) -> dict[str, Any]:
+    """The five plots by name; one that the trials are too few or too equal for stays empty."""
+    return {name: _figure(study, title, draw) for name, (title, draw, _) in PLOTS.items()}
+
+
+def study_page(record: Mapping[str, Any], evidence: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> str:
+    """One HTML page, without server or network."""
+    plain = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
+    plots = [plot_section(name, plain[name], PLOTS[name][2]) for name in figures]
+    return render_page(f"Study {record['study']}", [_header(record, evidence), _best(record), *plots], plain)
+
+
+def _figure(study: optuna.Study, title: str, draw: Callable[[optuna.Study], Any]) -> Any:
+    try:
+        figure = draw(study)
+    except (ValueError, RuntimeError) as error:
+        log.info("no plot %r: %s", title, error)
+        return new_figure(f"{title}: not enough trials", x="", y="", height=HEIGHT)
+    return apply_style(figure, title, height=HEIGHT)
+
+
+def _header(record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
+    states = ", ".join(f"{count} {state.lower()}" for state, count in record["states"].items() if count)
+    lines = [
+        f"{len(record['trials'])} trials ({states}) on {', '.join(record['games'])}, {record['frames']:,} frames.",
+        *evidence_lines(evidence),
+    ]
+    return (
+        f"<header><h1>Study {escape(record['study'])}</h1>"
+        + "".join(f'<p class="lead">{escape(line)}</p>' for line in lines)
+        + "</header>"
+    )
+
+
+def _best(record: Mapping[str, Any]) -> str:
+    best = record["best"]
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in best["values"].items()
+    )
+    return (
+        f"<section><h2>Best: trial {best['trial']}, score {best['score']:.4f} ({record['score']})</h2>"
+        f'<table class="wrap"><tbody>{rows}</tbody></table></section>'
+    )

@@ -1,0 +1,100 @@
+"""What a study leaves: a record of its trials, and an environment that trains with the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import yaml
+
+from meme57.config import Parameters, parse_parameters
+from meme57.evaluation.reference import has_reference
+from meme57.tuning.identity import study_fingerprint
+from meme57.tuning.space import assign
+from meme57.tuning.storage import CAUSE, origin
+from meme57.tuning.study import best_trial, latest
+
+
+def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
+    """The study as JSON: its settings, each trial once, the frames spent, the best trial's values.
+
+    Raises:
+        TuningError: no trial is complete.
+    """
+    best = best_trial(study)
+    trials = [_trial(trial, parameters) for trial in latest(study.trials)]
+    return {
+        "study": study.study_name,
+        "fingerprint": study_fingerprint(parameters),
+        "games": list(parameters.tune_games),
+        "score": "human-normalised" if has_reference(parameters.tune_games[0]) else "return",
+        "metric": parameters.tune.metric,
+        "sampler": parameters.tune.sampler,
+        "pruner": parameters.tune.pruner,
+        "frames": sum(trial["frames"] for trial in trials),
+        "states": {state: sum(trial["state"] == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
+        "best": {"trial": origin(best), "score": best.value, "values": trial_values(best, parameters)},
+        "trials": trials,
+    }
+
+
+def trial_values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
+    """Dotted name to value; a choice that Optuna keeps as text is itself again."""
+    from meme57.tuning.space import suggest
+
+    return suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
+
+
+def environment_text(parameters: Parameters, record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
+    """`parameters.yml` of the tuned environment: every value resolved, the evidence in words above.
+
+    It is validated here, so that what is written can be run.
+    """
+    games, name = parameters.tune_games, parameters.study_name
+    tree = parameters.model_dump(mode="python", by_alias=True)
+    settings = {"run.name": f"tuned-{name}-s{parameters.run.seed}", "run.fresh": False, "env.game": games[0]}
+    tree = assign(tree, {**record["best"]["values"], **settings})
+    del tree["tune"]
+    parse_parameters(tree)
+    head = [
+        f"Study {name}: trial {record['best']['trial']} of {len(record['trials'])}, "
+        f"{record['frames']:,} frames; score {record['best']['score']:.4f} ({record['score']}, {record['metric']}).",
+        f"Varied: {', '.join(dimension.name for dimension in parameters.tune.space)}.",
+        *evidence_lines(evidence),
+        f"`kedro run --env tuned-{name}` trains with it.",
+    ]
+    text = yaml.safe_dump(_plain(tree), sort_keys=False)
+    return "".join(f"# {line}\n" for line in head) + text
+
+
+def evidence_lines(evidence: Mapping[str, Any] | None) -> list[str]:
+    """The comparison on fresh seeds, in words."""
+    if evidence is None:
+        return ["Not compared on fresh seeds (tune.evidence_seeds is empty): the score above is biased upwards."]
+    low, high = evidence["difference"]["interval"]
+    return [
+        f"On {len(evidence['seeds'])} fresh seeds, {evidence['frames']:,} frames each: "
+        f"configured {evidence['configured']['mean']:.4f}, tuned {evidence['tuned']['mean']:.4f}.",
+        f"Difference {evidence['difference']['mean']:.4f}, {100 * evidence['difference']['confidence']:g} % interval "
+        f"[{low:.4f}, {high:.4f}]: {evidence['verdict']}.",
+    ]
+
+
+def _trial(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
+    return {
+        "trial": origin(trial),
+        "state": trial.state.name,
+        "score": trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None,
+        "frames": int(trial.user_attrs.get("frames", 0)),
+        "scores": trial.user_attrs.get("scores", {}),
+        "cause": trial.user_attrs.get(CAUSE),
+        "values": trial_values(trial, parameters) if trial.params else {},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,92 @@
+"""The search space: which parameters a trial sets, and to what."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from meme57.config.tuning import Dimension
+
+
+class Suggestions(Protocol):
+    """What an Optuna trial offers."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
+        """A number in [low, high]."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        """A whole number in [low, high]."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+
+
+def suggest(trial: Suggestions, space: Sequence[Dimension]) -> dict[str, Any]:
+    """Dotted name to value; a dimension whose condition does not hold is left out."""
+    chosen: dict[str, Any] = {}
+    for dimension in space:
+        if is_active(dimension, chosen):
+            chosen[dimension.name] = _suggest_one(trial, dimension)
+    return chosen
+
+
+def is_active(dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
+    """Whether the dimension's condition holds for the values chosen before it."""
+    return all(name in chosen and chosen[name] == value for name, value in (dimension.when or {}).items())
+
+
+def label(choice: Any) -> Any:
+    """The choice as Optuna stores it: text for a list or a mapping, which it does not know."""
+    return choice if choice is None or isinstance(choice, bool | int | float | str) else json.dumps(choice)
+
+
+def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the nested tree with the dotted names set."""
+    changed: dict[str, Any] = copy.deepcopy(dict(tree))
+    for name, value in values.items():
+        *path, last = name.split(".")
+        group = changed
+        for part in path:
+            group = group[part]
+        group[last] = value
+    return changed
+
+
+def look_up(tree: Mapping[str, Any], name: str) -> Any:
+    """The value of a dotted name that exists."""
+    value: Any = tree
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def configured_values(tree: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, Any]:
+    """What is configured, as Optuna stores it, for every dimension whose range holds it."""
+    values = {dimension.name: look_up(tree, dimension.name) for dimension in space}
+    inside = {d.name: label(values[d.name]) for d in space if _holds(d, values[d.name])}
+    active = {d.name for d in space if is_active(d, values)}
+    return {name: value for name, value in inside.items() if name in active}
+
+
+def _suggest_one(trial: Suggestions, dimension: Dimension) -> Any:
+    name, low, high, log = dimension.name, dimension.low, dimension.high, dimension.type.startswith("log_")
+    if dimension.choices is not None:
+        labels = [label(choice) for choice in dimension.choices]
+        return dimension.choices[labels.index(trial.suggest_categorical(name, labels))]
+    assert low is not None
+    assert high is not None
+    if dimension.type.endswith("int"):
+        return trial.suggest_int(name, int(low), int(high), step=int(dimension.step or 1), log=log)
+    return trial.suggest_float(name, low, high, step=dimension.step, log=log)
+
+
+def _holds(dimension: Dimension, value: Any) -> bool:
+    if dimension.choices is not None:
+        return any(choice == value and type(choice) is type(value) for choice in dimension.choices)
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if not dimension.low <= value <= dimension.high:
+        return False
+    return dimension.step is None or ((value - dimension.low) / dimension.step) % 1 == 0

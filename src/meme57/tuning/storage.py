@@ -1,0 +1,148 @@
+"""Where a study is kept: a journal file of this machine, or a database that many share; and how the dead are found.
+
+On the journal a lock on a file is each trial's lease: the system gives it back when the worker ends, however it ends.
+Asking for a trial and looking for dead ones happen under one more lock, the study's. A database has Optuna's heartbeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
+
+from meme57.errors import TuningError
+
+MOST_DEATHS = 3
+"""A trial whose worker dies more often is given up: it may be what kills them."""
+ORIGIN, PREDECESSOR, DEATHS, CAUSE = "origin", "predecessor", "deaths", "cause"
+
+log = logging.getLogger(__name__)
+
+
+def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> BaseStorage:
+    """The database at `url`, or the journal.
+
+    Raises:
+        TuningError: it cannot be opened.
+    """
+    try:
+        if url is None:
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            _drop_unfinished_line(journal)
+            return JournalStorage(JournalFileBackend(str(journal)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(
+                url, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=_requeue_after_silence
+            )
+    except Exception as error:  # what drivers and parsers raise has no common base
+        words = " ".join(str(error).split())[:200]
+        raise TuningError(f"the study's storage {url or journal} cannot be opened: {words}") from error
+
+
+class Leases:
+    """Which trials of a journal have a living worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def study(self) -> Iterator[None]:
+        """Only one process asks for trials or looks for dead ones at a time."""
+        with (self._folder / "study.lock").open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def take(self, number: int) -> IO[str]:
+        """The lease of a trial; it lasts until the stream is closed or the process is gone."""
+        stream = self._path(number).open("w")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        return stream
+
+    def is_held(self, number: int) -> bool:
+        """Whether a living process has it."""
+        try:
+            with self._path(number).open("r") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"trial-{number:06d}.lock"
+
+
+def requeue_dead(study: optuna.Study, leases: Leases) -> None:
+    """Puts the trials of dead workers back into the queue; call it under `leases.study()`.
+
+    The copy is made before the trial is marked, and not twice: dying in between loses nothing and repeats nothing.
+    """
+    trials = study.get_trials(deepcopy=False)
+    copied = {trial.user_attrs.get(PREDECESSOR) for trial in trials}
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and not leases.is_held(trial.number):
+            kept = trial.number in copied or requeue(study, trial, deaths=1)
+            give_up(study, trial, "its worker stopped; a copy goes on" if kept else "its workers died too often")
+
+
+def requeue(study: optuna.Study, trial: FrozenTrial, *, deaths: int) -> bool:
+    """Queues a copy that goes on from the trial's checkpoints; False when its worker has died too often."""
+    total = int(trial.user_attrs.get(DEATHS, 0)) + deaths
+    if total > MOST_DEATHS:
+        log.warning("trial %d: its worker died %d times, so it is given up", origin(trial), total)
+        return False
+    copy = optuna.trial.create_trial(
+        state=TrialState.WAITING,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={**trial.user_attrs, ORIGIN: origin(trial), PREDECESSOR: trial.number, DEATHS: total},
+        system_attrs=trial.system_attrs,
+    )
+    study.add_trial(copy)
+    log.info("trial %d goes back into the queue", origin(trial))
+    return True
+
+
+def give_up(study: optuna.Study, trial: FrozenTrial, cause: str) -> None:
+    """Marks a trial as failed, with the cause; one that another worker took over meanwhile stays as it is."""
+    with contextlib.suppress(UpdateFinishedTrialError):
+        study._storage.set_trial_user_attr(trial._trial_id, CAUSE, cause)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def origin(trial: FrozenTrial) -> int:
+    """The number under which the trial began; it names its folder."""
+    return int(trial.user_attrs.get(ORIGIN, trial.number))
+
+
+def _requeue_after_silence(study: optuna.Study, trial: FrozenTrial) -> None:
+    requeue(study, trial, deaths=1)
+
+
+def _drop_unfinished_line(journal: Path) -> None:
+    """A writer that was cut off leaves half a line, which would spoil the next one."""
+    if not journal.exists():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            log.warning("%s ends in half a line, which is dropped", journal)
+            with journal.open("r+b") as stream:
+                stream.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()

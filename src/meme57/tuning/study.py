@@ -1,0 +1,219 @@
+"""The study: opened or gone on with, worked on by any number of processes, one trial at a time each."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
+from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
+from optuna.trial import FrozenTrial, TrialState
+
+from meme57.config import Parameters
+from meme57.config.tuning import TuneParameters
+from meme57.errors import Interrupted, TuningError
+from meme57.tracking.trials import StudyRun, TrialRun
+from meme57.tuning.identity import study_fingerprint
+from meme57.tuning.objective import Objective
+from meme57.tuning.samplers import make_sampler
+from meme57.tuning.space import configured_values, suggest
+from meme57.tuning.storage import CAUSE, Leases, give_up, open_storage, origin, requeue, requeue_dead
+
+FINGERPRINT, MLFLOW_RUN = "fingerprint", "mlflow_run_id"
+POLL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lives; plain values, so that it can go to another process."""
+
+    journal: Path
+    trials: Path
+    """Folder of the trials' checkpoints and leases."""
+    tracking: StudyRun | None = None
+
+
+def open_study(parameters: Parameters, place: Place) -> optuna.Study:
+    """Creates the study, with the configured values as its first trial, or goes on with it.
+
+    Raises:
+        TuningError: the storage cannot be opened, or the name is taken by another study.
+    """
+    tune, name, asked_for = parameters.tune, parameters.study_name, study_fingerprint(parameters)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(tune.storage, place.journal, heartbeat_seconds=tune.heartbeat_seconds)
+    with Leases(place.trials).study():
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=make_pruner(tune)
+        )
+        made_by = study.user_attrs.get(FINGERPRINT)
+        if made_by is None:
+            study.set_user_attr(FINGERPRINT, asked_for)
+            if tune.baseline:
+                tree = parameters.model_dump(mode="json", by_alias=True)
+                study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
+    if made_by not in (None, asked_for):
+        raise TuningError(
+            f"study {name!r} exists with another space, objective or agent ({made_by}, now {asked_for}): "
+            f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
+        )
+    return study
+
+
+def work(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None:
+    """One worker: takes trials until the budget is spent and none is running; takes over those of dead workers.
+
+    Raises:
+        Interrupted: asked to stop; the open trial is back in the queue, with its checkpoint.
+    """
+    study = open_study(parameters, place)
+    leases = Leases(place.trials)
+    while True:
+        if stop():
+            raise Interrupted(f"study {parameters.study_name} was stopped: the same command goes on with it")
+        with _next_trial(study, parameters, leases) as task:
+            if task is not None:
+                _run(study, *task, parameters, place, stop)
+            elif not study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+                return
+            else:
+                time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _next_trial(
+    study: optuna.Study, parameters: Parameters, leases: Leases
+) -> Iterator[tuple[optuna.Trial, dict[str, Any]] | None]:
+    """A trial with its values and its lease, or None when the budget is spent."""
+    tune = parameters.tune
+    with leases.study():
+        if tune.storage is None:
+            requeue_dead(study, leases)
+        else:
+            with warnings.catch_warnings(action="ignore"):
+                fail_stale_trials(study)
+        trials = study.get_trials(deepcopy=False)
+        if not may_begin(trials, tune):
+            trial = None
+        else:
+            salt = 0 if tune.storage is None else random.SystemRandom().getrandbits(30)
+            study.sampler = _sampler(tune, len(latest(trials)), salt)
+            with warnings.catch_warnings(action="ignore"):
+                trial = study.ask()
+            lease = leases.take(trial.number)
+            values = suggest(trial, tune.space)
+    if trial is None:
+        yield None
+        return
+    try:
+        with get_heartbeat_thread(trial._trial_id, study._storage):
+            yield trial, values
+    finally:
+        lease.close()
+
+
+def may_begin(trials: list[FrozenTrial], tune: TuneParameters) -> bool:
+    """Whether a trial waits in the queue, or the budget in trials and frames allows another one."""
+    if any(trial.state == TrialState.WAITING for trial in trials):
+        return True
+    frames = sum(int(trial.user_attrs.get("frames", 0)) for trial in latest(trials))
+    return len(latest(trials)) < tune.num_trials and (tune.max_frames is None or frames < tune.max_frames)
+
+
+def latest(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Each trial once: of one that was stopped and went on, the last copy."""
+    return list({origin(trial): trial for trial in trials}.values())
+
+
+def _run(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    values: dict[str, Any],
+    parameters: Parameters,
+    place: Place,
+    stop: Callable[[], bool],
+) -> None:
+    frozen = study.trials[trial.number]
+    number = origin(frozen)
+    run = TrialRun(place.tracking, f"trial-{number:04d}", values, frozen.user_attrs.get(MLFLOW_RUN))
+    if run.run_id is not None:
+        trial.set_user_attr(MLFLOW_RUN, run.run_id)
+    folder = place.trials / f"trial-{number:04d}"
+    objective = Objective(
+        parameters,
+        values,
+        folder,
+        stop=stop,
+        report=lambda frames, score: run.report({"score": score}, frames=frames),
+    )
+    state, note = "FAIL", ""
+    try:
+        score = objective(trial)
+        objective.constrain(trial)
+        study.tell(trial, score)
+        state, note = "COMPLETE", f"score {score:.4f}"
+    except optuna.TrialPruned as pruned:
+        objective.constrain(trial)
+        study.tell(trial, state=TrialState.PRUNED)
+        state, note = "PRUNED", str(pruned)
+    except (Interrupted, KeyboardInterrupt):
+        state, note = "STOPPED", "back in the queue"
+        requeue(study, study.trials[trial.number], deaths=0)
+        give_up(study, study.trials[trial.number], "its worker was stopped; a copy goes on")
+        raise
+    except Exception as error:  # whatever a setting breaks, the study goes on
+        note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        give_up(study, study.trials[trial.number], note)
+    finally:
+        log.info("trial %d: %s, %s; %s frames", number, state, note, f"{objective.frames:,}")
+        run.close(state, note)
+        if state != "STOPPED":
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.BaseSampler:
+    """The sampler for the trial after `number` others; its seed does not depend on which process asks."""
+    name = ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
+    digest = hashlib.sha256(f"{tune.sampler_seed} {number} {salt}".encode()).digest()
+    return make_sampler(name, seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials)
+
+
+def make_pruner(tune: TuneParameters) -> BasePruner:
+    """The one pruner of the study; for Wilcoxon a report's step is a game and seed, for the others it is frames."""
+    if tune.pruner == "hyperband":
+        return HyperbandPruner(tune.min_frames, tune.frames, tune.reduction_factor)
+    if tune.pruner == "successive_halving":
+        return SuccessiveHalvingPruner(tune.min_frames, tune.reduction_factor)
+    if tune.pruner == "median":
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=tune.min_frames - 1)
+    if tune.pruner == "wilcoxon":
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return WilcoxonPruner(p_threshold=tune.wilcoxon_p)
+    return NopPruner()
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial:
+    """The best feasible complete trial.
+
+    Raises:
+        TuningError: there is none; the first cause is named.
+    """
+    try:
+        return study.best_trial
+    except ValueError:
+        causes = [trial.user_attrs[CAUSE] for trial in latest(study.trials) if CAUSE in trial.user_attrs]
+        words = f"the first failed with {causes[0]}" if causes else "none was complete and kept the constraints"
+        raise TuningError(f"study {study.study_name!r} has no best trial: {words}") from None

@@ -1,0 +1,62 @@
+"""Spreads a study, and the comparison at its end, over processes of this machine or over a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from meme57.actors.executor import make_executor
+from meme57.config import Parameters
+from meme57.config.tuning import TuneParameters
+from meme57.errors import Interrupted, TuningError
+from meme57.stopping import stop_requested
+from meme57.tuning.study import Place, open_study, work
+
+log = logging.getLogger(__name__)
+
+
+def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None:
+    """Works on the study until its budget is spent, with `tune.workers` processes.
+
+    Raises:
+        Interrupted: asked to stop; every open trial is back in the queue.
+        TuningError: the study cannot be opened.
+    """
+    open_study(parameters, place)
+    tune = parameters.tune
+    if tune.workers > 1 or tune.executor == "ray":
+        executor = make_executor(tune.executor, workers=tune.workers)
+        for outcome in executor.run(_work, [(parameters, place)] * tune.workers, stop=stop):
+            if outcome.error is not None:
+                log.warning("a worker ended early: %s", outcome.error)
+    work(parameters, place, stop)  # also takes over what a dead worker left
+    for folder in place.trials.glob("trial-*/"):
+        shutil.rmtree(folder)
+
+
+def spread(
+    function: Callable[[Any], Any], tasks: Sequence[Any], tune: TuneParameters, stop: Callable[[], bool]
+) -> list[Any]:
+    """The function's values for all tasks.
+
+    Raises:
+        Interrupted: asked to stop.
+        TuningError: a task failed; in one line.
+    """
+    if tune.workers == 1 and tune.executor == "local":
+        return [function(task) for task in tasks]
+    outcomes = make_executor(tune.executor, workers=tune.workers).run(function, tasks, stop=stop)
+    if stop():
+        raise Interrupted("stopped while comparing: the same command goes on")
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failed:
+        raise TuningError(f"a learning run of the comparison failed: {failed[0]}")
+    return [outcome.value for outcome in outcomes]
+
+
+def _work(task: tuple[Parameters, Place]) -> None:
+    with contextlib.suppress(Interrupted):
+        work(*task, stop_requested)

@@ -1,0 +1,56 @@
+"""A study's trials as runs in a real store."""
+
+from __future__ import annotations
+
+import pytest
+
+from meme57.tracking.runs import PARENT, ActiveRun
+from meme57.tracking.store import Store
+from meme57.tracking.trials import STATE, StudyRun, TrialRun
+
+
+@pytest.fixture
+def study(store: Store, active: ActiveRun) -> StudyRun:
+    return StudyRun(store.uri, active.experiment_id, active.parent_run_id, "Pong")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("COMPLETE", "FINISHED"), ("PRUNED", "FINISHED"), ("FAIL", "FAILED"), ("STOPPED", "KILLED")],
+)
+def test_a_trial_is_a_child_with_its_curve_parameters_and_status(
+    study: StudyRun, active: ActiveRun, state: str, status: str
+) -> None:
+    trial = TrialRun(study, "trial-0003", {"learner.learning_rate": 0.1}, None)
+    assert trial.run_id is not None
+    trial.report({"score": 0.5}, frames=100)
+    trial.report({"score": 0.7}, frames=200)
+    trial.close(state, "why")
+    run = active.client.get_run(trial.run_id)
+    assert (run.info.status, run.data.tags[STATE], run.data.tags["meme57.note"]) == (status, state, "why")
+    assert (run.info.run_name, run.data.tags[PARENT]) == ("trial-0003", study.run_id)
+    assert run.data.params == {"learner.learning_rate": "0.1"}
+    curve = active.client.get_metric_history(trial.run_id, "score")
+    assert [(metric.step, metric.value) for metric in curve] == [(100, 0.5), (200, 0.7)]
+
+
+def test_a_trial_that_goes_on_is_the_same_run(study: StudyRun, active: ActiveRun) -> None:
+    first = TrialRun(study, "trial-0000", {}, None)
+    first.close("STOPPED")
+    second = TrialRun(study, "trial-0000", {}, first.run_id)
+    assert second.run_id == first.run_id
+    assert active.client.get_run(str(first.run_id)).info.status == "RUNNING"
+
+
+def test_a_store_that_refuses_does_not_stop_a_trial(study: StudyRun) -> None:
+    trial = TrialRun(StudyRun(study.tracking_uri, "987654321", study.run_id, "Pong"), "trial-0000", {}, None)
+    trial.report({"score": 1.0}, frames=1)
+    trial.close("COMPLETE")
+    assert trial.run_id is None
+
+
+def test_without_a_study_run_nothing_is_written() -> None:
+    trial = TrialRun(None, "trial-0000", {}, None)
+    trial.report({"score": 1.0}, frames=1)
+    trial.close("FAIL", "why")
+    assert trial.run_id is None

@@ -1,0 +1,295 @@
+"""Real studies on the corridor and on Asterix: budget, pruning, failures, kills, two workers, and what is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
+
+from meme57.errors import Interrupted, TuningError
+from meme57.tuning import study as study_module
+from meme57.tuning.objective import Objective
+from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, origin, requeue_dead
+from meme57.tuning.study import Place, best_trial, latest, open_study, work
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def test_a_study_spends_its_trials_and_begins_with_the_configured_values(place: Place, never: Any) -> None:
+    parameters = make_parameters()
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert states(study) == ["COMPLETE"] * 3
+    first = study.trials[0]
+    assert first.params == {"learner.learning_rate": 3e-4, "learner.batch_size": 4}
+    assert list(first.intermediate_values) == [PERIOD, 2 * PERIOD, 3 * PERIOD, FRAMES]
+    assert first.value == first.intermediate_values[FRAMES]
+    assert FRAMES <= first.user_attrs["frames"] < FRAMES + PERIOD
+    assert first.user_attrs["scores"] == {"Corridor-s1": first.value}
+    assert best_trial(study).value == max(trial.value for trial in study.trials)
+    assert not [path for path in place.trials.iterdir() if path.is_dir()]
+    work(parameters, place, never)
+    assert len(open_study(parameters, place).trials) == 3
+
+
+@pytest.mark.slow
+def test_same_study_same_suggestions_whoever_asks(place: Place, tmp_path: Path, never: Any) -> None:
+    work(make_parameters(), place, never)
+    other = Place(tmp_path / "other.journal", tmp_path / "other")
+    for num_trials in (1, 2, 3):  # a new worker for every trial
+        work(make_parameters(num_trials=num_trials), other, never)
+    found = [open_study(make_parameters(), where) for where in (place, other)]
+    assert [t.params for t in found[0].trials] == [t.params for t in found[1].trials]
+    assert [t.value for t in found[0].trials] == [t.value for t in found[1].trials]
+
+
+def test_the_budget_in_frames_ends_the_study(place: Place, never: Any) -> None:
+    parameters = make_parameters(num_trials=50, max_frames=FRAMES + PERIOD)
+    work(parameters, place, never)
+    assert states(open_study(parameters, place)) == ["COMPLETE"] * 2
+
+
+def test_several_games_and_seeds_are_one_score(place: Place, never: Any) -> None:
+    parameters = make_parameters(seeds=[1, 2], num_trials=1)
+    work(parameters, place, never)
+    [trial] = open_study(parameters, place).trials
+    scores = trial.user_attrs["scores"]
+    assert set(scores) == {"Corridor-s1", "Corridor-s2"}
+    assert trial.value == pytest.approx(sum(scores.values()) / 2)
+    assert trial.user_attrs["frames"] >= 2 * FRAMES
+
+
+def test_a_leader_is_learned_with_more_seeds(place: Place, never: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = {"learner.batch_size": {2: 0.1, 4: 0.5, 6: 0.9}}
+    monkeypatch.setattr(study_module, "Objective", _scripted(scripted["learner.batch_size"]))
+    parameters = make_parameters(leader_seeds=[5], num_trials=8)
+    work(parameters, place, never)
+    trials = open_study(parameters, place).trials
+    best = -1.0
+    for trial in trials:
+        value = scripted["learner.batch_size"][trial.params["learner.batch_size"]]
+        assert ("Corridor-s5" in trial.user_attrs["scores"]) == (value > best)
+        best = max(best, trial.value)
+    assert len({trial.params["learner.batch_size"] for trial in trials}) > 1
+
+
+def _scripted(values: dict[int, float]) -> type[Objective]:
+    """An objective whose learning runs score what the table says."""
+
+    class Scripted(Objective):
+        def _learn(self, trial: optuna.Trial, units: Any, *, prune: bool) -> float:
+            self.scores |= {unit.name: values[self._values["learner.batch_size"]] for unit in units}
+            return sum(self.scores.values()) / len(self.scores)
+
+    return Scripted
+
+
+def test_pruning_saves_frames_and_is_recorded(place: Place, never: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corridor's returns are all 0 so early, so chance says which trial is good."""
+    chance = random.Random(0)
+    monkeypatch.setattr("meme57.tuning.learning_run.normalise", lambda score, game: chance.random())
+    parameters = make_parameters(pruner="successive_halving", num_trials=6, reduction_factor=2)
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    assert all(trial.user_attrs["frames"] < FRAMES for trial in pruned)
+    assert sum(trial.user_attrs["frames"] for trial in study.trials) < 6 * FRAMES
+    assert all(list(trial.intermediate_values)[-1] < FRAMES for trial in pruned)
+
+
+@pytest.mark.slow
+def test_wilcoxon_reports_games_and_seeds(place: Place, never: Any) -> None:
+    parameters = make_parameters(pruner="wilcoxon", seeds=[1, 2, 3], num_trials=2)
+    work(parameters, place, never)
+    first = open_study(parameters, place).trials[0]
+    assert first.intermediate_values == dict(enumerate(first.user_attrs["scores"].values()))
+
+
+def test_constraints_reach_optuna(place: Place, never: Any) -> None:
+    parameters = make_parameters(constraints={"max_memory_mb": 1.0, "max_skipped_updates": 1_000}, num_trials=1)
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    [trial] = study.trials
+    assert trial.constraints["max_memory_mb"] > 0
+    assert trial.constraints["max_skipped_updates"] == -1_000
+    with pytest.raises(TuningError, match="none was complete and kept the constraints"):
+        best_trial(study)
+
+
+def test_a_failed_trial_is_recorded_with_its_cause(place: Place, never: Any) -> None:
+    """A replay that is smaller than what the network needs to begin fails; the study goes on."""
+    parameters = make_parameters(frames=40, report_period_frames=40, checkpoint_period_frames=40, num_trials=2)
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert states(study) == ["FAIL", "FAIL"]
+    assert study.trials[0].user_attrs[CAUSE].startswith("TuningError: no episode of Corridor ended within tune.frames")
+    with pytest.raises(TuningError, match="the first failed with TuningError: no episode"):
+        best_trial(study)
+
+
+def test_another_objective_under_the_same_name_is_refused(place: Place) -> None:
+    open_study(make_parameters(), place)
+    open_study(make_parameters(num_trials=9, sampler="tpe", workers=2), place)
+    for changed in ({"frames": 2 * FRAMES}, {"space": SPACE[:1]}, {"pruner": "median"}, {"seeds": [2]}):
+        with pytest.raises(TuningError, match=r"exists with another space.*tune\.study=small-b"):
+            open_study(make_parameters(**changed), place)
+
+
+def test_a_stopped_trial_goes_on_from_its_checkpoint(place: Place, tmp_path: Path, never: Any) -> None:
+    """The same scores as an uninterrupted study, in one trial, and not learned from the beginning."""
+    parameters = make_parameters(game="Asterix", num_trials=1)
+    with pytest.raises(Interrupted):
+        work(parameters, place, lambda: bool([*place.trials.glob("trial-0000/*/checkpoints/checkpoint-*")]))
+    study = open_study(parameters, place)
+    assert states(study) == ["FAIL", "WAITING"]
+    [checkpoint] = place.trials.glob("trial-0000/Asterix-s1/checkpoints/checkpoint-*")
+    assert checkpoint.name == "checkpoint-000001"
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert states(study) == ["FAIL", "COMPLETE"]
+    whole = Place(tmp_path / "whole.journal", tmp_path / "whole")
+    work(parameters, whole, never)
+    uninterrupted = open_study(parameters, whole).trials[0]
+    assert study.trials[1].value == uninterrupted.value != 0
+    assert study.trials[1].intermediate_values == uninterrupted.intermediate_values
+    assert [origin(trial) for trial in latest(study.trials)] == [0]
+
+
+def test_a_trial_whose_worker_dies_again_and_again_is_given_up(place: Place) -> None:
+    parameters = make_parameters(baseline=False)
+    study, leases = open_study(parameters, place), Leases(place.trials)
+    for _ in range(MOST_DEATHS + 1):
+        study.ask()
+        requeue_dead(study, leases)
+    assert states(study) == ["FAIL"] * (MOST_DEATHS + 1)
+    assert study.trials[-1].user_attrs[CAUSE] == "its workers died too often"
+
+
+def test_dying_while_requeueing_neither_loses_nor_repeats(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = make_parameters(baseline=False)
+    study, leases = open_study(parameters, place), Leases(place.trials)
+    study.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr("meme57.tuning.storage.give_up", _raise_keyboard_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            requeue_dead(study, leases)
+    assert states(study) == ["RUNNING", "WAITING"]
+    requeue_dead(study, leases)
+    assert states(study) == ["FAIL", "WAITING"]
+    assert study.trials[1].user_attrs[PREDECESSOR] == 0
+
+
+def _raise_keyboard_interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_half_a_line_does_not_spoil_the_journal(place: Place) -> None:
+    study = open_study(make_parameters(), place)
+    study.ask()
+    with place.journal.open("ab") as stream:
+        stream.write(b'{"op_code": 4, "wor')
+    study = open_study(make_parameters(), place)
+    study.ask()
+    assert len(open_study(make_parameters(), place).trials) == 2
+
+
+def test_a_storage_that_cannot_be_opened_is_one_line(place: Place) -> None:
+    with pytest.raises(TuningError, match="storage nonsense://x cannot be opened") as info:
+        open_study(make_parameters(storage="nonsense://x"), place)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.slow
+def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path, never: Any) -> None:
+    parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=2)
+    work(parameters, place, never)
+    assert states(open_study(parameters, place)) == ["COMPLETE"] * 2
+    assert not place.journal.exists()
+
+
+@pytest.mark.slow
+def test_a_silent_workers_trial_is_requeued_in_a_database(place: Place, tmp_path: Path, never: Any) -> None:
+    parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=1, heartbeat_seconds=1)
+    study = open_study(parameters, place)
+    trial = study.ask()
+    study._storage.record_heartbeat(trial._trial_id)  # and then nothing more
+    time.sleep(2.5)
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert states(study) == ["FAIL", "COMPLETE"]
+    assert [origin(trial) for trial in study.trials] == [0, 0]
+
+
+def run_worker(place: Place, num_trials: int, **tune: Any) -> None:
+    work(make_parameters(num_trials=num_trials, **tune), place, lambda: False)
+
+
+def test_killed_workers_lose_no_trial_and_run_none_twice(place: Place, never: Any) -> None:
+    """Two workers at once on one study, both killed by SIGKILL in the middle of a trial; a third finishes."""
+    parameters = make_parameters(num_trials=4)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=run_worker, args=(place, 4)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    _until(lambda: len(_running(place)) == 2 and any(t.intermediate_values for t in _running(place)))
+    os.kill(workers[0].pid, signal.SIGKILL)
+    os.kill(workers[1].pid, signal.SIGKILL)
+    for worker in workers:
+        worker.join()
+    before = open_study(parameters, place).trials
+    assert sum(trial.state == TrialState.RUNNING for trial in before) == 2
+    work(parameters, place, never)
+    trials = open_study(parameters, place).trials
+    ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert sorted(origin(trial) for trial in ended) == sorted({origin(trial) for trial in trials})
+    assert len(ended) == 4
+    requeued = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert len(requeued) == 2
+    assert all(trial.user_attrs[CAUSE].startswith("its worker stopped") for trial in requeued)
+    assert {tuple(t.params.items()) for t in requeued} <= {tuple(t.params.items()) for t in ended}
+
+
+def _running(place: Place) -> list[optuna.trial.FrozenTrial]:
+    if not place.journal.exists():
+        return []
+    try:
+        return open_study(make_parameters(num_trials=4), place).get_trials(states=(TrialState.RUNNING,))
+    except TuningError:
+        return []
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_optuna_dashboard_opens_the_storage(place: Place, never: Any) -> None:
+    pytest.importorskip("optuna_dashboard")
+    work(make_parameters(num_trials=1), place, never)
+    script = (
+        "import sys, optuna_dashboard, optuna\n"
+        "from optuna_dashboard._cli import get_storage\n"
+        "print([s.study_name for s in get_storage(sys.argv[1]).get_all_studies()])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(place.journal)], capture_output=True, text=True, check=False
+    )
+    assert "['small']" in done.stdout, done.stderr
