@@ -9,7 +9,9 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "two_processes_over_one": _two_over_one(),
         "bf16_instructions": _has_bf16(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch_threads": torch.get_num_threads(),
@@ -79,6 +82,25 @@ def machine() -> dict[str, Any]:
         "commit": _commit(),
         **{package: metadata.version(package) for package in PACKAGES},
     }
+
+
+def _two_over_one() -> float:
+    """What two processes do together over what one does: 2 on two cores, 1 where they are threads of one core."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_products, [0.2, 0.2]))  # both have started
+        alone = pool.submit(_products, 3.0).result()
+        together = sum(pool.map(_products, [3.0, 3.0]))
+    return together / alone
+
+
+def _products(seconds: float) -> int:
+    """Matrix products on one thread in that time."""
+    torch.set_num_threads(1)
+    a, count, end = torch.randn(512, 512), 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        torch.mm(a, a)
+        count += 1
+    return count
 
 
 def _commit() -> str:
