@@ -64,6 +64,7 @@ def _figure(study: optuna.Study, title: str, draw: Callable[[optuna.Study], Any]
     except (ValueError, RuntimeError) as error:
         log.info("no plot %r: %s", title, error)
         return new_figure(f"{title}: not enough trials", x="", y="", height=HEIGHT)
+    figure.update_layout(width=None)  # Optuna sets one where there are many panels: wider than a page
     return apply_style(figure, title, height=HEIGHT)
 
 
