@@ -50,39 +50,33 @@ def raw_env(spec: EnvSpec, num_envs: int) -> AtariVectorEnv:
 
 
 def raw_loop(spec: EnvSpec, num_envs: int, num_steps: int) -> Callable[[], None]:
-    """Two halves of the environments in turn, random actions."""
+    """ALE's own environment, random actions."""
     halves = [raw_env(spec, num_envs // 2) for _ in range(2)]
-    for k, half in enumerate(halves):
-        half.reset(seed=k * 1_000)
-    rng = np.random.default_rng(0)
-
-    def run() -> None:
-        for step in range(num_steps):
-            for half in halves:
-                if step:
-                    half.recv()
-                half.send(rng.integers(spec.num_actions, size=num_envs // 2))
-        for half in halves:
-            half.recv()
-
-    return run
+    return _in_halves([(half.reset, half.send, half.recv) for half in halves], spec, num_envs, num_steps)
 
 
 def our_loop(spec: EnvSpec, num_envs: int, num_steps: int) -> Callable[[], None]:
     """The same through our environment class."""
     halves = [make_env(spec, num_envs=num_envs // 2, num_threads=0) for _ in range(2)]
-    for k, half in enumerate(halves):
-        half.reset(seed=k * 1_000)
+    return _in_halves([(half.reset, half.send, half.receive) for half in halves], spec, num_envs, num_steps)
+
+
+def _in_halves(
+    halves: list[tuple[Callable[..., Any], ...]], spec: EnvSpec, num_envs: int, num_steps: int
+) -> Callable[[], None]:
+    """Two halves of the environments in turn; each is (reset, send, receive)."""
+    for k, (reset, _, _) in enumerate(halves):
+        reset(seed=k * 1_000)
     rng = np.random.default_rng(0)
 
     def run() -> None:
         for step in range(num_steps):
-            for half in halves:
+            for _, send, receive in halves:
                 if step:
-                    half.receive()
-                half.send(rng.integers(spec.num_actions, size=num_envs // 2))
-        for half in halves:
-            half.receive()
+                    receive()
+                send(rng.integers(spec.num_actions, size=num_envs // 2))
+        for _, _, receive in halves:
+            receive()
 
     return run
 

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,11 +32,20 @@ def _named(batch: SequenceBatch) -> Iterator[None]:
         raise
 
 
-class Updates(Protocol):
+@dataclass
+class Updates:
     """The trainer's view of learning from replay."""
+
+    learner: Learner
+    replay: SequenceReplay
+    limiter: RateLimiter
+    rng: np.random.Generator
+    batch_size: int
+    on_update: OnUpdate
 
     def step(self) -> bool:
         """One more update where the rate limiter allows it; False where it does not."""
+        raise NotImplementedError
 
     def drain(self) -> None:
         """Finishes every update whose batch was drawn; afterwards nothing is in flight."""
@@ -45,43 +54,26 @@ class Updates(Protocol):
         """Stops drawing."""
 
 
-class TurnUpdates:
+class TurnUpdates(Updates):
     """Draws, learns and writes priorities back in the calling thread: bit-reproducible on a CPU."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        replay: SequenceReplay,
-        limiter: RateLimiter,
-        rng: np.random.Generator,
-        *,
-        batch_size: int,
-        on_update: OnUpdate,
-    ) -> None:
-        self._learner, self._replay, self._limiter, self._rng = learner, replay, limiter, rng
-        self._on_update = on_update
-        self._batch = replay.new_batch(batch_size)
+    def __post_init__(self) -> None:
+        self._batch = self.replay.new_batch(self.batch_size)
 
     def step(self) -> bool:
         """One whole update."""
-        if not self._limiter.may_update:
+        if not self.limiter.may_update:
             return False
-        batch = self._replay.sample(len(self._batch.lengths), self._rng, out=self._batch)
+        batch = self.replay.sample(self.batch_size, self.rng, out=self._batch)
         with _named(batch):
-            priorities, metrics = self._learner.update(batch)
-        self._replay.update_priorities(batch.sequence_ids, priorities)
-        self._limiter.draw()
-        self._on_update(metrics)
+            priorities, metrics = self.learner.update(batch)
+        self.replay.update_priorities(batch.sequence_ids, priorities)
+        self.limiter.draw()
+        self.on_update(metrics)
         return True
 
-    def drain(self) -> None:
-        """Nothing is in flight between two calls anyway."""
 
-    def close(self) -> None:
-        """Nothing to stop."""
-
-
-class OverlappedUpdates:
+class OverlappedUpdates(Updates):
     """While an update runs, a thread draws the next batch, and the device is never waited for before it has work.
 
     On a CPU the thread prepares the batch too: the target network's outputs and the novelty networks' training are more
@@ -92,22 +84,12 @@ class OverlappedUpdates:
     learned from (`drain`). An error in the thread is raised by `step`.
     """
 
-    def __init__(
-        self,
-        learner: Learner,
-        replay: SequenceReplay,
-        limiter: RateLimiter,
-        rng: np.random.Generator,
-        *,
-        batch_size: int,
-        on_update: OnUpdate,
-    ) -> None:
-        self._learner, self._replay, self._limiter, self._rng = learner, replay, limiter, rng
-        self._on_update = on_update
-        on_gpu = learner.device.type == "cuda"
+    def __post_init__(self) -> None:
+        on_gpu = self.learner.device.type == "cuda"
         self._prepares_ahead, self._torch_threads = not on_gpu, torch.get_num_threads()
+        batches = [self.replay.new_batch(self.batch_size) for _ in range(3)]
         # one that waits, one that is learned from, one in flight
-        self._free = [pin(batch) if on_gpu else batch for batch in (replay.new_batch(batch_size) for _ in range(3))]
+        self._free = [pin(batch) if on_gpu else batch for batch in batches]
         self._wanted: queue.SimpleQueue[SequenceBatch | None] = queue.SimpleQueue()
         self._drawn: queue.SimpleQueue[Drawn | BaseException] = queue.SimpleQueue()
         self._is_drawing = False
@@ -136,8 +118,8 @@ class OverlappedUpdates:
         self._thread.join()
 
     def _draw_next(self) -> None:
-        if not self._is_drawing and self._limiter.may_update:
-            self._limiter.draw()
+        if not self._is_drawing and self.limiter.may_update:
+            self.limiter.draw()
             self._wanted.put(self._free.pop())
             self._is_drawing = True
 
@@ -149,7 +131,7 @@ class OverlappedUpdates:
         if draw_next:
             self._draw_next()
         batch, prepared = drawn
-        pending = self._learner.start(prepared or self._learner.prepare(batch))
+        pending = self.learner.start(prepared or self.learner.prepare(batch))
         self._finish()
         self._in_flight = batch, pending
 
@@ -158,16 +140,16 @@ class OverlappedUpdates:
             return
         (batch, pending), self._in_flight = self._in_flight, None
         with _named(batch):
-            priorities, metrics = self._learner.finish(pending)
-        self._replay.update_priorities(batch.sequence_ids, priorities)
+            priorities, metrics = self.learner.finish(pending)
+        self.replay.update_priorities(batch.sequence_ids, priorities)
         self._free.append(batch)
-        self._on_update(metrics)
+        self.on_update(metrics)
 
     def _run(self) -> None:
         torch.set_num_threads(self._torch_threads)  # each thread has its own number
         while (batch := self._wanted.get()) is not None:
             try:
-                self._replay.sample(len(batch.lengths), self._rng, out=batch)
-                self._drawn.put((batch, self._learner.prepare(batch) if self._prepares_ahead else None))
+                self.replay.sample(self.batch_size, self.rng, out=batch)
+                self._drawn.put((batch, self.learner.prepare(batch) if self._prepares_ahead else None))
             except BaseException as error:
                 self._drawn.put(error)
