@@ -116,9 +116,10 @@ def measure_game(parameters: Parameters, *, num_steps: int, repetitions: int) ->
 
 
 def measure(games: Sequence[str], repetitions: int) -> dict[str, Any]:
-    """Every game with the pool of conf/base."""
+    """Every game with the pool of conf/base, with one group of environments and with two."""
     torch.set_num_threads(1)
-    rows = [measure_game(laptop(game), num_steps=60, repetitions=repetitions) for game in games]
+    pools = [laptop(game, groups=groups) for game in games for groups in (1, 2)]
+    rows = [measure_game(parameters, num_steps=60, repetitions=repetitions) for parameters in pools]
     return {"rows": rows}
 
 

@@ -152,8 +152,10 @@ class Trainer:
                     next_log = _next_multiple(self._frames, run.log_period_frames)
                     yield self._event([self._row()])
         finally:
-            self._updates.close()
-            collector.close()
+            try:
+                self._updates.close()
+            finally:
+                collector.close()
 
     def _make_collector(self) -> Collector:
         chosen, round_steps = self._parameters.learner, self._parameters.actors.weights_period_steps

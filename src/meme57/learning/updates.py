@@ -43,6 +43,9 @@ class Updates:
     batch_size: int
     on_update: OnUpdate
 
+    def __post_init__(self) -> None:
+        """What a way of learning needs beside these."""
+
     def step(self) -> bool:
         """One more update where the rate limiter allows it; False where it does not."""
         raise NotImplementedError
