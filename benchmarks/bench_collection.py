@@ -1,6 +1,6 @@
 """Collection: agent steps a second of the whole actor loop, against ALE's vector environment alone.
 
-    python benchmarks/bench_collection.py [--games Breakout ...] [--repetitions 8] [--json PATH]
+    python benchmarks/bench_collection.py [--games Breakout ...] [--repetitions 5] [--json PATH]
 
 Three pieces of work in turn, on the same game with as many environments: `alone` is ALE's own vector environment with
 random actions, as fast as it goes (two halves in flight in turn, one emulator thread a core); `stepping` is our
@@ -140,4 +140,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table, games=GAMES, repetitions=8)
+    command(__doc__, measure, table, games=GAMES, repetitions=5)

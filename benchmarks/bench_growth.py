@@ -1,6 +1,6 @@
 """How cost grows: replay size, environments, policies, sequence length. An exponent of 0 is flat, 1 is linear.
 
-    python benchmarks/bench_growth.py [--repetitions 7] [--json PATH]
+    python benchmarks/bench_growth.py [--repetitions 5] [--json PATH]
 
 All costs are CPU seconds on one thread, with the networks of conf/base; sizes of one row are timed in turn. The
 replay's frames are those of one real game, its chunks stored again and again under new names.
@@ -111,4 +111,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table, repetitions=7)
+    command(__doc__, measure, table, repetitions=5)

@@ -1,6 +1,6 @@
 """The learner: learned steps a second against the machine's matrix products, and what many policies cost.
 
-    python benchmarks/bench_learner.py [--repetitions 10] [--json PATH]
+    python benchmarks/bench_learner.py [--repetitions 8] [--json PATH]
 
 An update is the whole `Learner.update` on a full batch: both forwards, backward, optimiser; novelty off, replay not
 included. On a CPU the clock is the process's CPU time, on one thread. *share of peak* is the update's floating-point
@@ -177,4 +177,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table, repetitions=10)
+    command(__doc__, measure, table, repetitions=8)

@@ -1,6 +1,6 @@
 """End to end: frames a second of the overlapped mode against the synchronous one, on the same run.
 
-    python benchmarks/bench_modes.py [--repetitions 3] [--frames 40000] [--json PATH]
+    python benchmarks/bench_modes.py [--repetitions 2] [--frames 40000] [--json PATH]
 
 Both train conf/base (with a GPU: conf/gpu over it) from nothing, in turn. Counted is what follows the warm-up: frames
 while the learner learns, over wall seconds, checkpoints not included. Samples per insert say that both did the same.
@@ -86,4 +86,4 @@ def table(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, table, repetitions=3, frames=40_000)
+    command(__doc__, measure, table, repetitions=2, frames=40_000)

@@ -80,7 +80,7 @@ class OverlappedUpdates(Updates):
     """While an update runs, a thread draws the next batch, and the device is never waited for before it has work.
 
     On a CPU the thread prepares the batch too: the target network's outputs and the novelty networks' training are more
-    than a third of an update's work (docs/performance.md).
+    than a third of an update's work. What it gains depends on the cores (docs/performance.md).
 
     One batch waits at most, and one update is in flight while the next one is handed over; so the priorities that a
     batch is drawn by, and its target network, are at most two updates old. A drawn batch counts at once, and is always
