@@ -34,7 +34,8 @@ def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures]
     parser.add_argument("--json", type=Path, help="where all figures go")
     options = vars(parser.parse_args())
     path = options.pop("json")
-    figures = {"machine": machine(), "options": options, **measure(**options)}
+    told = {name: Path(value).name if name == "peer" else value for name, value in options.items()}
+    figures = {"machine": machine(), "options": told, **measure(**options)}
     print(table(figures))
     if path is not None:
         path.write_text(json.dumps(figures, indent=1) + "\n")
