@@ -87,7 +87,7 @@ def distill(
             segment = play.segment() if own else replayed_segment(teacher, student, replay, chosen.batch_size, rng)
             _update(student, optimiser, segment, temperature=chosen.temperature)
             progress(update + 1, chosen.updates)
-        save_student(student, folder)
+        save_student(student, folder, teacher.env)
         fidelity = play.fidelity(chosen.fidelity_steps, temperature=chosen.temperature)
     finally:
         play.close()
