@@ -38,6 +38,10 @@ def open_policy(folder: Path) -> PlayablePolicy:
         teacher = Teacher.load(folder)
         return PlayablePolicy("teacher", teacher.env, teacher.player)
     if (folder / STUDENT_SPEC).is_file():
+        if not (folder / STUDENT_ENV).is_file():
+            raise CheckpointError(
+                f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student anew"
+            )
         env = EnvSpec.from_json(read_json(folder / STUDENT_ENV))
         OnnxStudent(folder / ONNX, 1)  # what is wrong with it is said before a game starts
         return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(folder / ONNX, num_envs))
