@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 import torch
+
+from meme57.cli.window import portable_pixmap
 
 RUN = "Pong-s1"
 
@@ -47,6 +51,8 @@ def test_registered_models_play_by_alias_and_version(here: Path, meme57) -> None
     unknown = meme57("play", "models:/meme57-breakout@champion")
     assert unknown.exit_code == 1
     assert "models:/meme57-breakout@champion cannot be read" in unknown.output
+    for address in ("models:/meme57-pong", "models:/../x@champion", "models:/meme57-pong/1/../../x"):
+        assert "is no address of a policy: type models:/NAME@champion" in meme57("play", address).output
 
 
 def test_a_film_shows_the_whole_episode_and_the_same_score(here: Path, meme57) -> None:
@@ -70,8 +76,6 @@ def test_sticky_actions_change_protocol_and_play(here: Path, meme57) -> None:
 
 
 def test_a_run_without_checkpoint_or_student_says_what_to_type(here: Path, meme57) -> None:
-    import shutil
-
     models = here / "data" / "06_models" / RUN
     shutil.rmtree(models / "student")
     assert "`kedro run --pipelines distill` makes it" in meme57("play", RUN, "--agent", "student").output
@@ -89,10 +93,6 @@ def test_without_a_display_the_window_says_what_to_do(here: Path, meme57, monkey
 
 
 def test_frames_are_handed_to_the_window_as_pictures() -> None:
-    import numpy as np
-
-    from meme57.cli.window import portable_pixmap
-
     colour = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     assert portable_pixmap(colour) == b"P6 2 1 255\n\x01\x02\x03\x04\x05\x06"
     assert portable_pixmap(colour[..., 0]) == b"P5 2 1 255\n\x01\x04"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,11 @@ def address(trained: Any) -> Iterator[str]:
         sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@challenger",
         "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip
-    environment = {**project.environment(), "MLFLOW_TRACKING_URI": f"sqlite:///{project.folder}/mlruns/mlflow.db"}
+    environment = {
+        **project.environment(),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{project.folder}/mlruns/mlflow.db",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it calls uvicorn by name
+    }
     server = subprocess.Popen(
         command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
@@ -44,7 +50,8 @@ def address(trained: Any) -> Iterator[str]:
         _wait(f"http://127.0.0.1:{port}/ping", server)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.communicate(timeout=60)
 
 

@@ -71,8 +71,6 @@ def _find(source: str, agent: str) -> PlayablePolicy:
         from meme57.tracking.pyfunc import policy_data
 
         return open_policy(policy_data(existing_store(project_folder()), source))
-    if Path(source).is_dir() and (Path(source) / "MLmodel").is_file():
-        return open_policy(Path(source) / "data" / next((Path(source) / "data").iterdir()).name)
     if "/" in source or Path(source).is_dir():
         return open_policy(Path(source))
     return open_policy(_run_policy(source, agent))
