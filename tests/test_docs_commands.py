@@ -1,4 +1,4 @@
-"""Every command that the README and the docs show can be typed: options, pipelines, environments and parameters exist."""
+"""Every command that the README and the docs show can be typed: options, pipelines, environments, parameters exist."""
 
 from __future__ import annotations
 
