@@ -245,3 +245,23 @@ def test_what_is_in_mlflow_only_is_explained() -> None:
         re.sub(rf"/({'|'.join(AGENTS)})_", "/<agent>_", name) for name in score_metrics(dict.fromkeys(AGENTS, summary))
     }
     assert names <= explained("In MLflow only")
+
+
+def code_spans(pattern: str) -> set[tuple[str, str]]:
+    """(page, match) in the code spans of the README and of every page."""
+    pages = [ROOT / "README.md", *PAGES]
+    return {(page.name, found) for page in pages for found in re.findall(pattern, page.read_text(encoding="utf-8"))}
+
+
+def test_parameters_named_in_the_docs_exist() -> None:
+    tree = parse_parameters({}).model_dump(by_alias=True)
+    named = code_spans(rf"`(?:--params )?((?:{'|'.join(tree)})\.[a-z_]+)")
+    assert len(named) > 100
+    assert [(page, name) for page, name in named if name.split(".")[1] not in tree[name.split(".")[0]]] == []
+
+
+def test_files_named_in_the_docs_exist() -> None:
+    named = code_spans(r"`((?:src|tests|docs|conf|benchmarks)/[\w/.-]+\.\w+)")
+    assert len(named) > 15
+    made_by_the_user = ("conf/local/", "conf/tuned-")
+    assert [(page, n) for page, n in named if not n.startswith(made_by_the_user) and not (ROOT / n).exists()] == []

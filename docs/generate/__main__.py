@@ -12,16 +12,22 @@ from pathlib import Path
 
 import catalog
 import diagram
+import healthy
 import reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+CURVE = DOCS / "data" / "laptop" / "learning_curve_s2_32_envs.csv"
 
 
 def generated() -> dict[Path, str]:
     """Path -> what the file should hold."""
     pipelines, entries = catalog.pipelines(), catalog.entries(ROOT)
-    files = {DOCS / "parameters.md": reference.page(DOCS / "generate" / "meanings.yml")}
+    metrics = DOCS / "metrics.md"
+    files = {
+        DOCS / "parameters.md": reference.page(DOCS / "generate" / "meanings.yml"),
+        metrics: between(metrics, "laptop", healthy.table(CURVE)),
+    }
     for name, pipeline in pipelines.items():
         files[DOCS / "images" / "pipelines" / f"{name}.svg"] = diagram.draw(catalog.node_rows(pipeline), name)
         page = DOCS / "pipelines" / f"{name}.md"
