@@ -38,10 +38,13 @@ def generated() -> dict[Path, str]:
 
 def between(page: Path, name: str, table: str) -> str:
     """The page with another table between its two marks."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise SystemExit(f"{page} has no place for its table: write <!-- {name} --> and <!-- /{name} -->")
+        place = f"lines <!-- {name} --> and <!-- /{name} -->"
+        raise SystemExit(
+            f"{page.relative_to(ROOT)} is missing, or has no place for its table: write it with the {place}"
+        )
     return pattern.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", text)
 
 

@@ -29,10 +29,11 @@ class Row:
 
 
 def pipelines() -> dict[str, Pipeline]:
-    """The flow's pipelines in order, then `tune`."""
+    """The flow's pipelines in order, then the others."""
     configure_project("meme57")
     registered.set_requested(None)
-    return {name: registered[name] for name in (*FLOW, "tune")}
+    others = sorted(set(registered) - {*FLOW, "__default__"})
+    return {name: registered[name] for name in (*FLOW, *others)}
 
 
 def entries(root: Path) -> dict[str, dict[str, Any]]:
