@@ -89,5 +89,6 @@ def success_probability(table: Table, policy: npt.NDArray[np.float64]) -> float:
         success = table.reward > 0
         succeeded += float(flow[success].sum())
         going_on = ~success & ~table.terminal
-        here = np.bincount(table.following[going_on], weights=flow[going_on], minlength=len(here))
+        here = np.zeros(len(policy))
+        np.add.at(here, table.following[going_on], flow[going_on])
     return succeeded
