@@ -55,5 +55,6 @@ def _check_size(parameters: EnvParameters, grid: tuple[int, ...]) -> None:
     if parameters.height < grid[0] or parameters.width < grid[1]:
         raise EnvironmentSetupError(
             f"{parameters.game} has {grid[0]} x {grid[1]} cells, which frames of "
-            f"{parameters.height}x{parameters.width} cannot show: choose env.height={grid[0]} and env.width={grid[1]} or more"
+            f"{parameters.height}x{parameters.width} cannot show: "
+            f"choose env.height={grid[0]} and env.width={grid[1]} or more"
         )
