@@ -27,6 +27,7 @@ import yaml
 from meme57.config import Parameters, parse_parameters
 from meme57.config.games import TOY_GAMES
 from meme57.envs import env_spec
+from meme57.envs.toys import toy
 from meme57.evaluation.ranking import checkpoint_evaluation
 from meme57.learning.trainer import learn
 
@@ -59,7 +60,10 @@ def ladder_parameters(changes: dict[str, Any]) -> Parameters:
 def run(task: tuple[str, str, int]) -> dict[str, Any]:
     """One run, until it is solved or its frames are spent."""
     game, variant, seed = task
-    parameters = ladder_parameters({**VARIANTS[variant], "env.game": game, "run.seed": seed})
+    side = max(16, *toy(game).grid.shape[1:])
+    parameters = ladder_parameters(
+        {**VARIANTS[variant], "env.game": game, "env.height": side, "env.width": side, "run.seed": seed}
+    )
     folder = Path(tempfile.mkdtemp())
     best, first_reward, frames, start = 0.0, None, 0, time.process_time()
     try:
