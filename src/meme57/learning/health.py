@@ -9,8 +9,9 @@ from meme57.agent.network import MemeNetwork, NetworkOutput
 from meme57.learning.objective import Objective
 from meme57.learning.tensors import TensorBatch
 
-PERIOD_UPDATES = 50
-"""Updates from one health check to the next; the first update has one."""
+PERIOD_UPDATES = 37
+"""Updates from one health check to the next; the first update has one. No divisor of the usual target periods, since
+right after a copy online and target network agree."""
 FRAMES = 256
 """Frames of the batch that are looked at for dead units."""
 
@@ -18,13 +19,14 @@ FRAMES = 256
 @torch.no_grad()
 def health(
     network: MemeNetwork, online: NetworkOutput, target: NetworkOutput, result: Objective, batch: TensorBatch,
-    images: Tensor,
+    images: Tensor, *, kappa: float,
 ) -> dict[str, Tensor]:  # fmt: skip
     """What docs/metrics.md says of `health/*`; all but the scales are of policy 0 or of all policies, over real steps.
 
     Args:
         online, target: outputs at observations 0..T, [T+1, B, N, A].
         images: [B * (T+1), 1, H, W], what the torso sees.
+        kappa: tolerance of `soft_watkins_traces`.
     """
     mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
     greedy = online.logits[:-1, :, 0].argmax(-1)
@@ -33,13 +35,19 @@ def health(
     found = {
         "health/trace_length_steps": masked_mean(trace_lengths(result.traces, batch.is_last_step).mean(-1), mask),
         "health/policy_churn": masked_mean((greedy != target.logits[:-1, :, 0].argmax(-1)).float(), mask),
-        "health/greedy_disagreement": masked_mean((greedy != q.argmax(-1)).float(), mask),
+        "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=kappa).float(), mask),
         "health/explained_variance": explained_variance(taken + td_errors, td_errors, mask),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
     }
     for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
         found |= {f"sigma_{name}/{j}": sigma for j, sigma in enumerate(component.sigma.unbind())}
     return found
+
+
+def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:
+    """Where an action is worth less than the best one by more than kappa |max Q|: [..., A], [...] -> [...] bool."""
+    best = q.amax(-1)
+    return q.gather(-1, actions.unsqueeze(-1)).squeeze(-1) < best - kappa * best.abs()
 
 
 def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:

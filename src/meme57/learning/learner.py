@@ -106,7 +106,10 @@ class Learner:
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
         metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
         if self.num_updates % PERIOD_UPDATES == 0:
-            metrics |= health(self.network, online, prepared.target, result, tensors, prepared.images)
+            metrics |= health(
+                self.network, online, prepared.target, result, tensors, prepared.images,
+                kappa=self._parameters.loss.kappa,
+            )  # fmt: skip
         told = torch.stack([result.loss.detach(), gradient_norm, usable])
         return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
 
