@@ -9,14 +9,16 @@ from typing import Any
 from kedro.framework.project import configure_project
 from kedro.framework.project import pipelines as registered
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 
 from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.pipeline_registry import FLOW
 from meme57.settings import CONFIG_LOADER_ARGS
 
-GIVEN = {"tracking_run": "ids of the MLflow run, from the hook", "parameters": "the typed parameters"}
+GIVEN = {"parameters": "the typed parameters"}
 """Inputs that no pipeline makes and no file holds."""
+NAMES = {"run": ("name", "run"), "tune": ("study", "study")}
+"""Group -> its parameter that is in paths, and the word that stands for it on the pages."""
+FROM_A_HOOK = "given by a hook as the pipeline starts"
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,18 @@ def pipelines() -> dict[str, Pipeline]:
 def entries(root: Path) -> dict[str, dict[str, Any]]:
     """The catalog as it is written, `<run>` and `<study>` in the place of names."""
     loaded = ProjectConfigLoader(str(root / "conf"), env="base", **CONFIG_LOADER_ARGS)
-    run, study = "name-of-the-run", "name-of-the-study"
-    loaded["parameters"] = {**loaded["parameters"], "run": {"name": run}, "tune": {"study": study}}
+    names = {group: {field: f"name-of-{word}"} for group, (field, word) in NAMES.items()}
+    loaded["parameters"] = {**loaded["parameters"], **names}
     plain = {name: entry for name, entry in loaded["catalog"].items() if not name.startswith("_")}
     for entry in plain.values():
-        entry["filepath"] = entry["filepath"].replace(run, "<run>").replace(study, "<study>")
+        for _, word in NAMES.values():
+            entry["filepath"] = entry["filepath"].replace(f"name-of-{word}", f"<{word}>")
     return plain
 
 
-def nodes(pipeline: Pipeline) -> list[Node]:
-    """In the order in which they run."""
-    return list(pipeline.nodes)
-
-
 def node_rows(pipeline: Pipeline) -> list[Row]:
-    """One row a node."""
-    return [Row(tuple(node.inputs), node.name, tuple(node.outputs)) for node in nodes(pipeline)]
+    """One row a node, in the order in which they run."""
+    return [Row(tuple(node.inputs), node.name, tuple(node.outputs)) for node in pipeline.nodes]
 
 
 def pipeline_rows(found: dict[str, Pipeline], catalog: dict[str, dict[str, Any]]) -> list[Row]:
@@ -73,7 +71,7 @@ def table(pipeline: Pipeline, catalog: dict[str, dict[str, Any]]) -> str:
     for name in (*sorted(pipeline.inputs()), *sorted(outputs)):
         way = "folder it works in" if name.endswith("_folder") else "out" if name in outputs else "in"
         entry = catalog.get(name)
-        where = f"`{entry['filepath']}`" if entry else GIVEN[name]
+        where = f"`{entry['filepath']}`" if entry else GIVEN.get(name, FROM_A_HOOK)
         lines.append(f"| `{name}` | {way} | {where} | {_maker(catalog, name)} |")
     return "\n".join([*lines, ""])
 

@@ -35,7 +35,10 @@ def page(meanings: Path) -> str:
         parts += [f"## {key}\n", f"{_first_line(group)}\n", COLUMNS, *_rows(group, key, words), ""]
     parts += ["## One entry of tune.space\n", COLUMNS, *_rows(Dimension, "tune.space", words), ""]
     if words:
-        raise SystemExit(f"{meanings.name} explains what is no parameter, or has words of its own: {', '.join(words)}")
+        raise SystemExit(
+            f"delete these lines of docs/generate/{meanings.name}, since the model has no such parameter or "
+            f"explains it itself: {', '.join(words)}"
+        )
     return "\n".join(parts)
 
 
@@ -86,7 +89,8 @@ def _kind(schema: dict[str, Any], annotation: Any) -> tuple[str, str]:
     """Type and bounds in words."""
     options = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     optional = len(options) < len(schema.get("anyOf", [schema]))
-    kind, bounds = _plain(options[0])
+    plain = [_plain(option) for option in options]
+    kind, bounds = " or ".join(kind for kind, _ in plain), ", ".join(bounds for _, bounds in plain if bounds)
     return f"{kind} or null" if optional and type(None) in get_args(annotation) else kind, bounds
 
 
