@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,22 @@ def test_frames_come_from_the_newest_manifest_where_there_is_no_curve(here: Path
 
 def test_watch_shows_again_until_ctrl_c(here: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-c", "from meme57.cli import main; main()", "status", "--watch"]
-    process = subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(4.0)
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        command, cwd=here, env={**environment, "TERM": "xterm"}, stdout=inside, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
+    os.close(inside)
+    seen = b""
+    while seen.count(RUN.encode()) < 2:  # shown, and shown again
+        assert select.select([terminal], [], [], 120)[0], seen
+        seen += os.read(terminal, 65_536)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err.decode()
-    assert RUN in out.decode()
-    assert err == b""
+    while select.select([terminal], [], [], 30)[0]:  # its last words must go somewhere
+        try:
+            os.read(terminal, 65_536)
+        except OSError:  # it ended
+            break
+    _, err = process.communicate(timeout=60)
+    os.close(terminal)
+    assert (process.returncode, err) == (0, b"")

@@ -47,7 +47,10 @@ def dashboards(
 ) -> Iterator[tuple[subprocess.Popen[str], dict]]:
     """The command once its servers answer, and its links."""
     command = [sys.executable, "-c", "from meme57.cli import main; main()", "ui", *options]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     links = {}
     try:
         assert process.stdout is not None
