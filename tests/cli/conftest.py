@@ -51,7 +51,8 @@ def here(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """For a command in a process of its own."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "true"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_TRACKING_URI", "KEDRO_ENV")}
+    return {**kept, "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "true", "COLUMNS": "100"}
