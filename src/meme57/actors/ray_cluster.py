@@ -35,7 +35,7 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     """
     if ray.is_initialized():
         return False
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         address = "local"
@@ -47,8 +47,9 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
         ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ActorError(
-            f"no Ray cluster could be reached at {address}: start one with `ray start --head`, or unset RAY_ADDRESS to "
-            f"play on this machine ({str(error)[:200]})"
+            f"no Ray cluster could be reached at {address}: start one with `ray start --head`, give its token "
+            "(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine "
+            f"({str(error)[:200]})"
         ) from error
     finally:
         if is_main:
