@@ -178,7 +178,7 @@ class Chaos(threading.Thread):
         return machine.name
 
     def _heal(self, machine: Machine, process: int) -> None:
-        """The cable is put back, whoever hung goes on (and says what it still has to say), a dead machine starts anew."""
+        """The cable is put back; whoever hung goes on and may still speak; a dead machine starts anew."""
         machine.cable("up")
         machine.signal(signal.SIGCONT)
         with contextlib.suppress(ProcessLookupError):
@@ -186,7 +186,7 @@ class Chaos(threading.Thread):
         time.sleep(3.0)
         for other in self._machines:
             if not other.is_up:
-                other.signal(signal.SIGKILL)
+                other.stop()
                 other.start(cpus=self._cpus)
 
     def _everyone_plays(self) -> bool:

@@ -23,6 +23,8 @@ HEALTH = {"RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_period_
           "RAY_health_check_timeout_ms": "2000", "RAY_health_check_failure_threshold": "4"}  # fmt: skip
 """Ray's own patience with a machine, about 10 s instead of a minute; the pool's is shorter still."""
 
+STARTS, START_SECONDS = 4, 60.0
+
 
 def ip(*words: str, check: bool = True) -> str:
     """The `ip` command."""
@@ -50,16 +52,26 @@ class Machine:
                 ip("-n", self.name, *words.split())
 
     def start(self, *, cpus: int) -> None:
-        """Starts Ray on it; a node that was declared dead must be started anew."""
+        """Starts Ray on it and waits until it runs; on a busy machine a start may fail, and is repeated."""
         line = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={self.address}",
                 f"--num-cpus={cpus}", "--object-store-memory=100000000"]  # fmt: skip
         if self.number:
             line = ["ip", "netns", "exec", self.name, *line, f"--address={NETWORK}.1:{PORT}"]
         else:
             line += ["--head", f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
-        environment = {**os.environ, **HEALTH}
-        with (self._folder.parent / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(line, stdout=log, stderr=log, env=environment, start_new_session=True)
+        for _ in range(STARTS):
+            path = self._folder.parent / f"{self.name}.log"
+            with path.open("wb") as log:
+                self._process = subprocess.Popen(
+                    line, stdout=log, stderr=log, env={**os.environ, **HEALTH}, start_new_session=True
+                )
+            end = time.monotonic() + START_SECONDS
+            while self.is_up and time.monotonic() < end:
+                if b"Ray runtime started" in path.read_bytes():
+                    return
+                time.sleep(0.2)
+            self.stop()
+        raise SystemExit(f"Ray did not start on {self.name}: {path.read_text()[-1000:]}")
 
     @property
     def is_up(self) -> bool:
@@ -80,8 +92,8 @@ class Machine:
         """`up` or `down`."""
         ip("link", "set", f"{self.name}a", state)
 
-    def end(self) -> None:
-        """Stops it and takes its cable away."""
+    def stop(self) -> None:
+        """Stops Ray on it."""
         self.signal(signal.SIGCONT)
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -91,14 +103,18 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self.signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Stops it and takes its cable away."""
+        self.stop()
         if self.number:
             ip("link", "del", f"{self.name}a", check=False)
             ip("netns", "del", self.name, check=False)
 
 
 @contextlib.contextmanager
-def cluster(num_machines: int, *, cpus: int, keep: bool = False) -> Iterator[list[Machine]]:
-    """The head and that many machines; RAY_ADDRESS names it meanwhile. `keep`: Ray's logs stay in the temporary folder."""
+def cluster(num_machines: int, *, cpus: int) -> Iterator[list[Machine]]:
+    """The head and that many machines; RAY_ADDRESS names it meanwhile."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise SystemExit("network namespaces need root and the `ip` command (package iproute2): start it as root")
     folder = Path(tempfile.mkdtemp(prefix="m57"))
@@ -113,7 +129,6 @@ def cluster(num_machines: int, *, cpus: int, keep: bool = False) -> Iterator[lis
         for number in range(num_machines + 1):
             machines.append(Machine(number, folder / "ray"))
             machines[-1].start(cpus=cpus if number else 0)
-            time.sleep(6.0 if number == 0 else 0.5)
         os.environ["RAY_ADDRESS"] = f"{NETWORK}.1:{PORT}"
         yield machines
     finally:
@@ -122,5 +137,4 @@ def cluster(num_machines: int, *, cpus: int, keep: bool = False) -> Iterator[lis
         for machine in reversed(machines):
             machine.end()
         ip("link", "del", BRIDGE, check=False)
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
