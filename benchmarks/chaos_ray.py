@@ -126,7 +126,7 @@ class Chaos(threading.Thread):
     def run(self) -> None:
         """All faults; `done` is set at the end whatever happens."""
         try:
-            self._wait(lambda: self._everyone_plays() and self._all_joined())
+            self._wait(lambda: self._everyone_plays() and self._joined() == len(self._machines))
             kinds = [FAULTS[number % len(FAULTS)] for number in range(self._num)]
             self._chosen.shuffle(kinds)
             for kind in kinds:
@@ -151,7 +151,7 @@ class Chaos(threading.Thread):
             self._wait(self._everyone_plays)
         recovered = time.monotonic() - start if self._everyone_plays() else None
         self._heal(machine, process)
-        self._wait(lambda: self._everyone_plays() and self._all_joined())
+        self._wait(lambda: self._repaired() and self._everyone_plays() and self._joined() >= len(self._machines) - 1)
         given_up = sorted(before - self._lives())
         self.log.append({"fault": kind, "hurt": hurt, "noticed_seconds": noticed, "recovered_seconds": recovered,
                          "actors_lost": len(given_up)})  # fmt: skip
@@ -178,23 +178,28 @@ class Chaos(threading.Thread):
         return machine.name
 
     def _heal(self, machine: Machine, process: int) -> None:
-        """The cable is put back; whoever hung goes on and may still speak; a dead machine starts anew."""
+        """The cable is put back; whoever hung goes on and may still speak."""
         machine.cable("up")
         machine.signal(signal.SIGCONT)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGCONT)
-        time.sleep(3.0)
-        for other in self._machines:
-            if not other.is_up:
-                other.stop()
-                other.start(cpus=self._cpus)
+        time.sleep(2.0)
+
+    def _repaired(self) -> bool:
+        """Starts every machine anew whose Ray is gone; one that was taken for dead goes when it learns of it."""
+        for machine in self._machines:
+            if not machine.is_up:
+                machine.stop()
+                machine.start(cpus=self._cpus, waits=False)
+        return True
 
     def _everyone_plays(self) -> bool:
         return len(self._lives()) == len(self._pool._slots)
 
-    def _all_joined(self) -> bool:
+    def _joined(self) -> int:
+        """Machines that Ray counts as alive, the head left out."""
         ray = self._pool._ray
-        return ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) > len(self._machines)
+        return sum(node["Alive"] for node in ray.nodes()) - 1 if ray.is_initialized() else 0
 
     def _lives(self) -> set[int]:
         return {worker.life for worker in self._pool._playing()}

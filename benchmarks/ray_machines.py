@@ -51,7 +51,7 @@ class Machine:
             ):
                 ip("-n", self.name, *words.split())
 
-    def start(self, *, cpus: int) -> None:
+    def start(self, *, cpus: int, waits: bool = True) -> None:
         """Starts Ray on it and waits until it runs; on a busy machine a start may fail, and is repeated."""
         line = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={self.address}",
                 f"--num-cpus={cpus}", "--object-store-memory=100000000"]  # fmt: skip
@@ -65,6 +65,8 @@ class Machine:
                 self._process = subprocess.Popen(
                     line, stdout=log, stderr=log, env={**os.environ, **HEALTH}, start_new_session=True
                 )
+            if not waits:
+                return
             end = time.monotonic() + START_SECONDS
             while self.is_up and time.monotonic() < end:
                 if b"Ray runtime started" in path.read_bytes():
