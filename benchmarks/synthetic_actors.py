@@ -49,7 +49,9 @@ class SyntheticActor(RemoteActor):
 
     round_seconds = 0.0
 
-    def begin(self, parameters: Parameters, env: EnvSpec, plan: Plan) -> bytes:
+    def begin(
+        self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
+    ) -> bytes:
         """Makes one chunk, which is repeated from then on under new identities."""
         self._chunk = template(parameters, env)
         self._num_envs = len(range(plan.slot, parameters.env.num_envs, parameters.ray.workers))

@@ -134,8 +134,8 @@ def test_with_no_actor_left_it_waits_says_so_and_goes_on(make_pool, caplog) -> N
         pool._attendance._noticed = float("-inf")
         pool.collect(10)
         assert "no actor plays: learning waits" in caplog.text
-        pool._chosen = pool._chosen.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 60.0})
-        play_until(pool, both_play(pool))  # as when machines join
+        pool._chosen = pool._chosen.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 40.0})
+        play_until(pool, both_play(pool), seconds=150.0)  # as when machines join
     assert pool.collect(10).num_steps > 0
     assert pool.metrics()["actors/waiting_seconds"] > 2
 

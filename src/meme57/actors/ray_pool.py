@@ -237,7 +237,7 @@ class RayPool:
             .remote()
         )
         worker = Worker(life, handle)
-        self._ask(worker, handle.begin.remote(self._parameters, self._env, plan))
+        self._ask(worker, handle.begin.remote(self._parameters, self._env, plan, *self._weights))
         return worker
 
     def _poll(self, seconds: float) -> None:

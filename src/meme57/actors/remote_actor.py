@@ -40,7 +40,9 @@ class Plan:
 class RemoteActor:
     """Plays one share of the environments; every answer is a block of `pack_answer`."""
 
-    def begin(self, parameters: Parameters, env: EnvSpec, plan: Plan) -> bytes:
+    def begin(
+        self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
+    ) -> bytes:
         """Makes environments and networks and begins to play; tells where it runs."""
         torch.set_num_threads(max(1, int(parameters.ray.cpus_per_worker)))
         epsilons = exploration_rates(parameters)[plan.slot :: parameters.ray.workers]
@@ -53,8 +55,10 @@ class RemoteActor:
             device="cuda" if parameters.ray.gpus_per_worker and torch.cuda.is_available() else "cpu",
         )  # fmt: skip
         self._version = 0
+        self._load(weights, version)
         if plan.state is not None:
             self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
+        if plan.state is not None or self._version:  # episodes begin with these weights: they embed the first frame
             self.restart(plan.shared)
         return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})
 
@@ -62,9 +66,7 @@ class RemoteActor:
         self, weights: bytes | None, version: int, num_vector_steps: int, shared: Shared | None, with_state: bool
     ) -> bytes:
         """Plays a round with these weights."""
-        if weights is not None and version != self._version:
-            self._pool.load_weights(*unpack_weights(weights), version)
-            self._version = version
+        self._load(weights, version)
         self._share(shared)
         collected = self._pool.collect(num_vector_steps)
         return self._answer(collected, {"state": self._pool.state_dict()} if with_state else {})
@@ -78,6 +80,11 @@ class RemoteActor:
         self._share(shared)
         self._pool.restart()
         return self._answer(Collected(), {})
+
+    def _load(self, weights: bytes | None, version: int) -> None:
+        if weights is not None and version != self._version:
+            self._pool.load_weights(*unpack_weights(weights), version)
+            self._version = version
 
     def _share(self, shared: Shared | None) -> None:
         if shared is not None and self._bandits is not None:
