@@ -117,16 +117,20 @@ def served(actor: type[RemoteActor], workers: int, seconds: float, *, envs: int,
     try:
         while len(pool._playing()) < workers:
             replay.add(pool.collect(round_steps).chunks)
-        for _ in range(3):
-            replay.add(pool.collect(round_steps).chunks)
-        start = time.perf_counter()
+        arrived = 0
+        while arrived < 3:
+            chunks = pool.collect(round_steps).chunks
+            replay.add(chunks)
+            arrived += bool(chunks)
+        start = last = time.perf_counter()  # an arrival; the last one ends the time, as rounds of machines are long
         while time.perf_counter() - start < seconds:
             version += 1
             pool.load_weights(network, {}, version)
             chunks = pool.collect(round_steps).chunks
             replay.add(chunks)
             taken += len(chunks)
-        return taken / (time.perf_counter() - start)
+            last = time.perf_counter() if chunks else last
+        return taken / (last - start)
     finally:
         pool.close()
 

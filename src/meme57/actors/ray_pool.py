@@ -21,7 +21,7 @@ from meme57.actors.build import make_bandits
 from meme57.actors.local_pool import num_groups
 from meme57.actors.messages import pack_weights, unpack_answer
 from meme57.actors.ray_cluster import connect, import_ray
-from meme57.actors.ray_slots import Attendance, Slot, Suspects, Worker, first_choices, placement
+from meme57.actors.ray_slots import Attendance, Slot, Suspects, Worker, first_choices, one_line, placement
 from meme57.actors.remote_actor import Plan, RemoteActor, Shared
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
@@ -141,6 +141,8 @@ class RayPool:
         if len(state["states"]) == len(self._slots):
             for slot, life, known in zip(self._slots, state["lives"], state["states"], strict=True):
                 slot.state, slot.life = known, (int(life) if state["is_exact"] else None)
+        self._start()
+        self._revive()  # now: the first frames are embedded with the weights of this moment
 
     def metrics(self) -> dict[str, float]:
         """Actors playing, lost so far, bytes a step on the wire, seconds without any actor."""
@@ -273,7 +275,7 @@ class RayPool:
             self._raise_or_lose(slot, error)
             return
         except (self._ray.exceptions.RayError, ReplayError) as error:
-            self._lose(slot, _one_line(error))
+            self._lose(slot, one_line(error))
             return
         worker.questions.popleft()
         worker.since = self._clock()
@@ -300,11 +302,11 @@ class RayPool:
         """What Ray could not do is a loss like any other; what our code could not do would fail everywhere."""
         cause = getattr(error, "cause", None)
         if isinstance(cause, self._ray.exceptions.RayError):
-            self._lose(slot, _one_line(cause))
+            self._lose(slot, one_line(cause))
             return
         if isinstance(cause, Meme57Error):
             raise cause
-        raise ActorError(f"an actor failed: {_one_line(cause or error)}") from error
+        raise ActorError(f"an actor failed: {one_line(cause or error)}") from error
 
     def _give_up_silent(self) -> None:
         now = self._clock()
@@ -342,7 +344,3 @@ class RayPool:
             if slot.worker is not None:
                 self._kill(slot.worker)
                 slot.worker = None
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0][:200]}"

@@ -137,3 +137,10 @@ def placement(ray: Any, chosen: RayParameters, suspects: list[str]) -> dict[str,
         if any(node not in suspects for node in alive):
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(suspects)})"}
     return options
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first sentence, and where a traceback is in it, its last line: that is the cause."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    cause = f" ({lines[-1].strip()[:200]})" if "Traceback" in str(error) else ""
+    return f"{type(error).__name__}: {' '.join(lines[0].split()).partition('. ')[0][:200]}{cause}"
