@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark chaos audit ui viz docs docs-serve lock clean
+.PHONY: run test test-full setup lint benchmark chaos chaos-ray audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -42,6 +42,10 @@ benchmark: $(DONE)
 
 chaos: $(DONE)
 	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1
+
+# Breaks actors, machines and cables of a Ray cluster. Needs root, for network namespaces.
+chaos-ray: $(DONE)
+	$(BIN)/python benchmarks/chaos_ray.py --faults 36 --seed 1
 
 # Known vulnerabilities of the locked versions. Without pip-audit or its advisory service: "not run", and why.
 audit: $(DONE)

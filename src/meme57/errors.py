@@ -20,6 +20,10 @@ class EnvironmentSetupError(Meme57Error):
     """A game cannot be created as asked."""
 
 
+class ActorError(Meme57Error):
+    """Actors cannot be started as asked, or one failed with an error of its own."""
+
+
 class ReplayError(Meme57Error):
     """Replay data are missing, damaged, or belong to another run."""
 

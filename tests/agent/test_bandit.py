@@ -128,3 +128,13 @@ def test_ladder_by_hand() -> None:
     assert epsilon_ladder(3, base=0.4, alpha=7.0).tolist() == pytest.approx([0.4, 0.4**4.5, 0.4**8])
     assert epsilon_ladder(1, base=0.4, alpha=7.0).tolist() == [0.4]
     assert epsilon_ladder(2, base=0.4, alpha=7.0).tolist() == pytest.approx([0.4, 0.4**8])
+
+
+def test_a_shared_window_and_what_others_selected_count_like_own_plays() -> None:
+    bandit = SlidingWindowUCB(3, window=10, beta=0.0, epsilon=0.0, seed=0)
+    bandit.share([], [1, 1, 0])  # two others sweep arms 0 and 1
+    assert bandit.select() == 2
+    bandit.share([(0, 1.0), (1, 5.0), (2, 0.0)], [0, 0, 0])
+    assert bandit.select() == 1
+    assert bandit.pending == [0, 1, 1]
+    assert bandit.plays == [(0, 1.0), (1, 5.0), (2, 0.0)]

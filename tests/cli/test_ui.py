@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,25 +20,22 @@ from meme57.errors import TrackingError
 from meme57.tracking.store import create_store
 
 
+def _processes() -> Iterator[tuple[str, int, int]]:
+    """State, parent and process group of every process there is."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent, group = path.read_text().rpartition(")")[2].split()[:3]
+            yield state, int(parent), int(group)
+
+
 def _groups_below(pid: int) -> set[int]:
     """Process groups of the children of `pid`."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.add(int(fields[2]))
-    return found
+    return {group for _, parent, group in _processes() if parent == pid}
 
 
 def _is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Whether a process of the group runs; the dead ones whose parent has not looked yet do not."""
+    return any(found == group and state not in "ZX" for state, _, found in _processes())
 
 
 @contextmanager

@@ -126,8 +126,10 @@ def test_a_gap_makes_no_sequence(make_episode, make_replay):
     assert replay.add([c[2]]) == 0  # c1 is missing: c2 waits as a new start
     assert replay.num_chunks == replay.num_pending == 1
     assert replay.add([c[3]]) == 1
-    assert replay.drop_pending(actor=5) == 0
-    assert replay.drop_pending(actor=0) == 1
+    assert replay.end_pending({5}) == 0
+    assert replay.num_pending == 1
+    assert replay.end_pending({0}) == 0  # it is in a sequence already
+    assert replay.num_pending == 0
     assert replay.add([c[5]]) == 0  # an episode's last chunk without its predecessor starts none and is not kept
     assert replay.num_pending == 0
     assert replay.num_chunks == 2
@@ -144,13 +146,15 @@ def test_a_restarted_episode_of_the_same_number_replaces_the_waiting_chunk(make_
     assert replay.num_chunks == 2
 
 
-def test_drop_pending_forgets_all_actors(make_episode, make_replay):
+def test_a_lost_actors_lone_chunk_becomes_a_sequence_and_the_others_wait_on(make_episode, make_replay):
     replay = make_replay()
     for actor in range(3):
         replay.add(make_episode(2 * P, actor=actor).chunks[:1])
     assert replay.num_pending == 3
-    assert replay.drop_pending() == 3
-    assert replay.num_chunks == replay.num_bytes == 0
+    assert replay.end_pending([1, 7]) == len(replay) == 1
+    assert replay.num_pending == 2
+    assert replay.num_chunks == 3  # nothing that was taken in is lost
+    assert replay.sample(1, np.random.default_rng(0)).lengths.tolist() == [P]
 
 
 def test_eviction_frees_chunks_oldest_first(make_episode, make_replay):

@@ -40,12 +40,15 @@ class Collected:
     chunks: list[Chunk] = field(default_factory=list)
     episodes: list[EpisodeResult] = field(default_factory=list)
     num_steps: int = 0
+    lost_actors: list[int] = field(default_factory=list)
+    """Actors that died or fell silent: nothing more comes of their open episodes."""
 
     def add(self, other: Collected) -> None:
         """Appends what another call collected."""
         self.chunks += other.chunks
         self.episodes += other.episodes
         self.num_steps += other.num_steps
+        self.lost_actors += other.lost_actors
 
 
 class Actor:

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from meme57 import stopping
+from meme57.actors.ray_cluster import connect, import_ray
 
 POLL_SECONDS = 0.2
 
@@ -84,11 +85,8 @@ class RayExecutor:
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
     ) -> list[Outcome]:
         """See `Executor`; a task is asked to stop by a KeyboardInterrupt."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-
-        if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+        ray = import_ray("tune.executor=ray")
+        connect(ray)
         remote = ray.remote(num_cpus=self._cpus, max_retries=0)(function)
         tasks = [remote.remote(argument) for argument in arguments]
         asked, pending = False, tasks

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from meme57.actors.actor import Actor, Collected, collect_in_turn
 from meme57.actors.build import AgentSpec, make_bandits, make_networks
-from meme57.agent.bandit import epsilon_ladder
+from meme57.agent.bandit import SlidingWindowUCB, epsilon_ladder
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.replay.chunks import Chunk
 
 
 class ActorPool(Protocol):
@@ -25,8 +26,8 @@ class ActorPool(Protocol):
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
         """Sends newer weights to the actors."""
 
-    def cut_episodes(self) -> list[Chunk]:
-        """Ends all open episodes as truncations; `restart` must follow."""
+    def cut_episodes(self) -> Collected:
+        """Ends all open episodes as truncations and hands over what was still under way; `restart` must follow."""
 
     def restart(self) -> None:
         """Begins new episodes everywhere."""
@@ -37,6 +38,9 @@ class ActorPool(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` and restarts."""
 
+    def metrics(self) -> dict[str, float]:
+        """What a log row tells about the actors, since the last call."""
+
     def close(self) -> None:
         """Frees environments and workers."""
 
@@ -44,7 +48,8 @@ class ActorPool(Protocol):
 class LocalPool:
     """`actors.groups` groups of environments in the calling thread: while the emulators of one step, the next one acts.
 
-    All groups share the networks and, with `bandit.scope: shared`, the bandit.
+    All groups share the networks and, with `bandit.scope: shared`, the bandit. By default it plays all of
+    `env.num_envs`; with `epsilons` as many environments as there are rates.
     """
 
     def __init__(
@@ -55,13 +60,16 @@ class LocalPool:
         *,
         index: int = 0,
         device: torch.device | str = "cpu",
+        epsilons: npt.NDArray[np.float64] | None = None,
+        bandits: list[SlidingWindowUCB] | None = None,
     ) -> None:
-        self.num_envs = parameters.env.num_envs
-        chosen, count = parameters.actors, min(parameters.actors.groups, self.num_envs)
-        epsilons = epsilon_ladder(self.num_envs, base=chosen.epsilon_base, alpha=chosen.epsilon_alpha)
+        if epsilons is None:
+            epsilons = exploration_rates(parameters)
+        self.num_envs = len(epsilons)
+        count = num_groups(parameters, self.num_envs)
         networks = make_networks(spec, seed=parameters.run.seed)
-        is_shared = parameters.bandit.scope == "shared"
-        bandits = make_bandits(parameters, num_envs=self.num_envs, index=index) if is_shared else None
+        if bandits is None and parameters.bandit.scope == "shared":
+            bandits = make_bandits(parameters, num_envs=self.num_envs, index=index)
         self._actors = [
             Actor(
                 parameters, env, spec, epsilons[group::count], index=index * count + group,
@@ -80,9 +88,9 @@ class LocalPool:
         for actor in self._actors:
             actor.version = version
 
-    def cut_episodes(self) -> list[Chunk]:
+    def cut_episodes(self) -> Collected:
         """Ends all open episodes as truncations; `restart` must follow."""
-        return [chunk for actor in self._actors for chunk in actor.cut_episodes()]
+        return Collected(chunks=[chunk for actor in self._actors for chunk in actor.cut_episodes()])
 
     def restart(self) -> None:
         """Begins new episodes everywhere."""
@@ -98,8 +106,27 @@ class LocalPool:
         """JSON-able."""
         return {"actors": [actor.state_dict() for actor in self._actors]}
 
+    def metrics(self) -> dict[str, float]:
+        """Nothing that the trainer does not know."""
+        return {}
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict()` and restarts."""
+        self.restore(state)
+        self.restart()  # only now: a shared bandit is restored once more by every actor, and forgets what it chose
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict()`; `restart` must follow."""
         for actor, saved in zip(self._actors, state["actors"], strict=True):
             actor.restore(saved)
-        self.restart()  # only now: a shared bandit is restored once more by every actor, and forgets what it chose
+
+
+def exploration_rates(parameters: Parameters) -> npt.NDArray[np.float64]:
+    """The rates of all `env.num_envs` environments."""
+    chosen = parameters.actors
+    return epsilon_ladder(parameters.env.num_envs, base=chosen.epsilon_base, alpha=chosen.epsilon_alpha)
+
+
+def num_groups(parameters: Parameters, num_envs: int) -> int:
+    """Groups of a pool of that many environments; actor numbers of pool `index` are `index` times this and above."""
+    return min(parameters.actors.groups, num_envs)

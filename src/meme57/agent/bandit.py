@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class SlidingWindowUCB:
         self._rng = np.random.default_rng(seed)
         self._plays: deque[tuple[int, float]] = deque(maxlen=window)
         self._pending = np.zeros(num_arms, dtype=np.int64)
+        self._elsewhere = np.zeros(num_arms, dtype=np.int64)
 
     def select(self) -> int:
         """The arm to play next."""
@@ -39,9 +41,25 @@ class SlidingWindowUCB:
         """Arms that were selected and whose episode was cut short count as not played."""
         self._pending[:] = 0
 
+    @property
+    def pending(self) -> list[int]:
+        """Plays of each arm that were selected here and have not ended."""
+        return [int(count) for count in self._pending]
+
+    @property
+    def plays(self) -> list[tuple[int, float]]:
+        """The window, oldest first."""
+        return list(self._plays)
+
+    def share(self, plays: Iterable[tuple[int, float]], pending_elsewhere: Iterable[int]) -> None:
+        """Takes over the window that many bandits feed together, and what the others have selected."""
+        self._plays.clear()
+        self._plays.extend((int(arm), float(reward)) for arm, reward in plays)
+        self._elsewhere[:] = list(pending_elsewhere)
+
     def _choose(self) -> int:
         counts, sums = self._window_statistics()
-        untried = np.flatnonzero(counts + self._pending == 0)
+        untried = np.flatnonzero(counts + self._pending + self._elsewhere == 0)
         if len(untried):
             return int(untried[0])
         if self._rng.random() < self._epsilon:

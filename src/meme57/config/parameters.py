@@ -156,13 +156,35 @@ class ReplayParameters(Group):
 class ActorParameters(Group):
     """Who collects (docs/specification.md section 5)."""
 
-    pool: Literal["local"] = "local"
+    pool: Literal["local", "ray"] = "local"
+    """In this process, or on the workers of the group `ray` (docs/scaling.md)."""
     groups: Count = 2  # ours
     """Groups of environments that take turns: while one's emulators step, the next one acts."""
     epsilon_base: Fraction = 0.4  # inherited
     epsilon_alpha: NonNegative = 7.0  # inherited
     weights_period_steps: Count = 100
     """Vector steps between two refreshes of the acting weights."""
+
+
+class RayParameters(Group):
+    """Where and how patiently actors play on Ray; no part of a run's fingerprint, so that a cluster may grow."""
+
+    workers: Count = 2
+    """Actors; each plays its share of `env.num_envs` with a copy of the policy."""
+    cpus_per_worker: Positive = 1.0
+    """CPUs that Ray reserves for an actor."""
+    gpus_per_worker: NonNegative = 0.0
+    """Above 0 the policy's copy acts on a GPU that Ray gives."""
+    rounds_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
+    """Rounds of `actors.weights_period_steps` that an actor has before it; with all of them done it waits."""
+    timeout_seconds: Positive = 20.0
+    """An actor that is silent for so long counts as lost; several times what a round takes."""
+    start_seconds: Positive = 120.0
+    """An actor that does not begin within this time is asked for once more, elsewhere."""
+    max_staleness_updates: Count = 1000
+    """A chunk whose weights are more updates behind than this is not learned from."""
+    object_store_mb: Annotated[int, Field(ge=80)] = 500
+    """Object store of a cluster that is started for the run; a cluster that RAY_ADDRESS names has its own."""
 
 
 class LearnerParameters(Group):
@@ -236,6 +258,7 @@ class Parameters(Group):
     bandit: BanditParameters = BanditParameters()
     replay: ReplayParameters = ReplayParameters()
     actors: ActorParameters = ActorParameters()
+    ray: RayParameters = RayParameters()
     learner: LearnerParameters = LearnerParameters()
     distill: DistillParameters = DistillParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
@@ -259,6 +282,15 @@ class Parameters(Group):
             raise ValueError(
                 f"network.torso=nature needs frames of 36x36 at least, not {self.env.height}x{self.env.width}: "
                 "choose network.torso=small or larger env.height and env.width"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_worker_has_environments(self) -> Parameters:
+        if self.actors.pool == "ray" and self.ray.workers > self.env.num_envs:
+            raise ValueError(
+                f"ray.workers={self.ray.workers} is more than env.num_envs={self.env.num_envs}: an actor would have "
+                "nothing to play; raise env.num_envs, which counts all actors' environments together"
             )
         return self
 

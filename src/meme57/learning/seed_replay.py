@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from meme57.actors import Collected, LocalPool, agent_spec
+from meme57.actors import Collected, agent_spec, make_pool
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
@@ -61,7 +61,7 @@ def _collect(
     stop: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    pool = LocalPool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
+    pool = make_pool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
     replay = make_replay(parameters, env)
     collected = Collected()
     try:
@@ -70,7 +70,8 @@ def _collect(
                 raise Interrupted("stopped while collecting: start again to collect the seed replay")
             _take(pool.collect(parameters.actors.weights_period_steps), replay, collected)
             progress(min(len(replay), parameters.replay.min_sequences), parameters.replay.min_sequences)
-        _take(Collected(chunks=pool.cut_episodes()), replay, collected)
+        _take(pool.cut_episodes(), replay, collected)
+        replay.end_pending()  # actors that were lost
     finally:
         pool.close()
     content = encode_chunks(collected.chunks)
@@ -127,6 +128,7 @@ SEED_ACTOR = 900
 
 def _take(new: Collected, replay: SequenceReplay, collected: Collected) -> None:
     replay.add(new.chunks)
+    replay.end_pending(new.lost_actors)
     collected.add(new)
 
 

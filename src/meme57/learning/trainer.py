@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from meme57.actors import Collected, LocalPool, agent_spec
+from meme57.actors import Collected, agent_spec, make_pool
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
@@ -29,6 +29,7 @@ from meme57.learning.learner import Learner
 from meme57.learning.policies import Teacher
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.staleness import Staleness
 from meme57.learning.state import foreign_state, parse_state
 from meme57.learning.statistics import TrainingStatistics
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
@@ -74,7 +75,7 @@ class Trainer:
         self.spec = agent_spec(parameters, env)
         self.learner = Learner(parameters, self.spec, device=device)
         self.replay = make_replay(parameters, env)
-        self._pool = LocalPool(parameters, env, self.spec, device=device)
+        self._pool = make_pool(parameters, env, self.spec, device=device)
         self._limiter = RateLimiter(
             samples_per_insert=parameters.replay.samples_per_insert,
             min_sequences=parameters.replay.min_sequences,
@@ -87,6 +88,7 @@ class Trainer:
             keep=parameters.run.keep_checkpoints,
         )
         self._statistics = TrainingStatistics()
+        self._staleness = Staleness(parameters.ray.max_staleness_updates)
         self._rng = np.random.default_rng([parameters.run.seed, 2])
         self._frames = 0
         self._elapsed = 0.0
@@ -174,12 +176,15 @@ class Trainer:
 
     def _take(self, collected: Collected) -> None:
         self._frames += collected.num_steps * self._env.frame_skip
-        self._limiter.insert(self.replay.add(collected.chunks))
+        fresh = self._staleness.fresh(collected.chunks, self.learner.num_updates)
+        self._limiter.insert(self.replay.add(fresh))
+        self._limiter.insert(self.replay.end_pending(collected.lost_actors))
         self._statistics.add_episodes(collected.episodes)
 
     def _take_seed_replay(self, folder: Path) -> None:
         chunks, record = load_seed_replay(self._parameters, folder)
         self._limiter.insert(self.replay.add(chunks))
+        self._limiter.insert(self.replay.end_pending())  # of actors that were lost
         self._frames += record["frames"]
 
     def _learned(self) -> bool:
@@ -232,6 +237,8 @@ class Trainer:
             "replay/effective_share": self.replay.effective_share(),
             "replay/samples_per_insert": self._limiter.samples_per_insert,
             "learner/skipped_updates": float(self.learner.num_skipped),
+            **self._staleness.row(),
+            **self._pool.metrics(),
             **self._statistics.row(),
         }
 
@@ -241,7 +248,7 @@ class Trainer:
             self._take(finished)
             cut = self._parameters.run.exact_resume or final or self._stop()
             if cut:
-                self._take(Collected(chunks=self._pool.cut_episodes()))
+                self._take(self._pool.cut_episodes())
                 self._limiter.insert(self.replay.end_pending())
             row = self._row()
             if self._evaluate is not None and not self._stop():

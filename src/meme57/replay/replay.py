@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -97,14 +97,18 @@ class SequenceReplay:
             self._ring.insert(len(completed))
         return len(completed)
 
-    def end_pending(self) -> int:
-        """All open episodes count as truncated: a first chunk that waits alone becomes a sequence with padding.
+    def end_pending(self, actors: Collection[int] | None = None) -> int:
+        """Open episodes of these actors (None: of all) count as truncated; for actors that stopped or died.
+
+        A first chunk that waits alone becomes a sequence with padding; every other waiting chunk is in one already.
+        So no chunk that was taken in is lost.
 
         Returns:
             The number of sequences that entered.
         """
         with self._lock:
-            waiting, self._pending = list(self._pending.values()), {}
+            keys = [key for key in self._pending if actors is None or key[0] in actors]
+            waiting = [self._pending.pop(key) for key in keys]
             alone = [number for number in waiting if self._chunks[number].index == 0]
             for offset, number in enumerate(alone):
                 self._chunks.hold(number)
@@ -113,14 +117,6 @@ class SequenceReplay:
             for number in waiting:
                 self._chunks.release(number)
         return len(alone)
-
-    def drop_pending(self, actor: int | None = None) -> int:
-        """Forgets the waiting chunks of an actor that died or starts anew (None: of all); returns how many."""
-        with self._lock:
-            dropped = [key for key in self._pending if actor is None or key[0] == actor]
-            for key in dropped:
-                self._chunks.release(self._pending.pop(key))
-        return len(dropped)
 
     def new_batch(self, batch_size: int) -> SequenceBatch:
         """Allocates a batch that `sample` can fill again and again."""

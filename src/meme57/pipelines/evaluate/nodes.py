@@ -28,24 +28,35 @@ def play(
 
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import play_episodes
+    from meme57.evaluation.shares import Share, play_shares, read_files
     from meme57.learning.progress import counter
 
     chosen = parse_parameters(parameters)
     spec = env_spec(chosen.env)
-    makers = policy_makers(chosen, spec, Path(checkpoints["best"]["folder"]), student_folder)
+    teacher_folder = Path(checkpoints["best"]["folder"])
+    makers = policy_makers(chosen, spec, teacher_folder, student_folder)
     rows = []
     for agent, make_policy in makers.items():
         with counter(f"evaluate {agent}", "episodes") as progress:
-            episodes = play_episodes(
-                make_policy,
-                spec,
-                episodes=chosen.evaluate.episodes,
-                num_envs=chosen.evaluate.num_envs,
-                seed=chosen.evaluate.seed,
-                epsilon=0.0 if agent == "random" else chosen.evaluate.epsilon,
-                stop=stop_requested,
-                progress=progress,
-            )
+            epsilon = 0.0 if agent == "random" else chosen.evaluate.epsilon
+            if chosen.actors.pool == "ray":
+                files = read_files(agent, student_folder if agent == "student" else teacher_folder)
+                whole = Share(
+                    agent, files, spec, chosen.evaluate.seed, epsilon, 0, chosen.evaluate.num_envs,
+                    chosen.evaluate.episodes,
+                )  # fmt: skip
+                episodes = play_shares(whole, workers=chosen.ray.workers, stop=stop_requested, progress=progress)
+            else:
+                episodes = play_episodes(
+                    make_policy,
+                    spec,
+                    episodes=chosen.evaluate.episodes,
+                    num_envs=chosen.evaluate.num_envs,
+                    seed=chosen.evaluate.seed,
+                    epsilon=epsilon,
+                    stop=stop_requested,
+                    progress=progress,
+                )
         for number, episode in enumerate(episodes):
             rows.append(
                 {

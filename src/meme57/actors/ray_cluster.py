@@ -1,0 +1,57 @@
+"""The way to a Ray cluster: the one that RAY_ADDRESS names, else one of our own. Importing this does not import Ray."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from meme57.errors import ActorError
+
+
+def import_ray(wish: str) -> Any:
+    """Ray itself, its usage reports switched off unless asked for.
+
+    Raises:
+        ActorError: Ray is not installed; `wish` is the parameter that asked for it.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ActorError(f"{wish} needs Ray: install it with `pip install 'meme57[ray]'` ({error})") from error
+
+
+def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | None = None) -> bool:
+    """Connects, and starts a cluster on this machine where RAY_ADDRESS names none; whether it did either.
+
+    Signal handlers stay as they are: Ray would take SIGTERM for itself, and a run could not write its last checkpoint.
+
+    Raises:
+        ActorError: there is no cluster at RAY_ADDRESS.
+    """
+    if ray.is_initialized():
+        return False
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        address = "local"
+        settings |= {"num_cpus": num_cpus, "include_dashboard": False, "dashboard_host": "127.0.0.1"}
+        settings |= {"object_store_memory": object_store_mb * 2**20} if object_store_mb else {}
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, **settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ActorError(
+            f"no Ray cluster could be reached at {address}: start one with `ray start --head`, give its token "
+            "(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine "
+            f"({str(error)[:200]})"
+        ) from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
+    return True

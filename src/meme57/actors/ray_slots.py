@@ -1,0 +1,146 @@
+"""What the driver knows of each place for an actor, and how it gets one: started, asked for rounds, given up."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from meme57.actors.actor import Collected
+from meme57.config.parameters import RayParameters
+
+LONGEST_BACKOFF_SECONDS = 30.0
+NOTICE_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Worker:
+    """An actor that is alive, as far as anyone knows. Answers come in the order of the questions."""
+
+    life: int
+    handle: Any
+    questions: deque[Any] = field(default_factory=deque)
+    """References to answers that are not there yet, oldest first."""
+    since: float = 0.0
+    """When the oldest question began to wait."""
+    has_begun: bool = False
+    node: str = ""
+    where: str = "no machine yet"
+
+
+@dataclass
+class Slot:
+    """One of `ray.workers` places; its actor plays a fixed share of the environments."""
+
+    number: int
+    num_envs: int
+    pending: list[int]
+    """Of the shared bandit: what its actor has selected and not finished."""
+    worker: Worker | None = None
+    state: dict[str, Any] | None = None
+    """What the actor told of itself last; another one in this place inherits it."""
+    state_time: float = float("-inf")
+    life: int | None = None
+    """The life to give to the next actor here, under exact resume; None: a new one."""
+    num_failures: int = 0
+    """Actors lost in a row."""
+    not_before: float = float("-inf")
+    answers: list[Collected] = field(default_factory=list)
+    """Taken in, not handed over yet."""
+
+    def lose(self, now: float) -> Worker:
+        """Gives its actor up; the next one begins at once, later after repeated failures."""
+        assert self.worker is not None
+        worker, self.worker = self.worker, None
+        self.pending = [0] * len(self.pending)
+        self.not_before = now + backoff_seconds(self.num_failures)
+        self.num_failures += 1
+        self.life = None
+        return worker
+
+
+def backoff_seconds(num_failures: int) -> float:
+    """0, 1, 2, 4 ... seconds between an actor and the next one in its place."""
+    return 0.0 if num_failures == 0 else float(min(LONGEST_BACKOFF_SECONDS, 2.0 ** (num_failures - 1)))
+
+
+def first_choices(num_envs: int, before: int, num_policies: int) -> list[int]:
+    """How often each policy is chosen by `num_envs` environments that begin after `before` others: a sweep."""
+    counts = [0] * num_policies
+    for env in range(before, before + num_envs):
+        counts[env % num_policies] += 1
+    return counts
+
+
+class Suspects:
+    """Machines whose actors fell silent: others are preferred for a while, as Ray finds out only later."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._until: dict[str, float] = {}
+
+    def add(self, node: str) -> None:
+        """It has fallen silent just now."""
+        if node:
+            self._until[node] = self._clock() + self._seconds
+
+    def current(self) -> list[str]:
+        """Those of the last seconds."""
+        now = self._clock()
+        self._until = {node: until for node, until in self._until.items() if until > now}
+        return sorted(self._until)
+
+
+class Attendance:
+    """Says when nobody plays and when somebody does again, and counts the time between."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since: float | None = None
+        self._noticed = 0.0
+        self.waited_seconds = 0.0
+
+    def begin(self) -> None:
+        """Actors were asked for; the first notice comes later, as they need a while."""
+        self._since = self._noticed = self._clock()
+
+    def tell(self, playing: int, places: int) -> None:
+        """`playing` of `places` actors play now."""
+        now = self._clock()
+        if playing:
+            if self._since is not None:
+                self.waited_seconds += now - self._since
+                logger.info("%d of %d actors play", playing, places)
+            self._since = None
+            return
+        if self._since is None:
+            self._since, self._noticed = now, float("-inf")
+        if now - self._noticed > NOTICE_SECONDS:
+            self._noticed = now
+            logger.warning("no actor plays: learning waits; %d are asked for", places)
+
+
+def placement(ray: Any, chosen: RayParameters, suspects: list[str]) -> dict[str, Any]:
+    """Options of an actor: spread over the machines, without the suspects while there are others."""
+    options: dict[str, Any] = {
+        "num_cpus": chosen.cpus_per_worker,
+        "num_gpus": chosen.gpus_per_worker,
+        "max_restarts": 0,
+        "scheduling_strategy": "SPREAD",
+    }
+    if suspects:
+        alive = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        if any(node not in suspects for node in alive):
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(suspects)})"}
+    return options
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first sentence, and where a traceback is in it, its last line: that is the cause."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    cause = f" ({lines[-1].strip()[:200]})" if "Traceback" in str(error) else ""
+    return f"{type(error).__name__}: {' '.join(lines[0].split()).partition('. ')[0][:200]}{cause}"

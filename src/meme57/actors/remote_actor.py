@@ -1,0 +1,113 @@
+"""A local pool in a process of its own, somewhere: what a Ray actor does. Knows nothing of Ray but where it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from meme57.actors.actor import Collected
+from meme57.actors.build import agent_spec, make_bandits
+from meme57.actors.local_pool import LocalPool, exploration_rates
+from meme57.actors.messages import pack_answer, unpack_weights
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+
+Shared = tuple[Sequence[tuple[int, float]], Sequence[int]]
+"""Of the bandit that all actors share: its window, and what the other actors have selected."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who a new actor is."""
+
+    slot: int
+    """Its place among `ray.workers`: it plays environments slot, slot + workers, ... with their exploration rates."""
+    life: int
+    """Never given to two actors: its seeds and the identity of its chunks come from it."""
+    shared: Shared | None = None
+    state: dict[str, Any] | None = None
+    """What the actor in this place knew before: its bandits."""
+    is_exact: bool = False
+    """Whether it goes on exactly as that one would have, with the same seeds (`run.exact_resume`)."""
+
+
+class RemoteActor:
+    """Plays one share of the environments; every answer is a block of `pack_answer`."""
+
+    def begin(
+        self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
+    ) -> bytes:
+        """Makes environments and networks and begins to play; tells where it runs."""
+        torch.set_num_threads(max(1, int(parameters.ray.cpus_per_worker)))
+        epsilons = exploration_rates(parameters)[plan.slot :: parameters.ray.workers]
+        self._bandits = None
+        if plan.shared is not None:
+            self._bandits = make_bandits(parameters, num_envs=len(epsilons), index=plan.life)
+            self._bandits[0].share(*plan.shared)
+        self._pool = LocalPool(
+            parameters, env, agent_spec(parameters, env), index=plan.life, epsilons=epsilons, bandits=self._bandits,
+            device="cuda" if parameters.ray.gpus_per_worker and torch.cuda.is_available() else "cpu",
+        )  # fmt: skip
+        self._version = 0
+        self._load(weights, version)
+        if plan.state is not None:
+            self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
+        if plan.state is not None or self._version:  # episodes begin with these weights: they embed the first frame
+            self.restart(plan.shared)
+        return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})
+
+    def collect(
+        self, weights: bytes | None, version: int, num_vector_steps: int, shared: Shared | None, with_state: bool
+    ) -> bytes:
+        """Plays a round with these weights."""
+        self._load(weights, version)
+        self._share(shared)
+        collected = self._pool.collect(num_vector_steps)
+        return self._answer(collected, {"state": self._pool.state_dict()} if with_state else {})
+
+    def cut(self) -> bytes:
+        """Ends all open episodes as truncations; `restart` must follow."""
+        return self._answer(self._pool.cut_episodes(), {"state": self._pool.state_dict()})
+
+    def restart(self, shared: Shared | None) -> bytes:
+        """Begins new episodes everywhere."""
+        self._share(shared)
+        self._pool.restart()
+        return self._answer(Collected(), {})
+
+    def _load(self, weights: bytes | None, version: int) -> None:
+        if weights is not None and version != self._version:
+            self._pool.load_weights(*unpack_weights(weights), version)
+            self._version = version
+
+    def _share(self, shared: Shared | None) -> None:
+        if shared is not None and self._bandits is not None:
+            self._bandits[0].share(*shared)
+
+    def _answer(self, collected: Collected, facts: dict[str, Any]) -> bytes:
+        if self._bandits is not None:
+            facts["pending"] = self._bandits[0].pending
+        return pack_answer(collected, facts)
+
+
+def _inherit(saved: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What was learned about the policies is taken over; seeds, episode numbers and random streams are new."""
+    kept = ("generation", "next_episode", "random")
+    return {
+        "actors": [
+            {**before, **{name: now[name] for name in kept}}
+            for before, now in zip(saved["actors"], own["actors"], strict=True)
+        ]
+    }
+
+
+def _node_id() -> str:
+    """Ray's name of this machine, where Ray runs this."""
+    ray = sys.modules.get("ray")
+    return "" if ray is None else str(ray.get_runtime_context().get_node_id())

@@ -1,0 +1,121 @@
+"""Evaluation spread over a Ray cluster: every task plays the episodes of some environments, whose seeds are their own.
+
+The policy travels as the bytes of its files, which the task reads as it would read a folder. A task that is lost is
+played again; its episodes are the same, since they begin from the same seeds. Source: [ours].
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from meme57.actors.executor import Executor, make_executor
+from meme57.envs import EnvSpec
+from meme57.errors import ActorError, Interrupted
+from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
+from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, GreedyStudent, Policy, Teacher, load_student
+
+ATTEMPTS = 5
+FILES = {
+    "random": (),
+    "teacher": ("agent.json", "network.safetensors", "novelty.safetensors"),
+    "student": (STUDENT_SPEC, STUDENT_WEIGHTS),
+}
+"""What an agent needs to play."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Environments `first_env` .. `first_env` + `num_envs` - 1 of an evaluation, and their episodes."""
+
+    agent: str
+    files: dict[str, bytes]
+    spec: EnvSpec
+    seed: int
+    epsilon: float
+    first_env: int
+    num_envs: int
+    episodes: int
+
+
+def read_files(agent: str, folder: Path) -> dict[str, bytes]:
+    """The agent's files, those that it has."""
+    return {name: (folder / name).read_bytes() for name in FILES[agent] if (folder / name).is_file()}
+
+
+def split(whole: Share, workers: int) -> list[Share]:
+    """Shares that play together what `whole` would: environment i has the quota that `play_episodes` gives it."""
+    workers = min(workers, whole.num_envs)
+    each, extra = divmod(whole.episodes, whole.num_envs)
+    shares, first = [], 0
+    for number in range(workers):
+        count = whole.num_envs // workers + (number < whole.num_envs % workers)
+        episodes = sum(each + (env < extra) for env in range(first, first + count))
+        shares.append(replace(whole, first_env=whole.first_env + first, num_envs=count, episodes=episodes))
+        first += count
+    return shares
+
+
+def play_share(share: Share) -> list[Episode]:
+    """Plays it, numbered as environments of the whole."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        for file, content in share.files.items():
+            (Path(name) / file).write_bytes(content)
+        make_policy = policy_maker(share, Path(name))
+        played = play_episodes(
+            make_policy, share.spec, episodes=share.episodes, num_envs=share.num_envs,
+            seed=share.seed + share.first_env, epsilon=share.epsilon,
+        )  # fmt: skip
+    return [replace(episode, env=episode.env + share.first_env) for episode in played]
+
+
+def policy_maker(share: Share, folder: Path) -> Callable[[int], Policy]:
+    """Number of environments -> policy."""
+    if share.agent == "random":
+        actions, seed = share.spec.num_actions, share.seed + share.first_env
+        return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
+    if share.agent == "teacher":
+        return Teacher.load(folder).player
+    student = load_student(folder)
+    return lambda num_envs: GreedyStudent(student, num_envs)
+
+
+def play_shares(
+    whole: Share,
+    *,
+    workers: int,
+    executor: Executor | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Episode]:
+    """All episodes of `whole`, in the order of `play_episodes`; by default on Ray.
+
+    Raises:
+        Interrupted: `stop` asked for it.
+        ActorError: a share failed again and again.
+    """
+    executor = executor or make_executor("ray", workers=workers)
+    shares = split(replace(whole, num_envs=min(whole.num_envs, whole.episodes)), workers)
+    done: dict[int, list[Episode]] = {}
+    reason = ""
+    for _ in range(ATTEMPTS):
+        missing = [number for number in range(len(shares)) if number not in done]
+        outcomes = executor.run(play_share, [shares[number] for number in missing], stop=stop)
+        if stop():
+            raise Interrupted("stopped while evaluating: start again to evaluate")
+        for number, outcome in zip(missing, outcomes, strict=True):
+            if outcome.error is None:
+                done[number] = outcome.value
+            else:
+                reason = outcome.error
+        progress(sum(map(len, done.values())), whole.episodes)
+        if len(done) == len(shares):
+            return [episode for number in sorted(done) for episode in done[number]]
+    raise ActorError(
+        f"evaluation failed {ATTEMPTS} times on Ray ({reason}): actors.pool=local evaluates in this process"
+    )

@@ -1,0 +1,83 @@
+"""An evaluation in shares is the evaluation as a whole; a share that is lost is played again."""
+
+from __future__ import annotations
+
+import pytest
+
+from meme57.actors import agent_spec, make_networks
+from meme57.actors.executor import Outcome
+from meme57.config import parse_parameters
+from meme57.envs import env_spec
+from meme57.errors import ActorError, Interrupted
+from meme57.evaluation.protocol import play_episodes
+from meme57.evaluation.shares import Share, play_share, play_shares, policy_maker, read_files, split
+from meme57.files import write_json
+from meme57.learning.trainer import describe
+
+PARAMETERS = parse_parameters(
+    {
+        "env": {"game": "Pong", "num_envs": 2, "height": 36, "width": 36, "max_episode_frames": 80},
+        "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
+        "novelty": {"channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
+        "family": {"num_policies": 2},
+    }
+)
+SEED = 1_500_000_001
+
+
+class Losing:
+    """Plays in this process, and loses the first share of the first `times` calls."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.played = times, 0
+
+    def run(self, function, arguments, *, stop=lambda: False):
+        outcomes = [Outcome(value=function(argument)) for argument in arguments]
+        self.played += len(arguments)
+        if self.times:
+            self.times -= 1
+            outcomes[0] = Outcome(error="WorkerCrashedError: gone")
+        return outcomes
+
+
+@pytest.fixture(scope="module", name="folder")
+def _folder(tmp_path_factory):
+    """A teacher's files."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("teacher")
+    env = env_spec(PARAMETERS.env)
+    spec = agent_spec(PARAMETERS, env)
+    for name, module in zip(("network", "novelty"), make_networks(spec, seed=3), strict=True):
+        tensors = {key: value.contiguous() for key, value in module.state_dict().items()}
+        save_file(tensors, folder / f"{name}.safetensors")
+    write_json(folder / "agent.json", describe(env, spec.network, spec.novelty, PARAMETERS))
+    return folder
+
+
+def share(agent: str, files, **changes) -> Share:
+    sizes = {"first_env": 0, "num_envs": 3, "episodes": 7, **changes}
+    return Share(agent, files, env_spec(PARAMETERS.env), SEED, 0.0, **sizes)
+
+
+def test_shares_cover_every_environment_with_its_quota() -> None:
+    parts = split(share("random", {}, num_envs=5, episodes=13), 3)  # quotas 3, 3, 3, 2, 2
+    assert [(part.first_env, part.num_envs, part.episodes) for part in parts] == [(0, 2, 6), (2, 2, 5), (4, 1, 2)]
+    assert len(split(share("random", {}, num_envs=2, episodes=2), 8)) == 2
+
+
+def test_the_teachers_episodes_in_shares_are_those_of_one_process_although_a_share_is_lost(folder) -> None:
+    whole = share("teacher", read_files("teacher", folder))
+    assert set(whole.files) == {"agent.json", "network.safetensors", "novelty.safetensors"}
+    expected = play_episodes(policy_maker(whole, folder), whole.spec, episodes=7, num_envs=3, seed=SEED)
+    executor = Losing(times=1)
+    assert play_shares(whole, workers=2, executor=executor) == expected
+    assert executor.played == 3  # two shares, and one of them again
+    assert play_share(split(whole, 3)[2]) == expected[-2:]
+
+
+def test_a_share_that_fails_again_and_again_ends_the_evaluation() -> None:
+    with pytest.raises(ActorError, match=r"evaluation failed 5 times on Ray .*gone.*actors.pool=local"):
+        play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=99))
+    with pytest.raises(Interrupted):
+        play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=0), stop=lambda: True)
