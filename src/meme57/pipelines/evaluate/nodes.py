@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from meme57.envs import EnvSpec
     from meme57.learning.policies import Policy
 
-AGENTS = ("random", "teacher", "student")
+AGENTS = ("random", "teacher", "favourite", "student")
+"""Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
 SECONDS_OF_EMULATION = 60
 """The console draws 60 frames a second."""
 
@@ -28,13 +30,17 @@ def play(
 
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import play_episodes
+    from meme57.evaluation.protocols import evaluation_spec
     from meme57.learning.progress import counter
 
     chosen = parse_parameters(parameters)
-    spec = env_spec(chosen.env)
+    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
     makers = policy_makers(chosen, spec, Path(checkpoints["best"]["folder"]), student_folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for agent, make_policy in makers.items():
+        if make_policy is None:  # the favourite is policy 0 itself: the same episodes
+            rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
+            continue
         with counter(f"evaluate {agent}", "episodes") as progress:
             episodes = play_episodes(
                 make_policy,
@@ -62,22 +68,26 @@ def play(
 
 def policy_makers(
     parameters: Parameters, spec: EnvSpec, teacher_folder: Path, student_folder: Path
-) -> dict[str, Callable[[int], Policy]]:
-    """Number of environments -> policy, for each agent."""
+) -> dict[str, Callable[[int], Policy] | None]:
+    """Number of environments -> policy, for each agent; None for a favourite that is policy 0."""
     import torch
 
     from meme57.evaluation.protocol import RandomPolicy
     from meme57.learning.build import find_device
+    from meme57.learning.favourite import favourite_policy
     from meme57.learning.policies import GreedyStudent, Teacher, load_student
 
     torch.set_num_threads(parameters.learner.torch_threads)
     teacher, student = Teacher.load(teacher_folder), load_student(student_folder)
     teacher.to(find_device())
-    return {
+    makers: dict[str, Callable[[int], Policy] | None] = {
         "random": lambda num_envs: RandomPolicy(num_envs, spec.num_actions, seed=parameters.evaluate.seed),
         "teacher": teacher.player,
         "student": lambda num_envs: GreedyStudent(student, num_envs),
     }
+    if parameters.evaluate.favourite and (j := favourite_policy(teacher_folder)) is not None:
+        makers["favourite"] = partial(teacher.player, policy=j) if j else None
+    return {agent: makers[agent] for agent in AGENTS if agent in makers}
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
@@ -88,6 +98,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     from meme57.evaluation.protocol import protocol_facts
     from meme57.evaluation.reference import has_reference, reference_score
     from meme57.evaluation.statistics import summarise_returns
+    from meme57.learning.favourite import favourite_policy
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
@@ -101,6 +112,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
             seed=evaluate.seed,
         )
         for agent in AGENTS
+        if (episodes["agent"] == agent).any()
     }
     if (active := active_run()) is not None:
         log_metrics(active, score_metrics(agents), step=checkpoints["best"]["frames"])
@@ -110,7 +122,12 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         "frames": checkpoints["best"]["frames"],
         "confidence": evaluate.confidence,
         "protocol": protocol_facts(
-            env_spec(chosen.env), episodes=evaluate.episodes, seed=evaluate.seed, epsilon=evaluate.epsilon
+            env_spec(chosen.env),
+            protocol=evaluate.protocol,
+            episodes=evaluate.episodes,
+            seed=evaluate.seed,
+            epsilon=evaluate.epsilon,
+            favourite=favourite_policy(Path(checkpoints["best"]["folder"])) if "favourite" in agents else None,
         ),
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
@@ -138,11 +155,12 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
 
     from meme57.envs import env_spec
     from meme57.evaluation import protocol
+    from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
     from meme57.learning.policies import Teacher
 
     chosen = parse_parameters(parameters)
-    spec = env_spec(chosen.env)
+    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
     teacher = Teacher.load(Path(checkpoints["best"]["folder"]))
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
     frames = protocol.film(
