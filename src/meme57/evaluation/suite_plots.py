@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meme57.evaluation.aggregates import performance_profile, profile_band
 from meme57.evaluation.panels import LABEL_HEIGHT, PANEL_HEIGHT
-from meme57.evaluation.plot_style import GREY, PALETTE, TITLE_HEIGHT, apply_style, new_figure
+from meme57.evaluation.plot_style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
 from meme57.evaluation.statistics import stratified_bootstrap
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 
@@ -99,7 +99,7 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
     for variant, colour in zip(variants, _colours(variants), strict=True):
         if scores[variant]:
             low_share, high_share = profile_band(scores[variant], thresholds, **settings)
-            _add_band(figure, axis, low_share, high_share, colour)
+            add_band(figure, axis, low_share, high_share, colour)
             share = performance_profile(scores[variant], thresholds)
             line = {"color": colour, "width": 2.5, "shape": "hv"}
             hover = f"{variant}: %{{y:.0%}}<extra></extra>"
@@ -168,19 +168,9 @@ def _add_curve(
     if len(seeds) > 1:
         bounds = [stratified_bootstrap({"": column}, np.mean, **settings) for column in runs.T]
         low, high = np.array(bounds).T
-        _add_band(figure, frames, low, high, colour, row=row, col=1)
+        add_band(figure, frames, low, high, colour, row=row, col=1)
     line = {"color": colour, "width": 2}
     figure.add_scatter(x=frames, y=runs.mean(axis=0), mode="lines", name=variant, line=line, row=row, col=1)
-
-
-def _add_band(
-    figure: Any, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], colour: str, **place: int
-) -> None:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
-        fillcolor=f"rgba({red},{green},{blue},0.2)", line={"width": 0}, hoverinfo="skip", showlegend=False, **place,
-    )  # fmt: skip
 
 
 def _panel_title(game: str, found: Mapping[str, list[Any]], variants: Sequence[str]) -> str:

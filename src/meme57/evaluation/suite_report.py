@@ -69,7 +69,8 @@ def _header(record: Mapping[str, Any], scores: Mapping[str, Any], rows: Sequence
     protocols = ", ".join(dict.fromkeys(str(row["protocol"]) for row in rows)) or ABSENT
     names = "; ".join(scores["protocols"])
     lines = [
-        f"{len(record['games'])} games, {len(record['seeds'])} seeds, {len(record['variants'])} variants: "
+        f"{_count(len(record['games']), 'game')}, {_count(len(record['seeds']), 'seed')}, "
+        f"{_count(len(record['variants']), 'variant')}: "
         f"{done} of {len(record['members'])} runs done.",
         f"Protocol {protocols} ({names}).",
     ]
@@ -96,7 +97,7 @@ def _failures(members: Sequence[Mapping[str, Any]]) -> str:
     if not failed:
         return ""
     items = "".join(f"<dt>{escape(member['name'])}</dt><dd>{escape(str(member['error']))}</dd>" for member in failed)
-    return f"<section><h2>{len(failed)} members failed</h2><dl>{items}</dl></section>"
+    return f"<section><h2>{_count(len(failed), 'member')} failed</h2><dl>{items}</dl></section>"
 
 
 def _aggregate_section(scores: Mapping[str, Any]) -> str:
@@ -118,7 +119,7 @@ def _aggregate_section(scores: Mapping[str, Any]) -> str:
 def _line(names: tuple[str, str], statistics: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     cells = [_with_interval(statistics.get(name)) for name in STATISTIC_NAMES]
     cells.append(f"{found['above_human']} of {found['games']}")
-    return _row(f"{escape(names[1])}<small>{escape(names[0])}, {found['runs']} runs</small>", cells)
+    return _row(f"{escape(names[1])}<small>{escape(names[0])}, {_count(found['runs'], 'run')}</small>", cells)
 
 
 def _notes(scores: Mapping[str, Any]) -> str:
@@ -175,7 +176,7 @@ def _game_section(rows: Sequence[Row], scores: Mapping[str, Any]) -> str:
 def _game_row(game: str, variant: str, agent: str, rows: Sequence[Row]) -> str:
     returns = by_game(rows, "return")[game]
     human = by_game(rows, "human_normalised").get(game)
-    label = f"{escape(game)}<small>{escape(AGENT_NAMES[agent])}, {escape(variant)}, {len(rows)} seeds</small>"
+    label = f"{escape(game)}<small>{escape(AGENT_NAMES[agent])}, {escape(variant)}, {_count(len(rows), 'seed')}</small>"
     score = "no published scores" if human is None else _percent(float(np.mean(human)))
     return _row(label, [_points(float(np.mean(returns))), f"{_points(min(returns))} to {_points(max(returns))}", score])
 
@@ -193,6 +194,10 @@ def _member_section(members: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -
         lines.append(_row(link, ["done", f"{row['frames']:,.0f}", score]))
     heads = ["Run", "State", "ALE frames", "Mean return of policy 0"]
     return f"<section><h2>Every run</h2>{_table(heads, lines)}</section>"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _table(heads: Sequence[str], lines: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
@@ -105,6 +106,14 @@ def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) 
     if finite_numbers(metrics):
         active.metrics.add(metrics, step=step)
         active.metrics.flush()
+
+
+def log_file(active: ActiveRun, path: Path) -> None:
+    """Adds a file to the run's artifacts; a store that refuses costs a warning."""
+    try:
+        active.client.log_artifact(active.run_id, str(path))
+    except Exception as error:  # MLflow lets through what its stores raise
+        log.warning("%s is not in MLflow: %s", path.name, first_line(error))
 
 
 def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
