@@ -121,7 +121,8 @@ def shortfall(estimate: Estimate, resources: Resources, *, run_name: str) -> str
             told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in largest)
             return (
                 f"run {run_name!r} needs about {needed / GIB:.1f} GiB of {WORDS[kind]} ({told}), and "
-                f"{has / GIB:.1f} GiB are free: {REMEDIES[largest[0][0]]}, or run.check_resources=false to try all the same"
+                f"{has / GIB:.1f} GiB are free: {REMEDIES[largest[0][0]]}, or run.check_resources=false to try it "
+                "all the same"
             )
     return None
 
