@@ -30,7 +30,7 @@ FIRST_FRAME_BYTES_PER_PIXEL = 0.55
 STEP_BYTES = 22
 """Action, rewards and mu of one agent step, without the embedding."""
 CHUNK_BYTES = 2_900
-"""The objects around a chunk."""
+"""The objects around a chunk in memory."""
 ALLOCATOR_SHARE = 1.1
 """What the allocator takes over what is in use."""
 SNAPSHOT_SHARE = 1.3
@@ -67,14 +67,13 @@ class Resources:
 def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool) -> Estimate:
     """What a run needs at its largest: replay full, an update under way, a checkpoint being written."""
     network, novelty = _parameter_bytes(parameters, env)
-    replay = replay_bytes(parameters)
     update = {
         "networks": 5 * network + 4 * novelty,  # weights, gradients, two moments, target; novelty has no target
         "update": int(ALLOCATOR_SHARE * update_bytes(parameters, env)),
     }
     host = {
         "process": PROCESS_BYTES,
-        "replay": replay,
+        "replay": replay_bytes(parameters),
         "batches": 2 * _batch_bytes(parameters, env),
         "environments": parameters.env.num_envs * (ENV_BYTES + _episodic_bytes(parameters)),
         "acting": network + novelty,
@@ -82,18 +81,13 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool)
     return Estimate(
         memory=host if on_device else host | update,
         device=update | {"acting": network + novelty} if on_device else {},
-        disk=_disk(parameters, network, novelty, replay),
+        disk=_disk(parameters, network, novelty),
     )
 
 
 def replay_bytes(parameters: Parameters) -> int:
     """Of the full replay in memory: as many steps as fit, or as the run plays."""
-    period, pixels = parameters.replay.period, parameters.env.height * parameters.env.width
-    chunks = min(
-        parameters.replay.capacity_sequences + 1,
-        -(-parameters.run.total_frames // (parameters.env.frame_skip * period)),
-    )
-    return int(chunks * _chunk_bytes(parameters, pixels))
+    return int(_num_chunks(parameters) * (_chunk_bytes(parameters) + CHUNK_BYTES))
 
 
 def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
@@ -155,25 +149,30 @@ def _kinds(estimate: Estimate) -> tuple[tuple[str, Parts], ...]:
     return ("memory", estimate.memory), ("device", estimate.device), ("disk", estimate.disk)
 
 
-def _disk(parameters: Parameters, network: int, novelty: int, replay: int) -> Parts:
+def _disk(parameters: Parameters, network: int, novelty: int) -> Parts:
     run = parameters.run
     kept = run.keep_checkpoints + 2  # the best one, and the one being written
     seed_chunks = min(parameters.replay.min_sequences, parameters.replay.capacity_sequences)
-    pixels = parameters.env.height * parameters.env.width
     return {
-        "replay snapshot": int(SNAPSHOT_SHARE * replay),
-        "seed replay": int(seed_chunks * _chunk_bytes(parameters, pixels)),
+        "replay snapshot": int(SNAPSHOT_SHARE * _num_chunks(parameters) * _chunk_bytes(parameters)),
+        "seed replay": int(seed_chunks * _chunk_bytes(parameters)),
         "checkpoints": kept * (4 * network + 3 * novelty),
         "checkpoints in MLflow": -(-run.total_frames // run.checkpoint_period_frames) * (network + novelty),
         "small files": SMALL_FILES_BYTES,
     }
 
 
-def _chunk_bytes(parameters: Parameters, pixels: int) -> float:
-    period = parameters.replay.period
+def _num_chunks(parameters: Parameters) -> int:
+    frames_a_chunk = parameters.env.frame_skip * parameters.replay.period
+    return min(parameters.replay.capacity_sequences + 1, -(-parameters.run.total_frames // frames_a_chunk))
+
+
+def _chunk_bytes(parameters: Parameters) -> float:
+    """Of one chunk's data, in memory or on disk."""
+    period, pixels = parameters.replay.period, parameters.env.height * parameters.env.width
     step = STEP_BYTES + 2 * parameters.novelty.embedding_size + FRAME_BYTES_PER_PIXEL * pixels
     state = 2 * 4 * parameters.network.lstm_size
-    return period * step + FIRST_FRAME_BYTES_PER_PIXEL * pixels + state + CHUNK_BYTES
+    return period * step + FIRST_FRAME_BYTES_PER_PIXEL * pixels + state
 
 
 def _batch_bytes(parameters: Parameters, env: EnvSpec) -> int:
