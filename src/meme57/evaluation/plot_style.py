@@ -98,7 +98,8 @@ def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> Non
     for name in ("random", "human"):
         score = float(reference[name])
         label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12, "color": GREY}}
-        label |= {"x": 1, "xref": "paper", "xanchor": "right", "showarrow": False}
+        side = {"x": 0, "xanchor": "left"} if name == "random" else {"x": 1, "xanchor": "right"}
+        label |= {**side, "xref": "paper", "showarrow": False}
         if low - 1.5 * span <= score <= high + 1.5 * span:
             figure.add_hline(y=score, line={"color": GREY, "width": 1.2, "dash": "dash"})
             figure.add_annotation(label, y=score, yanchor="bottom")

@@ -127,6 +127,7 @@ def bandit_figure(curve: pd.DataFrame) -> Any:
             hovertemplate=f"policy {j}: %{{y:.0%}}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0, hovermode="closest", legend={"itemclick": False})
+    figure.update_xaxes(tick0=0, dtick=_round_step(float(frames[-1])))  # else few bars get their centres as ticks
     return figure.update_yaxes(range=[0, 1], tickformat=".0%")
 
 
@@ -183,6 +184,12 @@ def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, la
     line = {"color": colour, "width": 2.5}
     hover = "%{y:,.4~g}"
     figure.add_scatter(x=frames, y=smooth, mode=mode, name=label, line=line, hovertemplate=hover)
+
+
+def _round_step(end: float) -> float:
+    """About a fifth of `end`: 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(max(end, 1.0) / 5))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= end / 5))
 
 
 def _binned_shares(

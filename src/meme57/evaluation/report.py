@@ -110,13 +110,13 @@ def render_page(title: str, sections: Sequence[str], figures: Mapping[str, Any])
 def _header(run_name: str, scores: Mapping[str, Any]) -> str:
     told = ("protocol", "departures", "changed_since_training")
     details = {key: value for key, value in scores["protocol"].items() if key not in told}
-    protocol = " · ".join(f"{_words(key)} {_text(value)}" for key, value in details.items())
-    if line := protocol_line(scores):
-        protocol = f"Judged by {escape(line)}.<br>{protocol}"
+    settings = " · ".join(f"{_words(key)} {_text(value)}" for key, value in details.items())
+    line = protocol_line(scores)
+    judged = "" if line is None else f"<br>Judged by {escape(line)}."
     return (
         f"<header><h1>MEME on {escape(str(scores['game']))}</h1>"
-        f'<p class="lead">Run <strong>{escape(run_name)}</strong>, {_number(scores["frames"])} frames.<br>'
-        f"{protocol}</p>"
+        f'<p class="lead">Run <strong>{escape(run_name)}</strong>, {_number(scores["frames"])} frames.'
+        f'{judged}</p><details class="note"><summary>Every setting of the evaluation</summary>{settings}</details>'
         f'<div class="tiles">{"".join(_tiles(scores))}</div></header>'
     )
 
