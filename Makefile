@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark chaos audit ui viz lock clean
+.PHONY: run test test-full setup lint benchmark chaos audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -32,8 +32,8 @@ $(DONE): requirements.lock pyproject.toml
 	touch $(DONE)
 
 lint: $(DONE)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -57,6 +57,14 @@ ui: $(DONE)
 
 viz: $(DONE)
 	$(BIN)/python -m kedro viz run --host 127.0.0.1
+
+# The generated parts brought up to date, then the site, in build/site. Any broken link stops it.
+docs: $(DONE)
+	$(BIN)/python docs/generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(DONE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8000
 
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

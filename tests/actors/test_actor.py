@@ -150,24 +150,26 @@ def test_an_episode_starts_with_no_inputs(make_actor) -> None:
 
 
 def test_corridor_end_is_terminal_with_its_reward(make_actor) -> None:
-    from meme57.envs import corridor
+    from meme57.envs.toys import toy
 
+    following = toy("Corridor").following
+    length = len(following) - 1
     played = make_actor(env={"game": "Corridor", "num_envs": 1}, epsilon=1.0)
 
     class Guide:  # in the place of the actor's random numbers: always explores, and always forward
         def integers(self, num_actions, size):
-            return np.array([corridor._FORWARD[int(played.actor._env._position[0]) % corridor.LENGTH]])
+            return following[played.actor._env.state].argmax(-1)
 
         def random(self, size):
             return np.zeros(size)
 
     played.actor._rng = Guide()
-    collected = played.actor.collect(corridor.LENGTH)
-    rest = corridor.LENGTH - 8
+    collected = played.actor.collect(length)
+    rest = length - 8
     assert [c.num_steps for c in collected.chunks] == [8, rest]
     assert collected.chunks[1].terminal
     assert collected.chunks[1].steps.reward.tolist() == [0.0] * (rest - 1) + [1.0]
-    assert [(e.extrinsic_return, e.num_steps) for e in collected.episodes] == [(1.0, corridor.LENGTH)]
+    assert [(e.extrinsic_return, e.num_steps) for e in collected.episodes] == [(1.0, length)]
 
 
 @torch.no_grad()

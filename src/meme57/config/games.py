@@ -1,4 +1,4 @@
-"""The games: every single-player ALE v5 game, and the small exploration game of our own."""
+"""The games: every single-player ALE v5 game, and the small exploration games of our own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from importlib import resources
 
 from meme57.errors import ConfigurationError
 
-TOY_GAMES = {"Corridor": "toy_corridor"}
+TOY_GAMES = {
+    "Corridor": "toy_corridor",
+    "DeepSea5": "toy_deep_sea_5",
+    "DeepSea10": "toy_deep_sea_10",
+    "DeepSea20": "toy_deep_sea_20",
+    "DeepSea30": "toy_deep_sea_30",
+    "KeyDoor": "toy_key_door",
+}
+"""The exploration ladder, which `meme57.envs.toys` builds."""
 
 
 @functools.cache

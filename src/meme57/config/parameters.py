@@ -49,10 +49,10 @@ class EnvParameters(Group):
     width: Annotated[int, Field(ge=16, le=160)] = 160
     full_action_space: bool = True  # paper
     sticky_action_probability: Fraction = 0.0  # reported through RECODE
-    frame_skip: Annotated[int, Field(ge=1, le=16)] = 4
-    max_pool: bool = True
-    noop_max: Annotated[int, Field(ge=0, le=30)] = 30
-    max_episode_frames: Count = 108_000
+    frame_skip: Annotated[int, Field(ge=1, le=16)] = 4  # reported
+    max_pool: bool = True  # reported
+    noop_max: Annotated[int, Field(ge=0, le=30)] = 30  # reported
+    max_episode_frames: Count = 108_000  # reported
     num_threads: Whole = 1
     """Threads of the emulator pool; 0 takes one per core."""
 
@@ -92,7 +92,7 @@ class LossParameters(Group):
     trust_region: bool = True  # paper: A1
     trust_region_alpha: Annotated[float, Field(ge=0.0)] = 3.0  # reported
     normalise_td: bool = True  # paper: B1
-    sigma_floor: Positive = 0.01
+    sigma_floor: Positive = 0.01  # paper
     sigma_decay: Discount = 0.99  # ours
     cross_mixture: bool = True  # paper: B2
     cross_mixture_eta: Fraction = 0.5  # reported
@@ -111,10 +111,10 @@ class NoveltyParameters(Group):
     embedding_size: Count = 32  # inherited
     num_neighbours: Count = 10  # inherited
     memory_size: Count = 30_000  # inherited
-    kernel_eps: Positive = 1e-4
-    cluster_distance: NonNegative = 0.008
-    pseudo_count: Positive = 1e-3
-    max_similarity: Positive = 8.0
+    kernel_eps: Positive = 1e-4  # inherited
+    cluster_distance: NonNegative = 0.008  # inherited
+    pseudo_count: Positive = 1e-3  # inherited
+    max_similarity: Positive = 8.0  # inherited
     max_modulation: Annotated[float, Field(ge=1.0)] = 5.0  # inherited: L
     rnd_size: Count = 128  # inherited
     channels: tuple[Count, Count] = (16, 32)  # ours
@@ -174,7 +174,7 @@ class LearnerParameters(Group):
     mode: Literal["synchronous", "overlapped"] = "synchronous"
     batch_size: Count = 64  # reported
     learning_rate: Positive = 3e-4  # ours
-    adam_eps: Positive = 1e-8
+    adam_eps: Positive = 1e-8  # ours
     weight_decay: NonNegative = 0.05  # ours
     max_gradient_norm: Positive = 40.0  # inherited
     target_period_updates: Count = 1500  # inherited

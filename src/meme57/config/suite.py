@@ -56,6 +56,7 @@ class SuiteParameters(Group):
     games: Annotated[str | tuple[str, ...], BeforeValidator(_known_games)] = "smoke"
     """A list by its name (atari57, atari100k, hard5, smoke), or games."""
     seeds: tuple[Seed, ...] = (1,)
+    """Training seeds; each game is learned once with each."""
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name to dotted parameters and their values; the others are compared with the first. None: as configured."""
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$")] = ""

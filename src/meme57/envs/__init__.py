@@ -1,4 +1,4 @@
-"""What a game is: its specification, the emulator's vector environment, and a small exploration game of our own."""
+"""What a game is: its specification, the emulator's vector environment, and small exploration games of our own."""
 
 from meme57.envs.make import env_spec, make_env
 from meme57.envs.spec import EnvSpec, StepResult, VectorEnv

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from meme57.config import is_toy, rom_id
 from meme57.config.parameters import EnvParameters
-from meme57.envs import atari, corridor
+from meme57.envs import atari
 from meme57.envs.spec import EnvSpec, VectorEnv
+from meme57.envs.tabular import TabularEnv
+from meme57.envs.toys import toy
+from meme57.errors import EnvironmentSetupError
 
 
 def env_spec(parameters: EnvParameters) -> EnvSpec:
     """The task that the parameters describe.
 
     Raises:
-        EnvironmentSetupError: the game's ROM does not load.
+        EnvironmentSetupError: the game's ROM does not load, or the frames are too small to show a game of our own.
     """
     limit = parameters.max_episode_frames
     if is_toy(parameters.game):
-        meanings: tuple[str, ...] = corridor.ACTIONS
-        limit = corridor.corridor_max_frames(parameters.frame_skip, limit)
+        table = toy(parameters.game)
+        meanings = table.actions
+        limit = min(table.max_steps * parameters.frame_skip, limit)
+        _check_size(parameters, table.grid.shape[1:])
     else:
         meanings = atari.action_meanings(rom_id(parameters.game), full_action_space=parameters.full_action_space)
     return EnvSpec(
@@ -42,5 +47,14 @@ def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool
     With `colour`, an Atari game's observations are [E, H, W, 3]: the same game as a person sees it.
     """
     if is_toy(spec.game):
-        return corridor.CorridorEnv(spec, num_envs=num_envs)
+        return TabularEnv(toy(spec.game), spec, num_envs=num_envs)
     return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads, colour=colour)
+
+
+def _check_size(parameters: EnvParameters, grid: tuple[int, ...]) -> None:
+    if parameters.height < grid[0] or parameters.width < grid[1]:
+        raise EnvironmentSetupError(
+            f"{parameters.game} has {grid[0]} x {grid[1]} cells, which frames of "
+            f"{parameters.height}x{parameters.width} cannot show: "
+            f"choose env.height={grid[0]} and env.width={grid[1]} or more"
+        )

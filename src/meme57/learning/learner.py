@@ -16,6 +16,7 @@ from meme57.agent.family import PolicyFamily
 from meme57.agent.network import NetworkOutput
 from meme57.config import Parameters
 from meme57.errors import NonFiniteLossError
+from meme57.learning.health import PERIOD_UPDATES, health
 from meme57.learning.objective import Objective, Scales, objective
 from meme57.learning.running_scale import RunningScale
 from meme57.learning.tensors import TensorBatch, to_tensors
@@ -99,11 +100,16 @@ class Learner:
         A loss or gradient that is not finite changes nothing of the agent: the device itself drops the step.
         """
         tensors = prepared.batch
-        result = self._objective(prepared)
+        online, result = self._objective(prepared)
         gradient_norm, usable = self._step(result.loss)
         for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
         metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
+        if self.num_updates % PERIOD_UPDATES == 0:
+            metrics |= health(
+                self.network, online, prepared.target, result, tensors, prepared.images,
+                kappa=self._parameters.loss.kappa,
+            )  # fmt: skip
         told = torch.stack([result.loss.detach(), gradient_norm, usable])
         return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
 
@@ -135,12 +141,12 @@ class Learner:
                 self.target.load_state_dict(self.network.state_dict())
         return priorities, metrics
 
-    def _objective(self, prepared: Prepared) -> Objective:
+    def _objective(self, prepared: Prepared) -> tuple[NetworkOutput, Objective]:
         batch = prepared.batch
         with self._autocast():
             online = self.network.unroll(prepared.images, batch.features, batch.state)
         scales = Scales(self.scales["extrinsic"].std, self.scales["intrinsic"].std)
-        return objective(
+        return online, objective(
             online, prepared.target, batch, self._family, scales, self._parameters.loss,
             priority_eta=self._parameters.replay.priority_eta,
         )  # fmt: skip

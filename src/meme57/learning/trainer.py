@@ -229,6 +229,7 @@ class Trainer:
             "replay/sequences": float(len(self.replay)),
             "replay/bytes_per_step": self.replay.num_bytes
             / max(1, self.replay.num_chunks * self._parameters.replay.period),
+            "replay/effective_share": self.replay.effective_share(),
             "replay/samples_per_insert": self._limiter.samples_per_insert,
             "learner/skipped_updates": float(self.learner.num_skipped),
             **self._statistics.row(),

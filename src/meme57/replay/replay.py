@@ -165,6 +165,11 @@ class SequenceReplay:
         with self._lock:
             return self._ring.priorities()
 
+    def effective_share(self) -> float:
+        """See `PrioritisedRing.effective_share`."""
+        with self._lock:
+            return self._ring.effective_share()
+
     def state_dict(self) -> Arrays:
         """All tables but the chunks themselves, which are named by number (see `contents`)."""
         return self.contents()[0]

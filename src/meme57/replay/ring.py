@@ -41,6 +41,11 @@ class PrioritisedRing:
         """The priorities, oldest sequence first."""
         return self._priorities[self.ids() % self.capacity]
 
+    def effective_share(self) -> float:
+        """Effective sample size of the draw over the sequences present: 1 / (n sum P(i)^2), in (0, 1]; 1 is uniform."""
+        weights = self._tree.get(self.ids() % self.capacity)
+        return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum())) if len(weights) else 1.0
+
     def insert(self, count: int) -> None:
         """Adds `count` sequences, the next ids, with the largest priority present before."""
         if count == 0:

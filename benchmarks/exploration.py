@@ -1,0 +1,149 @@
+"""The exploration ladder: which games of our own are solved, with every part of exploration and with one left out.
+
+    python benchmarks/exploration.py --processes 2 [--games DeepSea10 KeyDoor] [--seeds 1 2 3] [--variants full]
+
+A run is `conf/ladder` for at most 320,000 frames; it ends as soon as the greedy policy 0 reaches the goal at a
+checkpoint (every 10,000 frames): solved. Every ended run is a line of docs/data/results/exploration.csv; what is there
+is not run again, so the command goes on after a kill. `--table` prints the table of docs/results.md and runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from meme57.config import Parameters, parse_parameters
+from meme57.config.games import TOY_GAMES
+from meme57.envs import env_spec
+from meme57.envs.toys import toy
+from meme57.evaluation.ranking import checkpoint_evaluation
+from meme57.learning.trainer import learn
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs/data/results/exploration.csv"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "no intrinsic reward": {"novelty.enabled": False},
+    "no family (one exploring policy)": {"family.num_policies": 2},
+    "no bandit": {"bandit.enabled": False},
+}
+SEEDS = tuple(range(1, 11))
+SOLVED = 0.5
+COLUMNS = ("game", "variant", "seed", "solved", "frames", "best_return", "first_reward_frames", "cpu_seconds", "commit")
+
+
+def ladder_parameters(changes: dict[str, Any]) -> Parameters:
+    """`conf/ladder` over `conf/base`, with dotted changes."""
+    tree: dict[str, Any] = {}
+    for environment in ("base", "ladder"):
+        groups = yaml.safe_load((ROOT / "conf" / environment / "parameters.yml").read_text())
+        for name, group in groups.items():
+            tree[name] = {**tree.get(name, {}), **group}
+    for dotted, value in changes.items():
+        group, name = dotted.split(".")
+        tree[group] = {**tree.get(group, {}), name: value}
+    return parse_parameters(tree)
+
+
+def run(task: tuple[str, str, int]) -> dict[str, Any]:
+    """One run, until it is solved or its frames are spent."""
+    game, variant, seed = task
+    side = max(16, *toy(game).grid.shape[1:])
+    parameters = ladder_parameters(
+        {**VARIANTS[variant], "env.game": game, "env.height": side, "env.width": side, "run.seed": seed}
+    )
+    folder = Path(tempfile.mkdtemp())
+    best, first_reward, frames, start = 0.0, None, 0, time.process_time()
+    try:
+        events = learn(parameters, env_spec(parameters.env), folder, evaluate=checkpoint_evaluation(parameters))
+        for event in events:
+            frames = event.frames
+            for row in event.rows:
+                if first_reward is None and row.get("episodes/return", 0.0) > 0.0:
+                    first_reward = int(row["frames"])
+                best = max(best, row.get("evaluation/return", 0.0))
+            if best > SOLVED:
+                break
+    finally:
+        shutil.rmtree(folder)
+    return {
+        "game": game, "variant": variant, "seed": seed, "solved": int(best > SOLVED), "frames": frames,
+        "best_return": round(best, 4), "first_reward_frames": first_reward or "",
+        "cpu_seconds": round(time.process_time() - start), "commit": commit(),
+    }  # fmt: skip
+
+
+def commit() -> str:
+    """The checked-out commit, with a plus where the tree differs from it."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+def rows() -> list[dict[str, str]]:
+    """The runs that have ended."""
+    return list(csv.DictReader(RESULTS.read_text().splitlines())) if RESULTS.exists() else []
+
+
+def add(row: dict[str, Any]) -> None:
+    """One more line."""
+    is_new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def table() -> str:
+    """Solved runs of all, with the median of the frames they took; Markdown."""
+    cells: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in rows():
+        cells[row["game"], row["variant"]].append(row)
+    lines = ["| game | " + " | ".join(VARIANTS) + " |", "|---" * (len(VARIANTS) + 1) + "|"]
+    for game in TOY_GAMES:
+        if any(key[0] == game for key in cells):
+            lines.append(f"| {game} | " + " | ".join(_cell(cells[game, variant]) for variant in VARIANTS) + " |")
+    return "\n".join(lines)
+
+
+def _cell(runs: list[dict[str, str]]) -> str:
+    solved = [int(row["frames"]) for row in runs if row["solved"] == "1"]
+    if not runs:
+        return "not run"
+    return f"{len(solved)} of {len(runs)}" + (f" ({np.median(solved):,.0f})" if solved else "")
+
+
+def main() -> None:
+    """Runs what is missing, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--games", nargs="+", default=list(TOY_GAMES), choices=list(TOY_GAMES))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--table", action="store_true", help="print the table alone")
+    options = parser.parse_args()
+    done = {(row["game"], row["variant"], int(row["seed"])) for row in rows()}
+    tasks = [(g, v, s) for s in options.seeds for g in options.games for v in options.variants]
+    missing = [] if options.table else [task for task in tasks if task not in done]
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
+            for row in pool.imap_unordered(run, missing):
+                add(row)
+                print(json.dumps(row), flush=True)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Writes the generated parts of these pages: `python docs/generate`; with `--check` it names the stale ones, status 1.
+
+Diagrams go to docs/images/pipelines, the parameter reference is docs/parameters.md, and a table stands in its page
+between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import catalog
+import diagram
+import healthy
+import reference
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+CURVE = DOCS / "data" / "laptop" / "learning_curve_s2_32_envs.csv"
+
+
+def generated() -> dict[Path, str]:
+    """Path -> what the file should hold."""
+    pipelines, entries = catalog.pipelines(), catalog.entries(ROOT)
+    metrics = DOCS / "metrics.md"
+    files = {
+        DOCS / "parameters.md": reference.page(DOCS / "generate" / "meanings.yml"),
+        metrics: between(metrics, "laptop", healthy.table(CURVE)),
+    }
+    for name, pipeline in pipelines.items():
+        files[DOCS / "images" / "pipelines" / f"{name}.svg"] = diagram.draw(catalog.node_rows(pipeline), name)
+        page = DOCS / "pipelines" / f"{name}.md"
+        files[page] = between(page, "catalog", catalog.table(pipeline, entries))
+    flow = diagram.draw(catalog.pipeline_rows(pipelines, entries), "the flow")
+    return {**files, DOCS / "images" / "pipelines" / "flow.svg": flow}
+
+
+def between(page: Path, name: str, table: str) -> str:
+    """The page with another table between its two marks."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        place = f"lines <!-- {name} --> and <!-- /{name} -->"
+        raise SystemExit(
+            f"{page.relative_to(ROOT)} is missing, or has no place for its table: write it with the {place}"
+        )
+    return pattern.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", text)
+
+
+def main() -> None:
+    """Writes, or checks."""
+    files = generated()
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        raise SystemExit(f"out of date, type `python docs/generate`: {names}" if stale else 0)
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(files[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+main()

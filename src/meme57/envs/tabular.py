@@ -1,0 +1,94 @@
+"""A game as tables: small deterministic games of our own, stepped as vectors, whose odds can be computed exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from meme57.envs.spec import EnvSpec, StepResult
+
+
+@dataclass(frozen=True)
+class Table:
+    """A deterministic game with S states, of which 0 is the first, and A actions."""
+
+    actions: tuple[str, ...]
+    following: npt.NDArray[np.int64]  # [S, A] the state that a step leads to
+    reward: npt.NDArray[np.float32]  # [S, A]
+    terminal: npt.NDArray[np.bool_]  # [S, A] the step ends the episode
+    max_steps: int
+    """An episode that lasts this long is truncated."""
+    grid: npt.NDArray[np.uint8]  # [S, rows, columns] one shade a cell
+
+    def pictures(self, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """What each state looks like: every cell a block of pixels, black where the grid does not reach.  [S, H, W]."""
+        states, rows, columns = self.grid.shape
+        pictures = np.zeros((states, height, width), dtype=np.uint8)
+        blocks = self.grid.repeat(height // rows, axis=1).repeat(width // columns, axis=2)
+        pictures[:, : blocks.shape[1], : blocks.shape[2]] = blocks
+        return pictures
+
+
+class TabularEnv:
+    """E copies of a tabular game; it has no randomness."""
+
+    def __init__(self, table: Table, spec: EnvSpec, *, num_envs: int) -> None:
+        self.spec = spec
+        self.num_envs = num_envs
+        self.state = np.zeros(num_envs, dtype=np.int64)  # [E]
+        self._table = table
+        self._pictures = table.pictures(spec.height, spec.width)
+        self._time = np.zeros(num_envs, dtype=np.int64)
+        self._ended = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
+        """Observations [E, H, W]; the seed changes nothing."""
+        self.state[:] = 0
+        self._time[:] = 0
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
+        return self._pictures[self.state]
+
+    def send(self, actions: npt.NDArray[np.int64]) -> None:
+        """Actions [E]."""
+        self._actions = actions
+
+    def receive(self) -> StepResult:
+        """What the actions sent led to."""
+        is_reset, taken = self._ended, (self.state, self._actions)
+        reward = np.where(is_reset, np.float32(0), self._table.reward[taken])
+        terminated = ~is_reset & self._table.terminal[taken]
+        self.state = np.where(is_reset, 0, self._table.following[taken])
+        self._time = np.where(is_reset, 0, self._time + 1)
+        limit = self.spec.max_episode_frames
+        truncated = ~is_reset & ~terminated & (self._time * self.spec.frame_skip >= limit)
+        self._ended = terminated | truncated
+        return StepResult(self._pictures[self.state], reward, terminated, truncated, is_reset)
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """One step of each environment; actions [E]."""
+        self.send(actions)
+        return self.receive()
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def success_probability(table: Table, policy: npt.NDArray[np.float64]) -> float:
+    """The probability that an episode earns a reward above zero, exactly.
+
+    Args:
+        policy: [S, A] the probability of each action in each state.
+    """
+    here = np.zeros(len(policy))
+    here[0] = 1.0
+    succeeded = 0.0
+    for _ in range(table.max_steps):
+        flow = here[:, None] * policy
+        success = table.reward > 0
+        succeeded += float(flow[success].sum())
+        going_on = ~success & ~table.terminal
+        here = np.zeros(len(policy))
+        np.add.at(here, table.following[going_on], flow[going_on])
+    return succeeded

@@ -1,0 +1,85 @@
+"""Diagnostics of an agent in training that cost more than the loss itself, so they are taken now and then."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from meme57.agent.network import MemeNetwork, NetworkOutput
+from meme57.learning.objective import Objective
+from meme57.learning.tensors import TensorBatch
+
+PERIOD_UPDATES = 37
+"""Updates from one health check to the next; the first update has one. No divisor of the usual target periods, since
+right after a copy online and target network agree."""
+FRAMES = 256
+"""Frames of the batch that are looked at for dead units."""
+
+
+@torch.no_grad()
+def health(
+    network: MemeNetwork, online: NetworkOutput, target: NetworkOutput, result: Objective, batch: TensorBatch,
+    images: Tensor, *, kappa: float,
+) -> dict[str, Tensor]:  # fmt: skip
+    """What docs/metrics.md says of `health/*`; all but the scales are of policy 0 or of all policies, over real steps.
+
+    Args:
+        online, target: outputs at observations 0..T, [T+1, B, N, A].
+        images: [B * (T+1), 1, H, W], what the torso sees.
+        kappa: tolerance of `soft_watkins_traces`.
+    """
+    mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
+    greedy = online.logits[:-1, :, 0].argmax(-1)
+    td_errors = result.extrinsic.td_errors[..., 0]
+    taken = q.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+    found = {
+        "health/trace_length_steps": masked_mean(trace_lengths(result.traces, batch.is_last_step).mean(-1), mask),
+        "health/policy_churn": masked_mean((greedy != target.logits[:-1, :, 0].argmax(-1)).float(), mask),
+        "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=kappa).float(), mask),
+        "health/explained_variance": explained_variance(taken + td_errors, td_errors, mask),
+        "health/dead_units": dead_share(network.torso(images[:FRAMES])),
+    }
+    for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
+        found |= {f"sigma_{name}/{j}": sigma for j, sigma in enumerate(component.sigma.unbind())}
+    return found
+
+
+def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:
+    """Where an action is worth less than the best one by more than kappa |max Q|: [..., A], [...] -> [...] bool."""
+    best = q.amax(-1)
+    return q.gather(-1, actions.unsqueeze(-1)).squeeze(-1) < best - kappa * best.abs()
+
+
+def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:
+    """Rewards that enter the return at each step, weighted by their traces: n_t = 1 + c_{t+1} n_{t+1}.
+
+    traces [T, B, N], is_last_step [T, B] bool -> [T, B, N]; 1 is one-step learning.
+    """
+    lengths = torch.ones_like(traces)
+    for t in reversed(range(len(traces) - 1)):
+        lengths[t] += torch.where(is_last_step[t].unsqueeze(-1), 0.0, traces[t + 1] * lengths[t + 1])
+    return lengths
+
+
+def explained_variance(targets: Tensor, errors: Tensor, mask: Tensor) -> Tensor:
+    """1 - Var(errors) / Var(targets) over masked-in steps: 1 where values tell the targets, 0 where a constant would.
+
+    [T, B], [T, B], [T, B] bool -> []; 0 where the targets do not vary.
+    """
+    spread = masked_variance(targets, mask)
+    return torch.where(spread > 1e-12, 1.0 - masked_variance(errors, mask) / spread.clamp_min(1e-12), 0.0)
+
+
+def dead_share(features: Tensor) -> Tensor:
+    """Share of rectified units that are zero on every frame: [M, D] -> []."""
+    return (features <= 0).all(0).float().mean()
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [T, B] where the mask is True."""
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
+
+
+def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
+    """Population variance of [T, B] where the mask is True."""
+    return masked_mean((values - masked_mean(values, mask)).square(), mask)

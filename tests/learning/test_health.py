@@ -1,0 +1,92 @@
+"""Health diagnostics against hand values and naive loops; padding never counts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from meme57.actors import agent_spec
+from meme57.envs import env_spec
+from meme57.learning import health as h
+from meme57.learning.learner import Learner
+from meme57.replay.ring import PrioritisedRing
+
+
+def test_trace_lengths_by_hand() -> None:
+    traces = torch.tensor([0.9, 0.5, 0.2, 0.8]).view(4, 1, 1)
+    last = torch.tensor([False, False, False, True]).view(4, 1)
+    # n_3 = 1; n_2 = 1 + 0.8; n_1 = 1 + 0.2 * 1.8 = 1.36; n_0 = 1 + 0.5 * 1.36 = 1.68
+    assert h.trace_lengths(traces, last).flatten().tolist() == pytest.approx([1.68, 1.36, 1.8, 1.0])
+    cut = torch.tensor([False, True, False, True]).view(4, 1)  # n_1 = 1, n_0 = 1 + 0.5
+    assert h.trace_lengths(traces, cut).flatten().tolist() == pytest.approx([1.5, 1.0, 1.8, 1.0])
+
+
+def test_full_traces_reach_the_end() -> None:
+    last = torch.zeros(5, 2, dtype=torch.bool)
+    assert h.trace_lengths(torch.ones(5, 2, 3), last)[:, 0, 0].tolist() == [5, 4, 3, 2, 1]
+    assert h.trace_lengths(torch.zeros(5, 2, 3), last).unique().tolist() == [1]
+
+
+def test_explained_variance() -> None:
+    targets = torch.tensor([[1.0, 2.0, 3.0, math.nan]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert h.explained_variance(targets, torch.zeros(1, 4), mask).item() == 1.0
+    assert h.explained_variance(targets, targets - 2.0, mask).item() == pytest.approx(0.0)  # a constant 2
+    assert h.explained_variance(targets, targets * 2.0, mask).item() == pytest.approx(-3.0)
+    # values 1, 2, 2 leave errors 0, 0, 1: variance 2/9 of 2/3
+    assert h.explained_variance(targets, torch.tensor([[0.0, 0.0, 1.0, 7.0]]), mask).item() == pytest.approx(2 / 3)
+    assert h.explained_variance(torch.ones(1, 3), torch.randn(1, 3), torch.ones(1, 3, dtype=torch.bool)).item() == 0.0
+
+
+def test_worse_by_more_than_the_tolerance() -> None:
+    q = torch.tensor([[2.0, 1.99, 1.5], [-2.0, -2.01, -2.5], [0.0, -0.001, 0.0]])
+    worse = [h.is_worse(q, torch.full((3,), action), kappa=0.01).tolist() for action in range(3)]
+    assert worse == [[False] * 3, [False, False, True], [True, True, False]]
+
+
+def test_dead_share() -> None:
+    assert h.dead_share(torch.tensor([[0.0, 1.0, 0.0, -2.0], [0.0, 0.0, 3.0, 0.0]])).item() == 0.5
+
+
+def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
+    parameters = make_parameters(learner={"learning_rate": 1e-2})
+    learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
+    batch = make_batch(lengths=[6, 3, 6, 1], terminal=[False, True, False, True])
+    found = [learner.update(batch)[1] for _ in range(h.PERIOD_UPDATES + 1)]
+    checked = [any(name.startswith("health/") for name in metrics) for metrics in found]
+    assert [i for i, has in enumerate(checked) if has] == [0, h.PERIOD_UPDATES]
+    first, later = found[0], found[-1]
+    assert first["health/policy_churn"] == 0  # the target network is still a copy
+    assert first["health/explained_variance"] == pytest.approx(0.0, abs=1e-6)  # value heads start at zero
+    assert 1.0 <= later["health/trace_length_steps"] <= 6.0
+    assert later["health/explained_variance"] > 0.3  # one batch, 37 times over
+    assert 0.0 <= later["health/dead_units"] < 1.0
+    assert {f"sigma_{z}/{j}" for z in ("extrinsic", "intrinsic") for j in range(3)} <= later.keys()
+    assert later["learner/sigma_extrinsic"] == pytest.approx(
+        np.mean([later[f"sigma_extrinsic/{j}"].item() for j in range(3)])
+    )
+
+
+def test_padding_does_not_count(make_parameters, make_batch) -> None:
+    parameters = make_parameters()
+    seen = []
+    for fill in (0.0, 1e9):
+        learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
+        batch = make_batch(lengths=[6, 3, 6, 1], terminal=[False, True, False, True])
+        batch.rewards[~batch.mask] = fill
+        seen.append({k: v.item() for k, v in learner.update(batch)[1].items() if k.startswith("health/")})
+    assert seen[0] == pytest.approx(seen[1], rel=1e-5)
+
+
+def test_effective_share_of_a_prioritised_draw() -> None:
+    ring = PrioritisedRing(8, exponent=1.0)
+    assert ring.effective_share() == 1.0
+    ring.insert(4)
+    assert ring.effective_share() == pytest.approx(1.0)
+    ring.update([0, 1, 2, 3], [1.0, 0.0, 0.0, 0.0])
+    assert ring.effective_share() == pytest.approx(0.25, rel=1e-4)  # as good as one of four
+    ring.update([0, 1], [3.0, 1.0])
+    assert ring.effective_share() == pytest.approx(16 / (4 * 10), rel=1e-4)

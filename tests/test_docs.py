@@ -1,0 +1,275 @@
+"""The documentation site builds without a broken link, fetches nothing from elsewhere, and says what the code says."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meme57.config import parse_parameters
+from meme57.envs import env_spec
+from meme57.learning import distillation
+from meme57.learning.checkpoints import newest_replay_index
+from meme57.learning.trainer import learn
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LARGEST_IMAGE = 150_000
+TINY: dict[str, Any] = {
+    "run": {"total_frames": 2_400, "checkpoint_period_frames": 2_400, "log_period_frames": 1_200},
+    "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
+    "family": {"num_policies": 2},
+    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8},
+    "novelty": {"channels": [2, 4], "rnd_size": 8, "hidden_size": 8},
+    "replay": {"period": 10, "capacity_sequences": 200, "min_sequences": 30},
+    "actors": {"weights_period_steps": 10},
+    "learner": {"batch_size": 4},
+    "distill": {"updates": 2, "batch_size": 2, "num_envs": 2, "lstm_size": 4, "channels": [2, 4], "fidelity_steps": 20},
+}
+
+
+def build(folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    done = build(ROOT, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def settings() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    return loaded
+
+
+def nav_pages(entry: Any) -> list[str]:
+    if isinstance(entry, str):
+        return [entry]
+    return [page for part in (entry.values() if isinstance(entry, dict) else entry) for page in nav_pages(part)]
+
+
+def test_every_page_is_built_and_in_the_navigation_once(site: Path) -> None:
+    names = [page.relative_to(DOCS).as_posix() for page in PAGES]
+    assert sorted(nav_pages(settings()["nav"])) == names
+    for name in names:
+        assert (site / name).with_suffix(".html").is_file()
+
+
+def test_each_kind_of_broken_link_stops_the_build(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump({**settings(), "nav": ["index.md"]}))
+    broken = "# A\n\n[a](gone.md) [b](index.md#gone) [c](/absolute.md) [d](../outside/)\n"
+    (tmp_path / "docs" / "index.md").write_text(broken)
+    (tmp_path / "docs" / "forgotten.md").write_text("# B\n")
+    done = build(tmp_path, tmp_path / "site")
+    assert done.returncode != 0
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) == 5, done.stderr
+    for name in ("gone.md", "#gone", "/absolute.md", "../outside/"):
+        assert any(name in line for line in warnings), name
+    assert "not included in the" in done.stderr
+    assert "forgotten.md" in done.stderr
+
+
+class Fetched(HTMLParser):
+    """What a browser fetches by itself for a page; links to click on are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.classes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.classes |= set(given.get("class", "").split())
+        self.addresses += [given[name] for name in ("src", "srcset", "poster", "data") if name in given]
+        if tag == "link" and given.get("rel") != "canonical":
+            self.addresses.append(given["href"])
+
+
+def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
+    assert settings()["theme"]["font"] is False
+    assert "repo_url" not in settings()  # the theme would ask the forge for its stars
+    for page in site.rglob("*.html"):
+        found = Fetched()
+        found.feed(page.read_text(encoding="utf-8"))
+        assert found.addresses, page
+        assert [address for address in found.addresses if re.match(r"(?i)([a-z]+:)?//", address)] == [], page
+        assert "mermaid" not in found.classes, f"{page}: the theme would fetch mermaid"
+    for style in [*site.rglob("*.css"), *site.rglob("*.svg")]:
+        text = style.read_text(encoding="utf-8").replace("http://www.w3.org/", "")
+        assert re.findall(r"(?:url\(|@import|href=)\W*(?:https?:)?//[^)]*", text) == [], style
+
+
+def test_generated_parts_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_stale_parts_are_noticed(tmp_path: Path) -> None:
+    import shutil
+
+    for name in ("docs", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
+    for path in (tmp_path / "docs/parameters.md", tmp_path / "docs/images/pipelines/learn.svg"):
+        path.write_text(path.read_text().replace("3.0", "3.5").replace("seed_replay", "other_replay"))
+    page = tmp_path / "docs/pipelines/learn.md"
+    page.write_text(page.read_text().replace("learning_curve.csv", "other.csv"))
+    done = subprocess.run(
+        [sys.executable, "docs/generate", "--check"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert sorted(done.stderr.strip().rpartition(": ")[2].split(", ")) == [
+        "docs/images/pipelines/learn.svg", "docs/parameters.md", "docs/pipelines/learn.md",
+    ]  # fmt: skip
+
+
+def test_pictures_are_small_and_all_of_them_are_shown() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for picture in [*DOCS.rglob("*.png"), *DOCS.rglob("*.svg")]:
+        assert picture.stat().st_size <= LARGEST_IMAGE, picture
+        assert picture.relative_to(DOCS).as_posix() in text, f"{picture} is on no page"
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert targets
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
+
+
+@functools.cache
+def defined(path: Path) -> set[str]:
+    """Functions, classes, and methods both by their own name and as `Class.method`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return names
+
+
+def references() -> list[tuple[str, str, str]]:
+    """(row, path, name) for every name behind a file in the last two columns of the tables."""
+    found = []
+    for line in (DOCS / "paper-to-code.md").read_text(encoding="utf-8").splitlines():
+        cells = line.strip("|").split(" | ")
+        if len(cells) != 3 or "`" not in line:
+            continue
+        for base, cell in zip(("src/meme57", "tests"), cells[1:], strict=True):
+            file = ""
+            for span in re.findall(r"`([^`]+)`", cell):
+                if span.endswith(".py"):
+                    file = f"{base}/{span}"
+                    found.append((cells[0], file, ""))
+                else:
+                    found.append((cells[0], file, span))
+    return found
+
+
+def test_every_reference_from_the_paper_to_the_code_exists() -> None:
+    listed = references()
+    assert sum(bool(name) for *_, name in listed) > 150
+    missing = [
+        f"{row}: {file} {name}"
+        for row, file, name in listed
+        if not (ROOT / file).is_file() or (name and name not in defined(ROOT / file))
+    ]
+    assert missing == []
+
+
+@pytest.fixture(scope="module")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """What a real run writes: metrics of learning, and those of distillation."""
+    parameters, folder = parse_parameters(TINY), tmp_path_factory.mktemp("run")
+    spec = env_spec(parameters.env)
+    events = list(learn(parameters, spec, folder / "run", evaluate=lambda network, novelty: 0.0))
+    rows = {name for event in events for row in event.rows for name in row}
+    newest = next(event.checkpoint for event in reversed(events) if event.checkpoint is not None).folder
+    fidelity = distillation.distill(
+        parameters,
+        checkpoint=newest,
+        replay_folder=folder / "run" / "replay",
+        replay_index=newest_replay_index(newest),
+        folder=folder / "student",
+        evaluate=lambda policy: 0.0,
+    )
+    return {"learn": {re.sub(r"/\d+$", "/<j>", name) for name in rows}, "distill": set(fidelity)}
+
+
+def explained(start: str, end: str = "\n## ") -> set[str]:
+    """First column of the tables of metrics.md from one heading to what follows."""
+    text = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {start}\n", 1)[1].split(end, 1)[0]
+    return {
+        name for row in re.findall(r"^\| (`.*?) \| ", section, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)
+    }
+
+
+def test_every_metric_of_learning_is_explained_and_no_other(emitted: dict[str, set[str]]) -> None:
+    assert emitted["learn"] == explained("Progress and speed", "\n## What one run looked like\n")
+
+
+def test_every_figure_of_distillation_is_explained(emitted: dict[str, set[str]]) -> None:
+    added_by_the_node = {"onnx_difference"}
+    assert emitted["distill"] | added_by_the_node <= explained("After learning")
+
+
+def test_what_is_in_mlflow_only_is_explained() -> None:
+    from meme57.evaluation.statistics import summarise_returns
+    from meme57.pipelines.evaluate.nodes import AGENTS, score_metrics
+
+    summary = summarise_returns([1.0, 2.0], "Pong", confidence=0.95, repetitions=10, seed=0)  # type: ignore[arg-type]
+    names = {
+        re.sub(rf"/({'|'.join(AGENTS)})_", "/<agent>_", name) for name in score_metrics(dict.fromkeys(AGENTS, summary))
+    }
+    assert names <= explained("In MLflow only")
+
+
+def code_spans(pattern: str) -> set[tuple[str, str]]:
+    """(page, match) in the code spans of the README and of every page."""
+    pages = [ROOT / "README.md", *PAGES]
+    return {(page.name, found) for page in pages for found in re.findall(pattern, page.read_text(encoding="utf-8"))}
+
+
+def test_parameters_named_in_the_docs_exist() -> None:
+    tree = parse_parameters({}).model_dump(by_alias=True)
+    named = code_spans(rf"`(?:--params )?((?:{'|'.join(tree)})\.[a-z_]+)")
+    assert len(named) > 100
+    assert [(page, name) for page, name in named if name.split(".")[1] not in tree[name.split(".")[0]]] == []
+
+
+def test_files_named_in_the_docs_exist() -> None:
+    named = code_spans(r"`((?:src|tests|docs|conf|benchmarks)/[\w/.-]+\.\w+)")
+    assert len(named) > 15
+    made_by_the_user = ("conf/local/", "conf/tuned-")
+    assert [(page, n) for page, n in named if not n.startswith(made_by_the_user) and not (ROOT / n).exists()] == []
+
+
+def test_every_environment_is_in_the_table() -> None:
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    there = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    shipped = {name for name in there if name not in ("base", "local") and not name.startswith("tuned-")}
+    assert shipped == set(
+        re.findall(r"^\| `(\w+)` \|", page.split("## Environments")[1].split("\n## ")[0], re.MULTILINE)
+    )
