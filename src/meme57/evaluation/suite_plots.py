@@ -78,7 +78,9 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
         )  # fmt: skip
     figure.add_vline(x=_signed_log([100.0])[0], line={"color": GREY, "width": 1.2, "dash": "dash"})
     ticks = {"tickmode": "array", "tickvals": _signed_log(TICKS), "ticktext": [f"{tick:,} %" for tick in TICKS]}
-    figure.update_xaxes(**ticks, rangemode="normal")
+    shown = [score for found in scores.values() for runs in found.values() for score in runs]
+    low, high = _signed_log([100 * min(0.0, *shown), 100 * max(1.0, *shown)])
+    figure.update_xaxes(**ticks, range=[low - 0.06 * (high - low), high + 0.06 * (high - low)])
     figure.update_yaxes(title=None, tickmode="array", tickvals=games, ticktext=[_spaced(game) for game in games])
     height = TITLE_HEIGHT + 130 + (PIXELS_PER_BAR * len(variants) + 10) * len(games)
     return figure.update_layout(height=height, hovermode="closest", barmode="group", showlegend=len(variants) > 1)
@@ -105,7 +107,7 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
             hover = f"{variant}: %{{y:.0%}}<extra></extra>"
             figure.add_scatter(x=axis, y=share, mode="lines", name=variant, line=line, hovertemplate=hover)
     figure.update_xaxes(tickmode="array", tickvals=_signed_log(TICKS), ticktext=[f"{t:,} %" for t in TICKS])
-    figure.update_xaxes(range=[low, high], rangemode="normal")
+    figure.update_xaxes(range=[low, high + 0.04 * (high - low)], rangemode="normal")
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
     return figure.update_layout(showlegend=len(variants) > 1)
 
@@ -188,8 +190,7 @@ def _named(name: str, figure: Any, protocols: str) -> Any:
         return new_figure(f"{titles.get(name, 'Return per episode while learning')}: nothing to show", x="", y="")
     if name != "curves":
         figure.update_layout(meta={"protocol": protocols})
-        title = figure.layout.xaxis.title.text
-        figure.update_xaxes(title_text=f"{title} (protocol {protocols})")
+        figure.layout.title.text += f", protocol {protocols}"
     return figure
 
 
