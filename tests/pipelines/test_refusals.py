@@ -33,8 +33,8 @@ def test_a_run_that_cannot_fit_is_refused_in_one_line_and_leaves_no_record(proje
     with pytest.raises(
         OneLineError, match=r"run 'Pong-s1' needs about [\d.,]+ GiB of disk .*replay.capacity_sequences"
     ):
-        project.run_here("setup", **huge)
-    assert not list(project.data.rglob("run_record.json"))
+        project.run_here("setup", "collect", **huge)
+    assert not [path for path in project.data.rglob("*") if path.is_file() and path.name != "hardware.json"]
 
 
 def test_the_refusal_can_be_overruled(project) -> None:

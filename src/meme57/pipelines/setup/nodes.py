@@ -16,8 +16,11 @@ from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_f
 log = logging.getLogger(__name__)
 
 
-def make_env_spec(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The game with its whole protocol; its ROM is loaded once."""
+def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[str, Any]:
+    """The game with its whole protocol; its ROM is loaded once.
+
+    `estimate` only says that the run fits this machine: all that a run writes comes after this.
+    """
     from meme57.envs import env_spec
 
     return env_spec(parse_parameters(parameters).env).to_json()
@@ -46,7 +49,7 @@ def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def estimate_resources(parameters: dict[str, Any], env_spec: dict[str, Any]) -> dict[str, dict[str, int]]:
+def estimate_resources(parameters: dict[str, Any]) -> dict[str, dict[str, int]]:
     """Memory and disk that the run will need, in bytes by part, beside what is free.
 
     Raises:
@@ -54,14 +57,14 @@ def estimate_resources(parameters: dict[str, Any], env_spec: dict[str, Any]) -> 
     """
     from dataclasses import asdict
 
-    from meme57.envs import EnvSpec
+    from meme57.envs import env_spec
     from meme57.learning import estimate
     from meme57.learning.build import find_device
     from meme57.learning.machine import free_resources
 
     chosen = parse_parameters(parameters)
     on_device = find_device().type != "cpu"
-    needed = estimate.estimate_resources(chosen, EnvSpec.from_json(env_spec), on_device=on_device)
+    needed = estimate.estimate_resources(chosen, env_spec(chosen.env), on_device=on_device)
     free = free_resources(Path("data"), run_folders(Path.cwd(), chosen.run_name))
     log.info("run %s %s", chosen.run_name, estimate.describe(needed))
     problem = estimate.shortfall(needed, free, run_name=chosen.run_name)

@@ -9,12 +9,12 @@ def create_pipeline() -> Pipeline:
     """Parameters to env_spec, policy_family, hardware, estimate and run_record."""
     return Pipeline(
         [
-            Node(nodes.make_env_spec, "parameters", "env_spec", name="make_env_spec"),
+            Node(nodes.make_env_spec, ["parameters", "estimate"], "env_spec", name="make_env_spec"),
             Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
             Node(nodes.describe_hardware, "parameters", "hardware", name="describe_hardware"),
             Node(
                 nodes.estimate_resources,
-                ["parameters", "env_spec"],
+                "parameters",
                 "estimate",
                 name="estimate_resources",
             ),
