@@ -27,6 +27,13 @@ TINY: dict[str, Any] = {
     "evaluate": {"episodes": 2, "num_envs": 2, "video_seconds": 0.5, "bootstrap_repetitions": 50},
 }
 
+SHORT = {
+    **TINY,
+    "run": {"total_frames": 8_000, "checkpoint_period_frames": 2_000, "log_period_frames": 1_000},
+    "env": {"max_episode_frames": 200, "num_envs": 8},
+}
+"""The same for the laptop's agent of conf/suite: the seed replay must not be the whole run."""
+
 
 def notes(project: Any, suite: str) -> dict[str, dict[str, Any]]:
     folder = project.data / "07_model_output" / f"suite-{suite}"
@@ -142,7 +149,7 @@ def test_three_games_and_two_seeds_killed_in_the_middle_and_finished(make_projec
     project = make_project("killed")
     command = project.command(
         "--params",
-        ",".join(f"{group}.{name}={value}" for group, values in TINY.items() for name, value in values.items()),
+        ",".join(f"{group}.{name}={value}" for group, values in SHORT.items() for name, value in values.items()),
     )
     command[command.index("test")] = "suite"
     settings = {"cwd": project.folder, "env": project.environment(), "stdout": subprocess.DEVNULL}
