@@ -145,7 +145,7 @@ def test_frameworks_are_not_loaded_at_import_time_of_what_starts_often() -> None
     modules = [
         _name(path)
         for path in MODULES
-        if path.name == "pipeline.py" or path.parts[-2] == "hooks" or path.stem in ("cli", "settings")
+        if path.name == "pipeline.py" or path.parts[-2] in ("hooks", "cli") or path.stem == "settings"
     ]
     assert len(modules) >= 12
     script = (

@@ -23,8 +23,8 @@ from meme57.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[1]
 PARAMETERS = "conf/base/parameters.yml"
 READ = {
-    "setup": ["run.seed", *LEARNING_GROUPS],
-    "collect": ["run.seed", *SEED_REPLAY_GROUPS],
+    "setup": ["run.seed", "run.total_frames", *LEARNING_GROUPS],
+    "collect": ["run.seed", "loss.distil_policy", *SEED_REPLAY_GROUPS],
     "learn": ["run", *LEARNING_GROUPS],
     "distill": ["run.seed", "env", "replay", "distill"],
     "evaluate": ["run.seed", "env", "evaluate"],
@@ -242,7 +242,7 @@ def test_a_changed_evaluation_runs_evaluation_and_what_follows(reproduced, base)
 def test_a_longer_run_goes_on_from_what_is_there(reproduced, base) -> None:
     _change(reproduced, f"total_frames: {base['run']['total_frames']}", "total_frames: 77")
     ran = _reproduce(reproduced)
-    assert tuple(ran) == ("learn", "distill", "evaluate", "report", "register")
+    assert tuple(ran) == ("setup", "learn", "distill", "evaluate", "report", "register")
     assert {Path(path).name for path in ran["learn"]} == {"checkpoints", "learning_curve.csv"}
     assert ran["distill"] == []
 

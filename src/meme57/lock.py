@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -53,6 +54,33 @@ def refuse_if_held(folder: Path) -> None:
             _try_lock(path, stream)
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a folder, as its lock file says."""
+
+    pid: int
+    host: str
+    since: str
+    command: str
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds `folder`, or None; for people who look, while `hold` and `refuse_if_held` decide.
+
+    A process of this host that is gone holds nothing, whatever it left behind.
+    """
+    owner = _owner(folder / LOCK)
+    if owner is None or (owner.host == platform.node() and not _lives(owner.pid)):
+        return None
+    try:
+        refuse_if_held(folder)
+    except RunConflictError:
+        return owner
+    except OSError:  # it ended just now, or is not ours to open
+        return owner if (folder / LOCK).exists() else None
+    return None
+
+
 def _acquire(path: Path) -> IO[str]:
     while True:
         stream = path.open("a+", errors="replace")
@@ -92,17 +120,41 @@ def _sign(stream: IO[str]) -> None:
 
 
 def _holder(path: Path) -> str:
+    return _describe(_text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        return _describe(path.read_text(errors="replace"))
+        return path.read_text(errors="replace")
     except OSError:  # it ended just now
-        return "another process"
+        return ""
 
 
 def _describe(text: str) -> str:
     """The holder in words; the file may hold anything."""
+    owner = _parse(text)
+    if owner is None:
+        return "another process"
+    return " ".join(f"process {owner.pid} on {owner.host} since {owner.since} ({owner.command})".split())
+
+
+def _owner(path: Path) -> Holder | None:
+    return _parse(_text(path))
+
+
+def _parse(text: str) -> Holder | None:
     try:
         owner = json.loads(text)
-        pid, host, since, command = (owner[key] for key in ("pid", "host", "since", "command"))
-    except (ValueError, KeyError, TypeError):
-        return "another process"
-    return " ".join(f"process {pid} on {host} since {since} ({command})".split())
+        return Holder(int(owner["pid"]), str(owner["host"]), str(owner["since"]), str(owner["command"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -120,7 +120,7 @@ def test_batch_size_and_memory_layout_are_free(student_folder) -> None:
     for i in range(5):
         one = policy.predict({**{name: value[:1] for name, value in example.items()}, "frame": frames[i : i + 1]})
         np.testing.assert_array_equal(one["action"], whole["action"][i : i + 1])
-        np.testing.assert_allclose(one["state"], whole["state"][i : i + 1], atol=1e-6)
+        np.testing.assert_allclose(one["state"], whole["state"][i : i + 1], atol=1e-5)  # another order of summing
 
 
 @pytest.mark.parametrize("kind", ["teacher", "student"])

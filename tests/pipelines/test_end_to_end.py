@@ -14,6 +14,8 @@ from kedro.framework.session import KedroSession
 from mlflow.entities import Run
 
 from meme57.export.pyfunc import load_policy
+from meme57.learning.checkpoints import newest_replay_index
+from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store
 
@@ -98,6 +100,9 @@ def test_fidelity_compares_student_and_teacher(load) -> None:
     assert fidelity["kl"] >= 0
     assert fidelity["onnx_difference"] < 1e-4
     assert {"return_teacher", "return_student"} <= set(fidelity)
+    assert fidelity["multiply_adds_ratio"] == fidelity["multiply_adds_student"] / fidelity["multiply_adds_teacher"]
+    assert fidelity["onnx_step_ms"] > 0
+    assert load("student")["bytes"] == fidelity["onnx_bytes"]
 
 
 def test_video_decodes(load) -> None:
@@ -205,7 +210,13 @@ def test_registered_policy_loads_and_plays(project, load, agent: str, name: str)
     version = project.client().get_model_version_by_alias(name, "challenger")
     written = json.loads((project.data / "08_reporting" / "Pong-s1" / "model_versions.json").read_text())[agent]
     assert (written["model"], written["version"]) == (name, str(version.version))
+    lineage = ("run", "seed", "fingerprint", "commit", "frames", "checkpoint", "data", "score.protocol")
+    assert all(version.tags[f"meme57.{name}"] for name in lineage)
     assert version.tags["meme57.run"] == "Pong-s1"
+    assert version.tags["meme57.frames"] == str(load("checkpoints")["best"]["frames"])
+    assert version.tags["meme57.score.protocol"] == load("scores")["protocol"]["name"]
+    newest = newest_replay_index(Path(load("checkpoints")["newest"]["folder"]))
+    assert version.tags["meme57.data"] == replay_version(newest)
     folder = Path(load("checkpoints")["best"]["folder"]) if agent == "teacher" else load("student_folder")
     inputs = load_policy(folder).example()
     output = load_policy_model(create_store(project.folder), name, alias="challenger").predict(inputs)

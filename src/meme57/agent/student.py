@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.torso import SmallTorso
@@ -24,7 +25,7 @@ class StudentSpec:
 
 
 class StudentNetwork(nn.Module):
-    """Torso, LSTM, logits.  Source: ours."""
+    """Torso (its output standardised a frame, as the teacher's is), LSTM, logits.  Source: ours."""
 
     def __init__(self, spec: StudentSpec) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class StudentNetwork(nn.Module):
         return torch.stack(logits)
 
     def _step(self, visual: Tensor, actions: Tensor, rewards: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        visual = functional.layer_norm(visual, (self.torso.num_features,))
         features = (visual, self.action(actions), signed_hyperbolic(rewards).unsqueeze(-1))
         inputs = torch.cat(features, dim=-1).unsqueeze(0)
         out, (hidden, cell) = self.lstm(inputs, (state[0:1], state[1:2]))

@@ -9,10 +9,17 @@ MOST_NAMED = 3
 ABSENT = "not set"
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted name to both values, where they differ; `not set` where one side lacks it."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    pairs = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in {**old, **new}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first differing dotted names with both values: `env.game 'Pong', now 'Breakout'`; empty where none."""
     old, new = dict(_flat(before)), dict(_flat(now))
-    names = [name for name in {**old, **new} if old.get(name, ABSENT) != new.get(name, ABSENT)]
+    names = list(differences(before, now))
     told = [f"{name} {_value(old, name)}, now {_value(new, name)}" for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
         told.append(f"and {len(names) - MOST_NAMED} more")

@@ -191,13 +191,13 @@ class DistillParameters(Group):
 
     lstm_size: Count = 64
     channels: tuple[Count, Count] = (16, 32)
-    updates: Count = 600
+    updates: Count = 1_000
     batch_size: Count = 16
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     temperature: Positive = 0.25
-    on_policy_share: Fraction = 0.5
+    on_policy_share: Fraction = 0.8
     """Share of the training batches that come from the student's own play, labelled by the teacher."""
-    num_envs: Count = 8
+    num_envs: Count = 16
     fidelity_steps: Count = 2_000
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +74,20 @@ class AtariEnv:
     def close(self) -> None:
         """Frees the emulators."""
         self._env.close()
+
+
+def missing_roms(rom_ids: Iterable[str]) -> list[str]:
+    """Those of `rom_ids` whose file is missing or not the one that ale-py expects."""
+    return [rom for rom in rom_ids if not _rom_is_whole(rom)]
+
+
+def _rom_is_whole(rom_id: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return roms.get_rom_path(rom_id) is not None
+    except OSError:
+        return False
 
 
 @functools.cache

@@ -83,11 +83,12 @@ def distill(
         for update in range(chosen.updates):
             if stop():
                 raise Interrupted("stopped while distilling: start again to distil the student")
+            _set_rate(optimiser, chosen.learning_rate * (1.0 - update / chosen.updates))
             own = rng.random() < chosen.on_policy_share
             segment = play.segment() if own else replayed_segment(teacher, student, replay, chosen.batch_size, rng)
             _update(student, optimiser, segment, temperature=chosen.temperature)
             progress(update + 1, chosen.updates)
-        save_student(student, folder)
+        save_student(student, folder, teacher.env)
         fidelity = play.fidelity(chosen.fidelity_steps, temperature=chosen.temperature)
     finally:
         play.close()
@@ -190,6 +191,11 @@ def _update(student: StudentNetwork, optimiser: torch.optim.Optimizer, segment: 
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(student.parameters(), 10.0)
     optimiser.step()
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 def _unroll(student: StudentNetwork, segment: Segment) -> Tensor:

@@ -25,6 +25,7 @@ from meme57.learning.manifest import MANIFEST, check_folder
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
+STUDENT_ENV = "env.json"
 
 
 class Policy(Protocol):
@@ -151,11 +152,13 @@ class GreedyStudent:
         self.state = self.state * torch.from_numpy(~result.is_reset).unsqueeze(-1)
 
 
-def save_student(network: StudentNetwork, folder: Path) -> None:
-    """Writes weights and spec."""
+def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = None) -> None:
+    """Writes weights and spec, and with `env` the game that it knows: the folder then stands alone."""
     weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     write_atomically(folder / STUDENT_WEIGHTS, lambda path: save_file(weights, path))
     write_json(folder / STUDENT_SPEC, asdict(network.spec))
+    if env is not None:
+        write_json(folder / STUDENT_ENV, env.to_json())
 
 
 def load_student(folder: Path) -> StudentNetwork:

@@ -8,6 +8,7 @@ snapshots of several checkpoints share segments in one folder.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from collections import Counter
@@ -92,6 +93,12 @@ def load_snapshot(replay: SequenceReplay, folder: Path, index: Index) -> None:
         replay.load_state_dict(tables, chunks)
     except ReplayError as error:
         raise CheckpointError(f"{folder / tables_file[0]} cannot be restored: {error}") from error
+
+
+def replay_version(index: Index) -> str:
+    """Short digest of a snapshot's content: the same one, the same replay, wherever it lies."""
+    _read_index(index)
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def collect_garbage(folder: Path, keep: Iterable[Index]) -> list[str]:

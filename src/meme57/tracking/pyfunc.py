@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ import mlflow.pyfunc
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
+from mlflow.models import Model, infer_signature
 
 from meme57.errors import TrackingError
 from meme57.tracking.registry import CHAMPION
 from meme57.tracking.store import Store, first_line
 
+ADDRESS = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -53,6 +55,29 @@ def save_policy_model(
     except MlflowException as error:
         raise TrackingError(f"the policy model {path} cannot be written: {first_line(error)}") from error
     return path
+
+
+def policy_data(store: Store, uri: str) -> Path:
+    """The data folder, on this machine, of `models:/meme57-pong@champion` or `models:/meme57-pong/3`.
+
+    Raises:
+        TrackingError: the address is no such one, there is no such version, or its files are gone.
+    """
+    found = ADDRESS.fullmatch(uri)
+    if found is None:
+        raise TrackingError(f"{uri!r} is no address of a policy: type models:/NAME@champion or models:/NAME/VERSION")
+    client: MlflowClient = store.client()
+    try:
+        version = found["version"] or client.get_model_version_by_alias(found["name"], found["alias"]).version
+        source = client.get_model_version_download_uri(found["name"], version)
+        folder = Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))
+        data = Model.load(str(folder)).flavors["python_function"]["data"]
+    except (MlflowException, OSError, KeyError) as error:
+        raise TrackingError(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
+    place = (folder / str(data)).resolve()
+    if not place.is_relative_to(folder.resolve()):
+        raise TrackingError(f"{uri} names data outside its own folder ({data}): nothing was read")
+    return place
 
 
 def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:

@@ -23,6 +23,8 @@ from meme57.tracking.store import first_line
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 CONTENT = "meme57.content"
+PROMOTION = "meme57.promotion"
+DEMOTED = "meme57.demoted"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def register_policy(
     if not (folder / "MLmodel").is_file():
         raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
     try:
-        challenger = _by_alias(client, name, CHALLENGER)
+        challenger = by_alias(client, name, CHALLENGER)
         content = _content(folder)
         facts = {**score_tags(score), **(tags or {}), CONTENT: content}
         if challenger is None or not _same(challenger, content, score):
@@ -76,15 +78,17 @@ def register_policy(
 def _promote(
     client: MlflowClient, name: str, challenger: ModelVersion, score: PolicyScore, margin: float
 ) -> Registration:
-    champion = _by_alias(client, name, CHAMPION)
+    champion = by_alias(client, name, CHAMPION)
     if champion is not None and champion.version == challenger.version:
         promoted, reason = True, "is the champion already"
+    elif DEMOTED in challenger.tags:
+        promoted, reason = False, f"demoted by hand ({challenger.tags[DEMOTED]}): `meme57 promote {name}` takes it back"
     else:
         promoted, reason = _compare(champion, score, margin)
     if promoted:
         client.set_registered_model_alias(name, CHAMPION, challenger.version)
         champion = challenger
-    client.set_model_version_tag(name, challenger.version, "meme57.promotion", reason)
+    client.set_model_version_tag(name, challenger.version, PROMOTION, reason)
     return Registration(
         model=name,
         version=str(challenger.version),
@@ -121,7 +125,8 @@ def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tag
     )
 
 
-def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version behind an alias, or None."""
     try:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException:

@@ -28,6 +28,8 @@ class RunRecord(TypedDict):
     created: str
     commit: str
     configuration: NotRequired[dict[str, Any]]
+    total_frames: NotRequired[int]
+    """How long the run was asked to be when `setup` last ran."""
 
 
 class TrackingRun(TypedDict):
@@ -41,7 +43,7 @@ class TrackingRun(TypedDict):
     commit: str
 
 
-_TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {"seed": int, "configuration": dict}
+_TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {"seed": int, "configuration": dict, "total_frames": int}
 
 
 def record_path(project_path: Path, run_name: str) -> Path:
@@ -60,6 +62,7 @@ def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
         created=tracking_run["created"],
         commit=tracking_run["commit"],
         configuration=parameters.configuration(),
+        total_frames=parameters.run.total_frames,
     )
 
 

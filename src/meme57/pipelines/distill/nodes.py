@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from meme57.config import parse_parameters
 from meme57.stopping import stop_requested
 
 FIDELITY_SEED = 1_700_000_001
+ONNX = "student.onnx"
 
 
 def distill_student(
@@ -17,10 +19,9 @@ def distill_student(
     """Trains the student on the best checkpoint, exports it to ONNX, and says how faithful it is."""
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import mean_return
-    from meme57.export.onnx import export_student
     from meme57.learning import distillation
     from meme57.learning.checkpoints import newest_replay_index
-    from meme57.learning.policies import Policy, load_student
+    from meme57.learning.policies import Policy
     from meme57.learning.progress import counter
     from meme57.tracking.runs import active_run, log_metrics
 
@@ -42,13 +43,26 @@ def distill_student(
             stop=stop_requested,
             progress=progress,
         )
-    onnx_path = student_folder / "student.onnx"
-    fidelity["onnx_difference"] = export_student(load_student(student_folder), onnx_path)
+    fidelity |= _export(best, student_folder)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
-    record = {
-        "teacher": best.name,
-        "onnx": onnx_path.name,
-        "bytes": onnx_path.stat().st_size,
-    }
+    record = {"teacher": best.name, "onnx": ONNX, "bytes": int(fidelity["onnx_bytes"])}
     return record, fidelity
+
+
+def _export(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
+    """Writes the ONNX file; what it weighs, and what its teacher costs."""
+    from meme57.export.facts import export_facts, teacher_multiply_adds
+    from meme57.export.onnx import export_student
+    from meme57.learning.policies import Teacher, load_student
+
+    student, path = load_student(student_folder), student_folder / ONNX
+    export_student(student, path)
+    network, novelty = teacher_multiply_adds(Teacher.load(teacher_folder))
+    facts = {name: float(value) for name, value in asdict(export_facts(student, path)).items()}
+    return {
+        **facts,
+        "multiply_adds_teacher": float(network),
+        "multiply_adds_novelty": float(novelty),
+        "multiply_adds_ratio": facts["multiply_adds_student"] / network,
+    }

@@ -26,6 +26,9 @@ def register_policies(
 
     `student` only says that the student is there.
     """
+    from meme57.learning.checkpoints import newest_replay_index
+    from meme57.replay.snapshot import replay_version
+
     chosen = parse_parameters(parameters)
     best = checkpoints["best"]
     data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
@@ -36,6 +39,7 @@ def register_policies(
         "meme57.commit": run_record["commit"],
         "meme57.frames": str(best["frames"]),
         "meme57.checkpoint": best["name"],
+        "meme57.data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
     }
     return {
         agent: _register(agent, folder, policy_folder, scores, tags, chosen.register_.margin, chosen.env.game)

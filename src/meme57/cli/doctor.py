@@ -1,7 +1,4 @@
-"""The `meme57` command. Training is `kedro run`; this says what the machine can do, and which games there are.
-
-Nothing heavy is imported before a command needs it.
-"""
+"""meme57 doctor: what this machine can do."""
 
 from __future__ import annotations
 
@@ -18,7 +15,8 @@ from typing import Any
 
 import click
 
-from meme57 import __version__
+from meme57.cli.options import json_option, print_json, project_folder
+from meme57.cli.store import configured_store
 from meme57.errors import Meme57Error, TrackingError
 
 PACKAGES = ("torch", "ale-py", "gymnasium", "numpy", "kedro", "mlflow", "optuna")
@@ -36,55 +34,26 @@ SELF_TEST: dict[str, Any] = {
 """MEME in miniature, on the game of our own."""
 
 
-class OneLineErrors(click.Group):
-    """Shows an error of ours as one line, with exit status 1."""
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check what this machine can do.
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
-        try:
-            return super().invoke(ctx)
-        except Meme57Error as error:
-            raise click.ClickException(_one_line(error)) from error
-
-
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="meme57")
-def main() -> None:
-    """MEME on Atari games. Train with `kedro run`; the commands here look around."""
-
-
-cli = click.Group("meme57")
-"""Kedro asks the module `cli` of a project for a group of this name, to add to its own commands: nothing."""
-
-
-@main.command()
-@click.argument("names", nargs=-1, metavar="[GAME]...")
-def games(names: tuple[str, ...]) -> None:
-    """List the games, with the scores of random play and of a human where they were published."""
-    from meme57.config import canonical_game
-    from meme57.config.games import TOY_GAMES, rom_ids
-    from meme57.evaluation.reference import has_reference, reference_score
-
-    chosen = [canonical_game(name) for name in names] or [*rom_ids(), *TOY_GAMES]
-    width = max(len(game) for game in chosen)
-    click.echo(f"{'env.game':<{width}}  {'random':>10}  {'human':>10}")
-    for game in chosen:
-        reference = reference_score(game) if has_reference(game) else None
-        random, human = (f"{reference.random:,.1f}", f"{reference.human:,.1f}") if reference else ("-", "-")
-        click.echo(f"{game:<{width}}  {random:>10}  {human:>10}")
-
-
-@main.command()
-def doctor() -> None:
-    """Check packages, machine, tracking store and emulator, and train for a moment; about ten seconds."""
-    failures = 0
+    Packages, device, disk, tracking store, ROMs, emulator, and a moment of training: about ten seconds. It writes
+    nothing into the project.
+    """
+    failures, found = 0, []
     for name, check in _checks():
         try:
             verdict, words = "ok", check()
         except Exception as error:  # whatever is wrong with this machine is what the command is for
-            verdict, words = "FAIL", _one_line(error) or type(error).__name__
+            verdict, words = "FAIL", " ".join(str(error).split()) or type(error).__name__
             failures += 1
-        click.echo(f"{verdict:<4}  {name:<14}  {words}")
+        found.append({"check": name, "verdict": verdict, "words": words})
+        if not as_json:
+            click.echo(f"{verdict:<4}  {name:<14}  {words}")
+    if as_json:
+        print_json(found)
     if failures:
         raise click.ClickException(f"{failures} of the checks failed")
 
@@ -99,6 +68,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "cores", lambda: str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     yield "free disk", _free_disk
     yield "tracking store", _store
+    yield "ROMs", _roms
     yield "emulator", _emulator
     yield "self test", _self_test
 
@@ -138,27 +108,39 @@ def _free_disk() -> str:
 
 
 def _store() -> str:
-    from kedro.utils import find_kedro_project
+    from meme57.tracking.store import SQLITE, create_store, tracking_uri
 
-    from meme57.tracking.store import SQLITE, tracking_uri
-
-    project = find_kedro_project(Path.cwd())
-    uri = tracking_uri(project or Path.cwd(), _configured_store(project))
+    folder = _project_or_here()
+    configured = configured_store(folder)
+    uri = tracking_uri(folder, configured)
+    if uri.startswith(("http://", "https://")):
+        return f"{create_store(folder, configured).uri} answers"
     if not uri.startswith(SQLITE):
         return uri
-    folder = Path(uri.removeprefix(SQLITE)).parent
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    place = Path(uri.removeprefix(SQLITE)).parent
+    existing = next(path for path in (place, *place.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise TrackingError(f"{uri}: {existing} is no folder that can be written to")
     return uri
 
 
-def _configured_store(project: Path | None) -> str | None:
-    import yaml
+def _project_or_here() -> Path:
+    try:
+        return project_folder()
+    except Meme57Error:
+        return Path.cwd()
 
-    path = (project or Path.cwd()) / "conf" / "base" / "mlflow.yml"
-    settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    return ((settings or {}).get("server") or {}).get("mlflow_tracking_uri")
+
+def _roms() -> str:
+    from meme57.config.games import rom_ids
+    from meme57.envs.atari import missing_roms
+
+    known = list(rom_ids().values())
+    if missing := missing_roms(known):
+        raise Meme57Error(
+            f"{len(missing)} of {len(known)} are missing ({missing[0]}, ...): pip install 'ale-py>=0.12.1'"
+        )
+    return f"{len(known)} of {len(known)}"
 
 
 def _emulator() -> str:
@@ -192,7 +174,3 @@ def _self_test() -> str:
     if last.checkpoint is None or last.updates == 0:
         raise Meme57Error(f"{last.frames} frames gave {last.updates} updates and no checkpoint")
     return f"{last.frames:,} frames, {last.updates} updates, a checkpoint in {time.perf_counter() - start:.1f} s"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

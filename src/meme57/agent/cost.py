@@ -1,0 +1,87 @@
+"""What one step costs in multiply-adds, counted layer by layer from the shapes that really flow.
+
+A multiply-add is one product that is summed; activations, norms, biases and look-ups are not counted. Source: ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meme57.agent.heads import BatchedHeads
+from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.student import StudentNetwork
+
+
+class MultiplyAdds:
+    """The count so far."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+
+@contextlib.contextmanager
+def counting(*modules: nn.Module) -> Iterator[MultiplyAdds]:
+    """Counts the multiply-adds of every convolution, linear layer and batched head that `modules` run inside the block.
+
+    An LSTM is no layer that is always called (a CPU unrolls it by hand): `lstm_multiply_adds` counts it.
+    """
+    count = MultiplyAdds()
+
+    def add(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            count.total += output.numel() * module.weight[0].numel()  # weight[0]: Cin / groups x kernel x kernel
+        elif isinstance(module, nn.Linear):
+            count.total += output.numel() * module.in_features
+        elif isinstance(module, BatchedHeads):  # its first layer is a Linear of its own
+            count.total += output.numel() * module.weight.shape[1]
+
+    layers = [layer for module in modules for layer in module.modules()]
+    handles = [layer.register_forward_hook(add) for layer in dict.fromkeys(layers)]
+    try:
+        yield count
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def lstm_multiply_adds(lstm: nn.LSTM) -> int:
+    """One step of one sequence: 4 H (D + H)."""
+    return 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size)
+
+
+@torch.no_grad()
+def teacher_step(network: MemeNetwork, *, betas: Tensor | None = None) -> int:
+    """One acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
+    spec = network.spec
+    zero = torch.zeros(1)
+    features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, spec.embedding_size))
+    frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
+    with counting(network) as count:
+        network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long), betas=betas)
+    return count.total + lstm_multiply_adds(network.lstm)
+
+
+@torch.no_grad()
+def novelty_step(novelty: NoveltyNetworks) -> int:
+    """A step of what makes the intrinsic inputs: the embedding and both RND networks, no search of neighbours."""
+    frame = torch.zeros(1, novelty.spec.height, novelty.spec.width, dtype=torch.uint8)
+    with counting(novelty) as count:
+        novelty.act_embed(frame)
+        novelty.rnd_error(frame)
+    return count.total
+
+
+@torch.no_grad()
+def student_step(network: StudentNetwork) -> int:
+    """One step of one environment."""
+    spec = network.spec
+    frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
+    with counting(network) as count:
+        network(frame, torch.zeros(1, dtype=torch.long), torch.zeros(1), network.initial_state(1))
+    return count.total + lstm_multiply_adds(network.lstm)

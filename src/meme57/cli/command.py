@@ -1,0 +1,58 @@
+"""The group of commands, and how an error of ours reaches a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meme57 import __version__
+from meme57.cli.completion import completion
+from meme57.cli.demote import demote
+from meme57.cli.doctor import doctor
+from meme57.cli.export import export
+from meme57.cli.games import games
+from meme57.cli.play import play
+from meme57.cli.promote import promote
+from meme57.cli.runs import runs
+from meme57.cli.status import status
+from meme57.cli.ui import ui
+from meme57.errors import Interrupted, Meme57Error
+
+EXIT_CODES = (
+    "Exit status: 0 fine; 1 an error that one line explains; 2 the command was typed wrongly; 130 stopped by Ctrl-C."
+)
+INTERRUPTED = 130
+
+
+class OneLineErrors(click.Group):
+    """Shows an error of ours as one line, with exit status 1, and Ctrl-C as exit status 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except Interrupted as stopped:
+            click.echo(str(stopped), err=True)
+            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except Meme57Error as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="meme57")
+def main() -> None:
+    """MEME on Atari games. Train with `kedro run`; the commands here look around, show and ship."""
+
+
+for _command in (completion, demote, doctor, export, games, play, promote, runs, status, ui):
+    main.add_command(_command)
+
+cli = click.Group("meme57")
+"""Kedro asks the module `cli` of a project for a group of this name, to add to its own commands: nothing."""

@@ -1,0 +1,87 @@
+"""What commands share: option names, the project's folder, and names of runs that complete themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from meme57.errors import Meme57Error
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+ENOUGH_TO_KNOW_A_PROJECT = "pyproject.toml"
+
+
+class RunName(click.ParamType[str]):
+    """The name of a run; the shell completes it."""
+
+    name = "run"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The runs of this project."""
+        from meme57.tracking.overview import run_names
+
+        try:
+            names = run_names(project_folder())
+        except Meme57Error:
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def json_option(command: Command) -> Command:
+    """`--json`: for other programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")(command)
+
+
+def yes_option(command: Command) -> Command:
+    """`--yes`: no question."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(command)
+
+
+def run_option(**settings: Any) -> Callable[[Command], Command]:
+    """`--run NAME`."""
+    return click.option("--run", "run", type=RunName(), metavar="NAME", **settings)
+
+
+def project_folder() -> Path:
+    """The project around the working directory.
+
+    Raises:
+        Meme57Error: there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if _is_project(folder / ENOUGH_TO_KNOW_A_PROJECT):
+            return folder
+    raise Meme57Error("this folder lies in no meme57 project: `cd` to the checkout (its pyproject.toml has tool.kedro)")
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Goes on after a yes; without a terminal to ask, says to give --yes."""
+    if yes:
+        return
+    try:
+        agreed = click.confirm(question)
+    except click.Abort:
+        raise Meme57Error("nobody to ask: give --yes, nothing was changed") from None
+    if not agreed:
+        raise Meme57Error("nothing was changed")
+
+
+def print_json(value: Any) -> None:
+    """Prints dataclasses and plain values as JSON."""
+    click.echo(json.dumps(value, indent=1, default=dataclasses.asdict))
+
+
+def _is_project(path: Path) -> bool:
+    try:
+        return "kedro" in tomllib.loads(path.read_text()).get("tool", {})
+    except (OSError, ValueError):
+        return False

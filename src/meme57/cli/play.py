@@ -1,0 +1,153 @@
+"""meme57 play: a policy plays whole episodes, to numbers, a film or a window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meme57.cli.options import RunName, json_option, print_json, project_folder
+from meme57.errors import Meme57Error
+
+if TYPE_CHECKING:
+    from meme57.envs import EnvSpec
+    from meme57.evaluation.protocol import Episode
+    from meme57.export.policy_folder import PlayablePolicy
+
+SEED = 1_500_000_001
+MOST_ENVS = 16
+CONSOLE_FRAMES_PER_SECOND = 60
+
+
+@click.command()
+@click.argument("source", type=RunName(), metavar="SOURCE")
+@click.option(
+    "--agent",
+    type=click.Choice(["teacher", "student"]),
+    default="teacher",
+    show_default=True,
+    help="Of a run; a student plays through ONNX Runtime.",
+)
+@click.option("--episodes", type=click.IntRange(1), default=1, show_default=True, help="Whole episodes.")
+@click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
+@click.option("--noops", type=click.IntRange(0, 30), metavar="N", help="Up to N no-ops at the start of an episode.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
+@click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a film.")
+@click.option("--window", is_flag=True, help="Show a window.")
+@json_option
+def play(
+    source: str,
+    agent: str,
+    episodes: int,
+    sticky: float | None,
+    noops: int | None,
+    seed: int,
+    video: Path | None,
+    window: bool,
+    as_json: bool,
+) -> None:
+    """Let a policy play, and print its scores.
+
+    SOURCE is a run's name, a folder with a checkpoint or a student, or models:/meme57-pong@champion. The protocol is
+    the one that it learned under; --sticky and --noops change it.
+    """
+    if video and window:
+        raise click.UsageError("--video or --window, not both.")
+    if video and video.suffix != ".mp4":
+        raise click.BadParameter(f"{video.name!r} does not end in .mp4.", param_hint="--video")
+    policy = _find(source, agent)
+    spec = _changed(policy.env, sticky, noops)
+    finished = _play(policy, spec, episodes, seed, video, window, source)
+    _report(source, policy.agent, spec, finished, video, as_json)
+
+
+def _find(source: str, agent: str) -> PlayablePolicy:
+    from meme57.export.policy_folder import open_policy
+
+    if source.startswith("models:/"):
+        from meme57.cli.store import existing_store
+        from meme57.tracking.pyfunc import policy_data
+
+        return open_policy(policy_data(existing_store(project_folder()), source))
+    if "/" in source or Path(source).is_dir():
+        return open_policy(Path(source))
+    return open_policy(_run_policy(source, agent))
+
+
+def _run_policy(run: str, agent: str) -> Path:
+    from meme57.learning.checkpoints import CheckpointStore
+    from meme57.tracking.overview import known_run, run_folder
+
+    models = run_folder(project_folder(), "models", known_run(project_folder(), run))
+    if agent == "student":
+        if not (models / "student" / "student.json").is_file():
+            raise Meme57Error(
+                f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
+            )
+        return models / "student"
+    best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
+    if best is None:
+        raise Meme57Error(
+            f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"
+        )
+    return best.folder
+
+
+def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
+    if sticky is not None:
+        env = replace(env, sticky_action_probability=sticky)
+    return env if noops is None else replace(env, noop_max=noops)
+
+
+def _play(
+    policy: PlayablePolicy, spec: EnvSpec, episodes: int, seed: int, video: Path | None, window: bool, title: str
+) -> list[Episode]:
+    import torch
+
+    from meme57.cli.window import show_frames
+    from meme57.evaluation.protocol import play_episodes
+    from meme57.evaluation.video import write_video
+    from meme57.evaluation.watch import watch
+
+    torch.set_num_threads(1)
+    if video is None and not window:
+        num_envs = min(episodes, MOST_ENVS)
+        return play_episodes(policy.make, spec, episodes=episodes, num_envs=num_envs, seed=seed)
+    finished: list[Episode] = []
+    frames = watch(policy.make, spec, episodes=episodes, seed=seed, finished=finished)
+    speed = CONSOLE_FRAMES_PER_SECOND / spec.frame_skip
+    if video is not None:
+        write_video(video, frames, frames_per_second=speed, scale=2)
+    else:
+        show_frames(frames, frames_per_second=speed, title=f"meme57 {title}")
+    return finished
+
+
+def _report(source: str, agent: str, spec: EnvSpec, finished: list[Episode], video: Path | None, as_json: bool) -> None:
+    from meme57.evaluation.protocol import protocol_name
+
+    returns = [episode.extrinsic_return for episode in finished]
+    facts: dict[str, Any] = {
+        "source": source,
+        "agent": agent,
+        "runtime": "onnxruntime" if agent == "student" else "torch",
+        "game": spec.game,
+        "protocol": protocol_name(spec, epsilon=0.0),
+        "returns": returns,
+        "mean": sum(returns) / len(returns) if returns else None,
+        "length_steps": [episode.num_steps for episode in finished],
+        "video": None if video is None else str(video),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(f"{spec.game}, {agent} of {source} ({facts['runtime']})\nprotocol  {facts['protocol']}")
+    for number, episode in enumerate(finished, start=1):
+        end = ", cut by the frame limit" if episode.truncated else ""
+        click.echo(f"episode {number}  return {episode.extrinsic_return:,.1f}  {episode.num_steps:,} steps{end}")
+    if returns:
+        click.echo(f"mean  {facts['mean']:,.1f} over {len(returns)} episodes")
+    if video is not None:
+        click.echo(f"film  {video}")

@@ -1,0 +1,153 @@
+"""meme57 runs: list, compare, delete."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meme57.cli.options import RunName, ask, json_option, print_json, project_folder, yes_option
+from meme57.errors import Meme57Error
+
+if TYPE_CHECKING:
+    from meme57.tracking.overview import RunOverview
+
+CURVE_WIDTH = 60
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@click.group()
+def runs() -> None:
+    """List, compare and delete runs."""
+
+
+@runs.command("list")
+@json_option
+def list_runs(as_json: bool) -> None:
+    """List the runs of this project with their scores and their size on disk."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from meme57.tracking.overview import overview, run_names
+
+    project = project_folder()
+    found = [overview(project, name, measure_size=True) for name in run_names(project)]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No run is set up here yet: `kedro run` makes one.")
+        return
+    table = Table()
+    for name in ("run", "state", "frames", "teacher", "student", "size"):
+        table.add_column(name, justify="left" if name in ("run", "state") else "right")
+    for run in found:
+        scores = [_score(run, agent) for agent in ("teacher", "student")]
+        table.add_row(run.name, run.state, f"{run.frames:,}", *scores, f"{run.size_bytes / 1e6:,.1f} MB")
+    Console().print(table)
+
+
+@runs.command()
+@click.argument("first", type=RunName(), metavar="RUN")
+@click.argument("second", type=RunName(), metavar="RUN")
+@json_option
+def compare(first: str, second: str, as_json: bool) -> None:
+    """Compare two runs: parameters that differ, scores with intervals, learning curves."""
+    from meme57.config.differences import differences
+    from meme57.tracking.overview import configuration, known_run, overview
+
+    project = project_folder()
+    names = [known_run(project, name) for name in (first, second)]
+    a, b = (overview(project, name) for name in names)
+    differing = differences(*(configuration(project, name) for name in names))
+    if as_json:
+        print_json({"runs": [a, b], "differences": differing})
+        return
+    _echo_parameters(names, differing)
+    _echo_scores(a, b)
+    for name in names:
+        _echo_curve(project, name)
+
+
+@runs.command()
+@click.argument("name", type=RunName(), metavar="RUN")
+@yes_option
+def delete(name: str, yes: bool) -> None:
+    """Delete a run: its folders under data/, and its runs in MLflow (marked deleted, not purged).
+
+    Registered model versions stay. A run that a process works on is refused.
+    """
+    from meme57.tracking.overview import known_run, overview
+    from meme57.tracking.run_record import refuse_live_run, remove_run
+
+    project = project_folder()
+    known_run(project, name)
+    refuse_live_run(project, name)
+    size = overview(project, name, measure_size=True).size_bytes
+    ask(f"Delete run {name} ({size / 1e6:,.1f} MB under data/)?", yes=yes)
+    removed = remove_run(project, name)
+    for folder in removed:
+        click.echo(f"removed {folder.relative_to(project)}")
+    click.echo(_delete_tracked(project, name))
+
+
+def _delete_tracked(project: Path, name: str) -> str:
+    from meme57.cli.store import existing_store
+    from meme57.tracking.deletion import delete_runs
+
+    try:
+        count = delete_runs(existing_store(project).client(), name)
+    except Meme57Error as error:  # the folders are gone: that much is done, whatever the store says
+        return f"MLflow: nothing marked ({error})"
+    return f"MLflow: {count} runs marked deleted"
+
+
+def _echo_parameters(names: list[str], differing: dict[str, tuple[Any, Any]]) -> None:
+    if not differing:
+        click.echo("Parameters: the same.")
+        return
+    width = max(len(key) for key in differing)
+    click.echo(f"{'Parameters that differ':<{max(width, 22)}}  {names[0]:>20}  {names[1]:>20}")
+    for key, (one, other) in differing.items():
+        click.echo(f"{key:<{max(width, 22)}}  {one!s:>20}  {other!s:>20}")
+
+
+def _echo_scores(a: RunOverview, b: RunOverview) -> None:
+    click.echo()
+    for agent in ("teacher", "student"):
+        click.echo(f"{agent}: {a.name} {_score(a, agent)}, {b.name} {_score(b, agent)}{_verdict(a, b, agent)}")
+
+
+def _verdict(a: RunOverview, b: RunOverview, agent: str) -> str:
+    if agent not in a.scores or agent not in b.scores:
+        return ""
+    if (a.game, a.protocol) != (b.game, b.protocol):
+        return ": another game or protocol, not comparable"
+    one, other = a.scores[agent], b.scores[agent]
+    apart = one.low > other.high or other.low > one.high
+    return ": the intervals do not touch" if apart else ": the intervals overlap"
+
+
+def _score(run: RunOverview, agent: str) -> str:
+    score = run.scores.get(agent)
+    return f"{score.mean:,.1f} [{score.low:,.1f}, {score.high:,.1f}]" if score else "-"
+
+
+def _echo_curve(project: Path, name: str) -> None:
+    from meme57.tracking.overview import read_curve
+
+    returns = [row["episodes/return"] for row in read_curve(project, name) if "episodes/return" in row]
+    if returns:
+        line = sparkline(returns, CURVE_WIDTH)
+        click.echo(f"\n{name}, training return {min(returns):,.1f} to {max(returns):,.1f}\n{line}")
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The values as bars, at most `width` of them; each is the mean of its share."""
+    width = min(width, len(values))
+    edges = [round(i * len(values) / width) for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, span = min(means), max(means) - min(means)
+    return "".join(BLOCKS[min(7, int(8 * (mean - low) / span))] if span else BLOCKS[0] for mean in means)

@@ -1,0 +1,175 @@
+"""meme57 ui: the three dashboards on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from meme57.cli.options import project_folder
+from meme57.errors import Meme57Error, TrackingError
+
+HOST = "127.0.0.1"
+START_SECONDS = 90.0
+END_SECONDS = 10.0
+SECONDS_BETWEEN = 0.2
+SWITCHES = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+Commands = dict[str, list[str]]
+
+
+@click.command()
+@click.option("--no-mlflow", is_flag=True, help="Without MLflow.")
+@click.option("--no-viz", is_flag=True, help="Without Kedro-Viz.")
+@click.option("--no-optuna", is_flag=True, help="Without the dashboard of the newest study.")
+def ui(no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
+    """Start the dashboards and print their links.
+
+    MLflow, Kedro-Viz and Optuna's dashboard of the newest study, on loopback alone; Ctrl-C ends them.
+    """
+    project = project_folder()
+    commands = _commands(project, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
+    if not commands:
+        raise Meme57Error("nothing to show: every part was switched off or is not there")
+    with running(commands, project) as links:
+        for name, link in links.items():
+            click.echo(f"{name:<10}  {link}")
+        click.echo("Ctrl-C ends them.")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
+    """What can be shown here, with a free port each; what cannot is said."""
+    commands: Commands = {}
+    if mlflow:
+        with _said("MLflow"):
+            commands["MLflow"] = _mlflow(project)
+    if viz and _installed("kedro_viz", "Kedro-Viz"):
+        commands["Kedro-Viz"] = _module("kedro", "viz", "run", "--host", HOST, "--no-browser", "--port")
+    if optuna and _installed("optuna_dashboard", "Optuna"):
+        with _said("Optuna"):
+            commands["Optuna"] = _optuna(project)
+    return {name: [*command, str(free_port())] for name, command in commands.items()}
+
+
+def _mlflow(project: Path) -> list[str]:
+    from meme57.cli.store import existing_store
+
+    uri = existing_store(project).uri
+    return _module("mlflow", "ui", "--host", HOST, "--workers", "1", "--backend-store-uri", uri, "--port")
+
+
+def _optuna(project: Path) -> list[str]:
+    found = sorted(project.glob("data/07_model_output/tune-*/study.journal"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise Meme57Error("no study here yet, `kedro run --pipelines tune` makes one")
+    dashboard = "from optuna_dashboard._cli import main; main()"
+    return [sys.executable, "-c", dashboard, str(found[-1]), "--host", HOST, "--port"]
+
+
+@contextlib.contextmanager
+def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
+    """Name -> link of each server, once all answer; all are ended with whatever they started.
+
+    Raises:
+        TrackingError: one ends or does not answer.
+    """
+    with contextlib.ExitStack() as ended, _stopped_by_sigterm():
+        children = {}
+        for name, command in commands.items():
+            children[name] = _start(command, project)
+            ended.callback(_end, children[name])
+        for name, child in children.items():
+            _wait(name, child, int(commands[name][-1]))
+        yield {name: f"http://{HOST}:{command[-1]}" for name, command in commands.items()}
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        env={**SWITCHES, **os.environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a group of its own: its workers end with it, and Ctrl-C is ours to pass on
+    )
+
+
+def _wait(name: str, child: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise TrackingError(f"{name} ended with status {child.returncode}: `{' '.join(_words(child))}` says why")
+        with contextlib.suppress(OSError):
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        time.sleep(SECONDS_BETWEEN)
+    raise TrackingError(
+        f"{name} did not answer within {START_SECONDS:g} s: `meme57 ui --no-{name.lower()}` leaves it out"
+    )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(END_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # what its leader left behind
+    child.wait()
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the servers as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _said(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Meme57Error as error:
+        click.echo(f"{name:<10}  not shown: {error}")
+
+
+def _installed(module: str, name: str) -> bool:
+    there = importlib.util.find_spec(module) is not None
+    if not there:
+        click.echo(f"{name:<10}  not shown: not installed (pip install 'meme57[viz]')")
+    return there
+
+
+def _module(*words: str) -> list[str]:
+    return [sys.executable, "-m", *words]
+
+
+def _words(child: subprocess.Popen[bytes]) -> list[str]:
+    args = child.args
+    return [str(word) for word in args] if isinstance(args, list) else [str(args)]

@@ -1,0 +1,67 @@
+"""The exported student at play, through ONNX Runtime alone: no weights of PyTorch are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from meme57.envs import StepResult
+from meme57.errors import Meme57Error
+from meme57.export.onnx import INPUTS, OUTPUTS
+
+
+def open_session(path: Path) -> Any:
+    """An ONNX Runtime session on one CPU thread.
+
+    Raises:
+        Meme57Error: onnxruntime is not installed, or the file is missing, damaged or no student.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise Meme57Error("onnxruntime is not installed: pip install 'meme57[onnx]'") from error
+    if not path.is_file():
+        raise Meme57Error(f"{path} is missing: `kedro run --pipelines distill` or `meme57 export` writes it")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # what ONNX Runtime raises has no common base
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Meme57Error(f"{path} is damaged: {reason}") from error
+    names = tuple(entry.name for entry in session.get_inputs()), tuple(entry.name for entry in session.get_outputs())
+    if names != (INPUTS, OUTPUTS):
+        raise Meme57Error(f"{path} is no student: its inputs are {', '.join(names[0])}, not {', '.join(INPUTS)}")
+    return session
+
+
+class OnnxStudent:
+    """A `Policy`: argmax of the exported student's logits."""
+
+    def __init__(self, path: Path, num_envs: int) -> None:
+        self._session, self._num_envs = open_session(path), num_envs
+        self._num_actions = int(self._session.get_outputs()[0].shape[1])
+        self._size = int(self._session.get_inputs()[3].shape[2])
+
+    def begin(self, observation: npt.NDArray[np.uint8]) -> None:
+        """Episodes begin."""
+        self._observation = observation
+        self._actions = np.full(self._num_envs, self._num_actions, np.int64)
+        self._rewards = np.zeros(self._num_envs, np.float32)
+        self._state = np.zeros((2, self._num_envs, self._size), np.float32)
+
+    def act(self) -> npt.NDArray[np.int64]:
+        """Greedy actions [E]."""
+        feed = (self._observation, self._actions, self._rewards, self._state)
+        logits, self._state = self._session.run(list(OUTPUTS), dict(zip(INPUTS, feed, strict=True)))
+        actions: npt.NDArray[np.int64] = logits.argmax(-1)
+        return actions
+
+    def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
+        """Takes in what the actions led to."""
+        self._observation, self._rewards = result.observation, result.reward
+        self._actions = np.where(result.is_reset, self._num_actions, actions)
+        self._state[:, result.is_reset] = 0.0

@@ -1,0 +1,48 @@
+"""A folder with a policy, whatever made it: a checkpoint, a distilled student, a registered model's data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from meme57.envs import EnvSpec
+from meme57.errors import CheckpointError
+from meme57.export.onnx_policy import OnnxStudent
+from meme57.files import read_json
+from meme57.learning.manifest import AGENT
+from meme57.learning.policies import STUDENT_ENV, STUDENT_SPEC, Policy, Teacher
+
+ONNX = "student.onnx"
+
+
+@dataclass(frozen=True)
+class PlayablePolicy:
+    """A policy with the game that it knows."""
+
+    agent: str
+    """teacher or student"""
+    env: EnvSpec
+    make: Callable[[int], Policy]
+    """Number of environments -> policy."""
+
+
+def open_policy(folder: Path) -> PlayablePolicy:
+    """The teacher of a checkpoint folder (its weights checked), or a student, which plays through ONNX Runtime.
+
+    Raises:
+        CheckpointError: there is no policy in the folder, or it is damaged.
+        Meme57Error: onnxruntime is missing, or the ONNX file is damaged.
+    """
+    if (folder / AGENT).is_file():
+        teacher = Teacher.load(folder)
+        return PlayablePolicy("teacher", teacher.env, teacher.player)
+    if (folder / STUDENT_SPEC).is_file():
+        if not (folder / STUDENT_ENV).is_file():
+            raise CheckpointError(
+                f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student anew"
+            )
+        env = EnvSpec.from_json(read_json(folder / STUDENT_ENV))
+        OnnxStudent(folder / ONNX, 1)  # what is wrong with it is said before a game starts
+        return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(folder / ONNX, num_envs))
+    raise CheckpointError(f"{folder} holds no policy: give a checkpoint-000123 folder, or a student folder")

@@ -1,0 +1,120 @@
+"""People move the alias `champion` themselves, and say why; the versions keep what was done and the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from meme57.errors import TrackingError
+from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, by_alias
+from meme57.tracking.store import first_line
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """What a person changed, or would change."""
+
+    model: str
+    before: str | None
+    """The champion's version before; None where there was none."""
+    after: str | None
+    score: str
+    """Of the version that is promoted or demoted."""
+
+
+def plan_promotion(client: MlflowClient, model: str, version: str | None, run: str | None) -> AliasChange:
+    """What `promote` would change: to `version`, else the newest one of `run`, else the challenger.
+
+    Raises:
+        TrackingError: there is no such model or version; one line with those that there are.
+    """
+    chosen = _chosen(client, model, version, run)
+    champion = by_alias(client, model, CHAMPION)
+    before = None if champion is None else str(champion.version)
+    return AliasChange(model, before, str(chosen.version), _score(chosen))
+
+
+def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
+    """Makes `change.after` the champion, whatever the champion rule says.
+
+    Raises:
+        TrackingError: the registry refuses.
+    """
+    assert change.after is not None
+    instead = f", in place of version {change.before}" if change.before not in (None, change.after) else ""
+    try:
+        client.set_registered_model_alias(change.model, CHAMPION, change.after)
+        client.set_model_version_tag(change.model, change.after, PROMOTION, f"by hand{instead}: {reason}")
+        if DEMOTED in client.get_model_version(change.model, change.after).tags:
+            client.delete_model_version_tag(change.model, change.after, DEMOTED)
+    except MlflowException as error:
+        raise TrackingError(f"{change.model} is not promoted: {first_line(error)}") from error
+
+
+def plan_demotion(client: MlflowClient, model: str) -> AliasChange:
+    """What `demote` would change.
+
+    Raises:
+        TrackingError: there is no such model, or it has no champion.
+    """
+    _versions(client, model)
+    champion = by_alias(client, model, CHAMPION)
+    if champion is None:
+        raise TrackingError(f"{model} has no champion: there is nothing to demote")
+    return AliasChange(model, str(champion.version), None, _score(champion))
+
+
+def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
+    """Takes the alias `champion` away; `register` does not give it back to this version by itself.
+
+    Raises:
+        TrackingError: the registry refuses.
+    """
+    assert change.before is not None
+    try:
+        client.set_model_version_tag(change.model, change.before, DEMOTED, reason)
+        client.delete_registered_model_alias(change.model, CHAMPION)
+    except MlflowException as error:
+        raise TrackingError(f"{change.model} is not demoted: {first_line(error)}") from error
+
+
+def _chosen(client: MlflowClient, model: str, version: str | None, run: str | None) -> ModelVersion:
+    versions = _versions(client, model)
+    there = ", ".join(str(found.version) for found in versions)
+    if version is not None:
+        fitting = [found for found in versions if str(found.version) == version]
+        what = f"no version {version}"
+    elif run is not None:
+        fitting = [found for found in versions if found.tags.get("meme57.run") == run]
+        what = f"no version of run {run!r}"
+    else:
+        challenger = by_alias(client, model, CHALLENGER)
+        fitting = [] if challenger is None else [client.get_model_version(model, challenger.version)]
+        what = "no challenger"
+    if not fitting:
+        raise TrackingError(f"{model} has {what}: there are {there}")
+    return fitting[-1]
+
+
+def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
+    """The oldest first."""
+    try:
+        names = [found.name for found in client.search_registered_models(max_results=1000)]
+        if model in names:
+            found = client.search_model_versions(f"name = '{model}'", max_results=1000)
+            return sorted(found, key=lambda version: int(version.version))
+    except MlflowException as error:
+        raise TrackingError(f"the registry cannot be read: {first_line(error)}") from error
+    there = f"there are {', '.join(sorted(names))}" if names else "none is registered yet, `kedro run` registers one"
+    raise TrackingError(f"there is no model {model!r}: {there}")
+
+
+def _score(version: ModelVersion) -> str:
+    mean, low, high = (version.tags.get(f"meme57.score.{name}", "") for name in ("mean", "low", "high"))
+    try:
+        return f"{float(mean):,.1f} [{float(low):,.1f}, {float(high):,.1f}]"
+    except ValueError:
+        return "no score"

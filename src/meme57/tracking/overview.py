@@ -1,0 +1,191 @@
+"""What is known of each run, from the files that it writes: run record, locks, checkpoints' manifests, learning curve.
+
+Nothing is asked of MLflow or DVC, so it is quick, works while a stage runs, and needs no server.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meme57.errors import CheckpointError, Meme57Error, RunConflictError
+from meme57.files import read_json
+from meme57.lock import Holder, holder
+from meme57.tracking.run_record import RunRecord, read_record
+
+LAYERS = {
+    "intermediate": "02_intermediate",
+    "primary": "03_primary",
+    "models": "06_models",
+    "output": "07_model_output",
+    "reporting": "08_reporting",
+}
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class AgentScore:
+    """What `evaluate` found for one agent."""
+
+    mean: float
+    low: float
+    high: float
+    episodes: int
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """One run as it stands on disk."""
+
+    name: str
+    state: str
+    """collecting, learning (a process holds the folder); set up, stopped, learned, evaluated; damaged."""
+    game: str | None = None
+    seed: int | None = None
+    frames: int = 0
+    total_frames: int | None = None
+    """What `setup` was asked for; None in records of before it was written down."""
+    frames_per_second: float | None = None
+    training_return: float | None = None
+    """The last mean return over all policies and exploration rates."""
+    holder: Holder | None = None
+    protocol: str | None = None
+    scores: dict[str, AgentScore] = field(default_factory=dict)
+    size_bytes: int = 0
+    note: str | None = None
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Time to the end at the last speed; None where nothing runs or no speed is known."""
+        if self.state != "learning" or not self.frames_per_second or self.total_frames is None:
+            return None
+        return max(0, self.total_frames - self.frames) / self.frames_per_second
+
+
+def run_folder(project: Path, layer: str, name: str) -> Path:
+    """`data/06_models/<name>` for `models`."""
+    return project / "data" / LAYERS[layer] / name
+
+
+def run_names(project: Path) -> list[str]:
+    """The runs that were set up here."""
+    return sorted(path.parent.name for path in (project / "data" / LAYERS["intermediate"]).glob("*/run_record.json"))
+
+
+def known_run(project: Path, name: str) -> str:
+    """`name`, if there is such a run.
+
+    Raises:
+        Meme57Error: there is none; one line with those that there are.
+    """
+    names = run_names(project)
+    if name in names:
+        return name
+    there = f"there are {', '.join(names)}" if names else "no run is set up here yet, `kedro run` makes one"
+    raise Meme57Error(f"there is no run {name!r}: {there}")
+
+
+def overview(project: Path, name: str, *, measure_size: bool = False) -> RunOverview:
+    """What is known of the run `name`; a damaged file is a note, not an error."""
+    try:
+        record = read_record(project, name)
+    except RunConflictError as error:
+        return RunOverview(name, "damaged", note=str(error))
+    if record is None:
+        return RunOverview(name, "damaged", note="it has no run record")
+    curve = read_curve(project, name)
+    checkpoints = run_folder(project, "models", name) / "checkpoints"
+    frames = max([_last(curve, "frames") or 0, *_checkpoint_frames(checkpoints)])
+    scores = _read_scores(project, name)
+    collecting = holder(run_folder(project, "primary", name) / "seed_replay")
+    learning = holder(checkpoints)
+    total = record.get("total_frames")
+    return RunOverview(
+        name=name,
+        state=_state(collecting, learning, int(frames), total, scores),
+        game=record["game"],
+        seed=record["seed"],
+        frames=int(frames),
+        total_frames=total,
+        frames_per_second=_last(curve, "speed/frames_per_second"),
+        training_return=_last(curve, "episodes/return"),
+        holder=learning or collecting,
+        protocol=None if scores is None else scores["protocol"]["name"],
+        scores={} if scores is None else _agent_scores(scores),
+        size_bytes=_size(project, name) if measure_size else 0,
+    )
+
+
+def read_curve(project: Path, name: str) -> list[Row]:
+    """The learning curve's rows, what was not measured left out; empty where there is none or it is damaged."""
+    try:
+        with (run_folder(project, "reporting", name) / "learning_curve.csv").open(newline="") as stream:
+            return [_numbers(row) for row in csv.DictReader(stream)]
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error):
+        return []
+
+
+def configuration(project: Path, name: str) -> dict[str, Any]:
+    """What shaped the learning of a run, as its record says."""
+    record: RunRecord | None = read_record(project, name)
+    return {} if record is None else record.get("configuration", {})
+
+
+def _state(
+    collecting: Holder | None, learning: Holder | None, frames: int, total: int | None, scores: dict[str, Any] | None
+) -> str:
+    if learning is not None:
+        return "learning"
+    if collecting is not None:
+        return "collecting"
+    if scores is not None and (total is None or frames >= total):
+        return "evaluated"
+    if frames == 0:
+        return "set up"
+    return "learned" if total is not None and frames >= total else "stopped"
+
+
+def _checkpoint_frames(folder: Path) -> list[float]:
+    """Frames of the newest checkpoint whose manifest can be read."""
+    for path in sorted(folder.glob("checkpoint-*/manifest.json"), reverse=True):
+        try:
+            return [float(read_json(path)["frames"])]
+        except (CheckpointError, KeyError, TypeError, ValueError):
+            continue
+    return []
+
+
+def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
+    try:
+        scores: dict[str, Any] = read_json(run_folder(project, "reporting", name) / "scores.json")
+        _agent_scores(scores)
+        str(scores["protocol"]["name"])
+    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return scores
+
+
+def _agent_scores(scores: dict[str, Any]) -> dict[str, AgentScore]:
+    found = {}
+    for agent, summary in scores["agents"].items():
+        low, high = summary["interval"]
+        found[agent] = AgentScore(float(summary["mean"]), float(low), float(high), int(summary["episodes"]))
+    return found
+
+
+def _numbers(row: dict[str, str]) -> Row:
+    numbers = {name: float(text) for name, text in row.items() if text}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _last(curve: Sequence[Row], column: str) -> float | None:
+    return next((row[column] for row in reversed(curve) if column in row), None)
+
+
+def _size(project: Path, name: str) -> int:
+    folders = (project / "data" / layer / name for layer in LAYERS.values())
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,105 @@
+"""`meme57 ui`: real servers on loopback, and none of them left after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from meme57.cli.ui import free_port, running
+from meme57.errors import TrackingError
+from meme57.tracking.store import create_store
+
+
+def _groups_below(pid: int) -> set[int]:
+    """Process groups of the children of `pid`."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.add(int(fields[2]))
+    return found
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def dashboards(
+    folder: Path, environment: dict[str, str], *options: str
+) -> Iterator[tuple[subprocess.Popen[str], dict]]:
+    """The command once its servers answer, and its links."""
+    command = [sys.executable, "-c", "from meme57.cli import main; main()", "ui", *options]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
+    links = {}
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.fullmatch(r"(\S+) +(http://127\.0\.0\.1:\d+)\n", line):
+                links[found[1]] = found[2]
+            if line.startswith("Ctrl-C"):
+                break
+        yield process, links
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def test_mlflow_answers_on_loopback_and_goes_with_ctrl_c(empty: Path, environment: dict[str, str]) -> None:
+    create_store(empty)
+    with dashboards(empty, environment, "--no-viz", "--no-optuna") as (process, links):
+        assert set(links) == {"MLflow"}
+        assert b"MLflow" in urllib.request.urlopen(links["MLflow"], timeout=60).read()
+        groups = _groups_below(process.pid)
+        assert len(groups) == 1
+    assert process.returncode == 0
+    assert not any(_is_alive(group) for group in groups)
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(links["MLflow"].rpartition(":")[2])), timeout=2)
+
+
+@pytest.mark.slow
+def test_all_three_answer_and_go(here: Path, environment: dict[str, str]) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    study = here / "data" / "07_model_output" / "tune-Pong"
+    study.mkdir()
+    optuna.create_study(storage=JournalStorage(JournalFileBackend(str(study / "study.journal"))), study_name="Pong")
+    with dashboards(here, environment) as (process, links):
+        assert set(links) == {"MLflow", "Kedro-Viz", "Optuna"}
+        for link in links.values():
+            assert urllib.request.urlopen(link, timeout=60).status == 200
+        groups = _groups_below(process.pid)
+        assert len(groups) == 3
+    assert not any(_is_alive(group) for group in groups)
+
+
+def test_a_server_that_ends_at_once_takes_the_others_with_it(tmp_path: Path) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)", str(free_port())]
+    before = _groups_below(os.getpid())
+    commands = {"Broken": [sys.executable, "-c", "raise SystemExit(3)", str(free_port())], "Sleeper": sleeper}
+    with pytest.raises(TrackingError, match="Broken ended with status 3"), running(commands, tmp_path):
+        pass
+    assert _groups_below(os.getpid()) == before
