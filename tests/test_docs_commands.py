@@ -118,7 +118,8 @@ def check_dvc(arguments: list[str]) -> None:
     assert arguments[0] in ("repro", "exp", "metrics", "plots", "params", "status", "dag", "push", "pull"), arguments
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     if arguments[0] == "repro":
-        assert [word for word in arguments[1:] if not word.startswith("-") and word not in stages] == []
+        targets = [word for word in arguments[1:] if not word.startswith("-")]
+        assert [word for word in targets if word not in stages and not (ROOT / word).is_file()] == []
     for position, word in enumerate(arguments):
         if word in ("-S", "--set-param"):
             check_parameters("base", nested(arguments[position + 1].rpartition(":")[2]))

@@ -138,6 +138,19 @@ def test_what_a_stage_goes_on_from_persists(stages) -> None:
     assert persistent == {"run_record.json", "seed_replay", "checkpoints", "learning_curve.csv"}
 
 
+def test_the_suite_is_a_pipeline_of_its_own() -> None:
+    """`dvc repro` alone must not start a suite: it has a file of its own, conf/suite/dvc.yaml."""
+    stage = yaml.safe_load((ROOT / "conf" / "suite" / "dvc.yaml").read_text())["stages"]["suite"]
+    assert (stage["wdir"], stage["cmd"]) == ("../..", "python -m kedro run --env suite --pipelines suite")
+    configure_project("meme57")
+    pipelines.set_requested(None)
+    entries = ProjectConfigLoader(str(ROOT / "conf"), env="suite", **CONFIG_LOADER_ARGS)["catalog"]
+    assert _outs(stage) == {entries[name]["filepath"] for name in pipelines["suite"].all_outputs() if name in entries}
+    assert {"conf/base/parameters.yml", "conf/suite/parameters.yml"} == {
+        name for entry in stage["params"] for name in entry
+    }
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory, stages, catalog_paths) -> Path:
     """A fresh clone, as DVC sees it, in which `python` is the stand-in."""

@@ -16,7 +16,7 @@ from meme57.settings import CONFIG_LOADER_ARGS
 
 GIVEN = {"parameters": "the typed parameters"}
 """Inputs that no pipeline makes and no file holds."""
-NAMES = {"run": ("name", "run"), "tune": ("study", "study")}
+NAMES = {"run": ("name", "run"), "tune": ("study", "study"), "suite": ("name", "suite")}
 """Group -> its parameter that is in paths, and the word that stands for it on the pages."""
 FROM_A_HOOK = "given by a hook as the pipeline starts"
 

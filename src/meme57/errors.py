@@ -63,5 +63,13 @@ class TuningError(Meme57Error):
     """A study cannot be opened, or has nothing to show."""
 
 
+class SuiteError(Meme57Error):
+    """Members of a suite failed; the others are done."""
+
+
+class ResourceError(Meme57Error):
+    """A run does not fit this machine's disk or memory."""
+
+
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
     """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""

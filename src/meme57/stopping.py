@@ -15,6 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_SECONDS = 3.0
 
 _requested = threading.Event()
+_installed = 0
+"""How many handlers of ours are in place, one over another: a suite's member runs a pipeline inside its process."""
 
 
 def stop_requested() -> bool:
@@ -30,10 +32,14 @@ def request_stop() -> None:
 def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[[], None]:
     """Clears the flag, takes over SIGINT and SIGTERM, and returns the function that gives them back.
 
+    Within handlers of ours that are in place already, a stop that was asked for stays asked for, and a signal that
+    they ignore stays ignored.
     The first signal sets the flag and prints one line. The second calls `on_second`, for three seconds at most, and
     leaves with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
     """
-    _requested.clear()
+    global _installed
+    if _installed == 0:
+        _requested.clear()
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 
@@ -46,9 +52,13 @@ def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[
             _run_briefly(on_second)
         os._exit(128 + number)
 
-    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    left_alone = [number for number in SIGNALS if _installed and signal.getsignal(number) is signal.SIG_IGN]
+    previous = {number: signal.signal(number, handle) for number in SIGNALS if number not in left_alone}
+    _installed += 1
 
     def restore() -> None:
+        global _installed
+        _installed = max(0, _installed - 1)
         for number, handler in previous.items():
             if handler is not None:  # None: not installed from Python, cannot be given back
                 signal.signal(number, handler)

@@ -174,3 +174,11 @@ def test_a_run_that_logged_nothing_has_no_figures(episodes):
 def test_plotly_waits_until_a_figure_is_drawn():
     code = "import sys, meme57.evaluation.report; sys.exit(bool({'plotly', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_band_is_the_standard_error_of_the_running_mean():
+    values, weights = np.array([1.0, 3.0, 2.0, 6.0]), np.array([1.0, 1.0, 2.0, 1.0])
+    error = plots.running_error(values, weights, 3)
+    # around row 2: values 3, 2, 6 with weights 1, 2, 1: mean 13/4, variance 53/4 - (13/4)^2 = 43/16, effective 16/6
+    assert error[2] == pytest.approx((43 / 16 / (16 / 6)) ** 0.5)
+    assert (plots.running_error(np.full(5, 2.0), np.ones(5), 3) == 0).all()

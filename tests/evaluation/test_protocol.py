@@ -238,7 +238,7 @@ def test_film_of_the_toy_game_is_grey(corridor) -> None:
 
 
 def test_facts_name_the_protocol(pong) -> None:
-    facts = protocol.protocol_facts(pong, episodes=9, seed=SEED, epsilon=0.0)
+    facts = protocol.protocol_facts(pong, protocol="as_trained", episodes=9, seed=SEED, epsilon=0.0)
     assert (facts["episodes"], facts["seed"], facts["game"]) == (9, SEED, "Pong")
     names = {protocol.protocol_name(pong, epsilon=0.0)}
     for change in ({"frame_skip": 5}, {"noop_max": 0}, {"full_action_space": True}, {"max_episode_frames": 9}):

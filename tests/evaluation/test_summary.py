@@ -75,3 +75,17 @@ def test_it_prints_to_standard_output_by_default(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert "teacher" in captured.out
     assert captured.err == ""
+
+
+def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
+    judged = scores("Pong", None)
+    judged["protocol"] = {
+        "protocol": "sticky",
+        "departures": ["6 actions (the minimal set), the protocol has 18"],
+        "changed_since_training": {"noop_max": {"training": 30, "evaluation": 0}},
+    }
+    judged["agents"]["favourite"] = judged["agents"]["teacher"]
+    text = " ".join(printed(judged, {}, Path("report.html")).split())
+    assert "protocol sticky, but 6 actions (the minimal set), the protocol has 18" in text
+    assert "other than in training: noop max 0 (training 30)" in text
+    assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "favourite", "student"]

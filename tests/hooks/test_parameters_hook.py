@@ -100,8 +100,8 @@ def test_nodes_get_the_canonical_tree_with_every_default(go: Go) -> None:
     assert parse_parameters(received).loss.kappa == float("inf")
 
 
-def test_catalog_paths_hold_the_name_of_run_or_study(project: Path) -> None:
-    parameters = {"run": {"name": "mine"}, "tune": {"study": "rates"}}
+def test_catalog_paths_hold_the_name_of_run_study_or_suite(project: Path) -> None:
+    parameters = {"run": {"name": "mine"}, "tune": {"study": "rates"}, "suite": {"name": "three"}}
     with KedroSession.create(project_path=project, runtime_params=parameters) as session:
         catalog = session.load_context().catalog
         names = [name for name in catalog if not name.startswith("param")]
@@ -113,7 +113,8 @@ def test_catalog_paths_hold_the_name_of_run_or_study(project: Path) -> None:
             continue
         layer, owner = path.relative_to(project / "data").parts[:2]
         of_study = name.startswith("study_") or name == "trials_folder"
-        assert (layer[:2].isdigit(), owner) == (True, "tune-rates" if of_study else "mine")
+        expected = "tune-rates" if of_study else "suite-three" if name.startswith("suite_") else "mine"
+        assert (layer[:2].isdigit(), owner) == (True, expected)
     assert paths["run_record"] == record_path(project, "mine")
     assert paths["checkpoints"] == paths["checkpoint_folder"]
 

@@ -60,3 +60,20 @@ def test_outside_the_main_thread_nothing_is_taken_over() -> None:
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_within_handlers_of_ours_a_stop_stays_asked_for_and_ignored_stays_ignored() -> None:
+    """A suite's member runs a pipeline, with handlers of its own, inside a process that may have been asked already."""
+    restore_outer = stopping.install_handlers()
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stopping.request_stop()
+        restore_inner = stopping.install_handlers()
+        assert stopping.stop_requested()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        restore_inner()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        restore_outer()
+    stopping.install_handlers()()
+    assert not stopping.stop_requested()

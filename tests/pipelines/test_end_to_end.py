@@ -53,7 +53,7 @@ def runs(project) -> dict[str, Run]:
 def test_every_output_of_every_pipeline_exists_and_parses(load) -> None:
     pipelines.set_requested(None)
     names = sorted(set().union(*(pipelines[name].all_outputs() for name in FLOW)))
-    assert len(names) == 17
+    assert len(names) == 21
     for name in names:
         assert load.catalog.exists(name), name
         assert load(name) is not None, name
@@ -80,11 +80,16 @@ def test_scores_carry_protocol_and_intervals(load) -> None:
     scores = load("scores")
     assert scores["game"] == "Pong"
     assert scores["protocol"]["max_pool"] is True
+    assert scores["protocol"]["protocol"] == "as_trained"
+    assert scores["protocol"]["changed_since_training"] == {}
     for agent in ("random", "teacher", "student"):
         low, high = scores["agents"][agent]["interval"]
         assert -21 <= low <= scores["agents"][agent]["mean"] <= high <= 21
     episodes = load("episodes")
-    assert episodes.groupby("agent").size().to_dict() == {"random": 4, "teacher": 4, "student": 4}
+    sizes = episodes.groupby("agent").size().to_dict()
+    favourite = sizes.pop("favourite", None)  # whether the bandit had a finished episode to prefer by
+    assert favourite == (None if scores["protocol"]["favourite_policy"] is None else 4)
+    assert sizes == {"random": 4, "teacher": 4, "student": 4}
     seeds = episodes.groupby("agent")["seed"].apply(sorted)
     assert seeds["random"] == seeds["teacher"] == seeds["student"]
 
@@ -137,7 +142,16 @@ def test_no_record_holds_a_path_of_this_machine_but_those_of_mlflow(project) -> 
 
 def test_terminal_shows_the_table_and_what_to_open_next(trained) -> None:
     project, done = trained
-    for words in ("random", "human", "teacher", "student", "95 %", "meme57-pong v1 @ch", "make ui"):
+    for words in (
+        "random",
+        "human",
+        "teacher",
+        "student",
+        "95 %",
+        "meme57-pong v1 @ch",
+        "make ui",
+        "protocol as_trained",
+    ):
         assert words in done.stdout
     assert str(project.data / "08_reporting" / "Pong-s1" / "report.html") in done.stdout
     assert "/12,000 frames" in done.stderr
@@ -152,6 +166,19 @@ def test_mlflow_has_a_finished_parent_and_child(runs) -> None:
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params["env.game"] == "Pong"
     assert child.data.params["learner.mode"] == "synchronous"
+
+
+def test_mlflow_has_the_report_and_its_plots(project, runs, load) -> None:
+    found = {file.path for file in project.client().list_artifacts(runs["default"].info.run_id)}
+    assert {"report.html", "plot_learning_curve.json", "plot_bandit.json", "plot_novelty.json"} <= found
+    assert runs["default"].data.tags["meme57.protocol"] == "as_trained"
+
+
+def test_the_estimate_is_written_beside_what_is_free(load) -> None:
+    estimate = load("estimate")
+    assert 0 < estimate["memory"]["total"] < estimate["free"]["memory"]
+    assert 0 < estimate["disk"]["total"] < estimate["free"]["disk"]
+    assert estimate["device"]["total"] == 0 or estimate["free"]["device"] is not None
 
 
 def test_mlflow_has_the_metrics_of_every_stage(project, runs, load) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from meme57.hooks.one_line import OneLineError
+
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
@@ -24,3 +26,18 @@ def test_one_line_and_nothing_written(project, arguments: list[str], line: str) 
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
     assert project.files() == {}
+
+
+def test_a_run_that_cannot_fit_is_refused_in_one_line_and_leaves_no_record(project) -> None:
+    huge = {"replay": {"capacity_sequences": 10**9}, "run": {"total_frames": 10**12, "checkpoint_period_frames": 10**9}}
+    with pytest.raises(
+        OneLineError, match=r"run 'Pong-s1' needs about [\d.,]+ GiB of disk .*replay.capacity_sequences"
+    ):
+        project.run_here("setup", "collect", **huge)
+    assert not [path for path in project.data.rglob("*") if path.is_file() and path.name != "hardware.json"]
+
+
+def test_the_refusal_can_be_overruled(project) -> None:
+    huge = {"run": {"total_frames": 10**12, "checkpoint_period_frames": 10**9, "check_resources": False}}
+    project.run_here("setup", **huge, replay={"capacity_sequences": 10**9})
+    assert list(project.data.rglob("run_record.json"))

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from meme57.config.fields import Count, Discount, Fraction, Group, NonNegative, Positive, Seed, Whole
 from meme57.config.games import canonical_game
+from meme57.config.suite import SuiteParameters
 from meme57.config.tuning import TuneParameters
 from meme57.errors import ConfigurationError
 
@@ -28,6 +29,8 @@ class RunParameters(Group):
     seed: Seed = 1
     fresh: bool = False
     """Start anew although a run of this name exists; the old one is removed."""
+    check_resources: bool = True
+    """Refuse, in `setup`, a run that by its estimate does not fit this machine's disk and memory."""
     exact_resume: bool = False
     """End every episode at each checkpoint, so that an interrupted run equals an uninterrupted one."""
     total_frames: Count = 200_000_000
@@ -221,8 +224,12 @@ class DistillParameters(Group):
 
 
 class EvaluateParameters(Group):
-    """The final score."""
+    """The final score (docs/evaluation.md)."""
 
+    protocol: Literal["as_trained", "paper", "sticky", "noop30"] = "as_trained"
+    """The game's settings while it is judged: those of training, or a published protocol's."""
+    favourite: bool = True
+    """Also play the policy that the bandit preferred at the checkpoint."""
     episodes: Annotated[int, Field(ge=2)] = 100
     num_envs: Count = 32
     seed: Annotated[int, Field(ge=2**30, lt=2**31 - 10_000)] = 1_500_000_001
@@ -265,6 +272,7 @@ class Parameters(Group):
     register_: RegisterParameters = Field(default=RegisterParameters(), alias="register")
     tracking: TrackingParameters = TrackingParameters()
     tune: TuneParameters = TuneParameters()
+    suite: SuiteParameters = SuiteParameters()
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -303,6 +311,12 @@ class Parameters(Group):
     def study_name(self) -> str:
         """The study's key: `tune.study`, by default the names of its games."""
         return self.tune.study or "-".join(self.tune_games)
+
+    @property
+    def suite_name(self) -> str:
+        """The suite's key: `suite.name`, by default the name of its list, or its games."""
+        games = self.suite.games
+        return self.suite.name or (games if isinstance(games, str) else "-".join(games)[:100])
 
     @property
     def tune_games(self) -> tuple[str, ...]:

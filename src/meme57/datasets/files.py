@@ -41,6 +41,15 @@ class _PathDataset(AbstractDataset[Any, Any]):  # type: ignore[misc]
         return self.path.exists()
 
 
+def _track(path: Path) -> None:
+    """Adds the file to the active run in MLflow, if there is one; what is on disk counts, whatever the store says."""
+    from meme57.tracking import runs
+
+    active = runs.active_run()
+    if active is not None:
+        runs.log_file(active, path)
+
+
 class JsonDataset(_PathDataset):
     """JSON; NaN and infinity are refused."""
 
@@ -67,7 +76,11 @@ class JsonDataset(_PathDataset):
 
 
 class TextDataset(_PathDataset):
-    """Text, such as the HTML report."""
+    """Text, such as the HTML report; with `track`, it goes to MLflow too."""
+
+    def __init__(self, *, filepath: str, track: bool = False, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self.track = track
 
     def load(self) -> str:
         """The text."""
@@ -76,6 +89,8 @@ class TextDataset(_PathDataset):
     def save(self, data: str) -> None:
         """Writes the text atomically."""
         write_bytes(self.path, data.encode())
+        if self.track:
+            _track(self.path)
 
 
 class TableDataset(_PathDataset):
@@ -97,7 +112,7 @@ class TableDataset(_PathDataset):
 
 
 class PlotDataset(_PathDataset):
-    """A Plotly figure as JSON; `plotly.io.read_json` reads it anywhere."""
+    """A Plotly figure as JSON, in MLflow too; `plotly.io.read_json` reads it anywhere."""
 
     def load(self) -> Any:
         """The figure."""
@@ -108,6 +123,7 @@ class PlotDataset(_PathDataset):
     def save(self, data: Any) -> None:
         """Writes the figure atomically."""
         write_bytes(self.path, data.to_json().encode())
+        _track(self.path)
 
     def preview(self) -> PlotlyPreview:
         """The figure's JSON, for Kedro-Viz."""

@@ -71,6 +71,19 @@ def points(curve: pd.DataFrame, column: str) -> Series | None:
     return rows["frames"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
 
 
+def add_band(
+    figure: Any, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], colour: str, **place: int
+) -> None:
+    """Fills between `low` and `high` where both are known; `place` is the row and column of a subplot."""
+    known = np.isfinite(low) & np.isfinite(high)
+    x, low, high = x[known], low[known], high[known]
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
+        fillcolor=f"rgba({red},{green},{blue},0.2)", line={"width": 0}, hoverinfo="skip", showlegend=False, **place,
+    )  # fmt: skip
+
+
 def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> None:
     """Draws the random and human scores as lines, inside the axis range.
 
@@ -85,7 +98,8 @@ def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> Non
     for name in ("random", "human"):
         score = float(reference[name])
         label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12, "color": GREY}}
-        label |= {"x": 1, "xref": "paper", "xanchor": "right", "showarrow": False}
+        side = {"x": 0, "xanchor": "left"} if name == "random" else {"x": 1, "xanchor": "right"}
+        label |= {**side, "xref": "paper", "showarrow": False}
         if low - 1.5 * span <= score <= high + 1.5 * span:
             figure.add_hline(y=score, line={"color": GREY, "width": 1.2, "dash": "dash"})
             figure.add_annotation(label, y=score, yanchor="bottom")

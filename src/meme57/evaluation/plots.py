@@ -21,6 +21,7 @@ from meme57.evaluation.plot_style import (
     GREY,
     ORANGE,
     VIOLET,
+    add_band,
     add_reference_lines,
     logged,
     new_figure,
@@ -30,7 +31,7 @@ from meme57.evaluation.plot_style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "student": ORANGE}
+AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "favourite": GREEN, "student": ORANGE}
 POLICY_RAMP = ("#2f6fd0", "#8d5fd0", "#d0598f", "#e0873a")
 """From the exploiting policy 0 to the most exploring one."""
 
@@ -126,6 +127,7 @@ def bandit_figure(curve: pd.DataFrame) -> Any:
             hovertemplate=f"policy {j}: %{{y:.0%}}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0, hovermode="closest", legend={"itemclick": False})
+    figure.update_xaxes(tick0=0, dtick=_round_step(float(frames[-1])))  # else few bars get their centres as ticks
     return figure.update_yaxes(range=[0, 1], tickformat=".0%")
 
 
@@ -147,6 +149,23 @@ def running_mean(values: NDArray[np.float64], weights: NDArray[np.float64], wind
         return np.where(weight > 0, (weighted[high] - weighted[low]) / weight, np.nan)
 
 
+def running_error(values: NDArray[np.float64], weights: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """The standard error of `running_mean`: its weighted standard deviation over the root of the effective rows.
+
+    Rows count as independent; (sum w)^2 / sum w^2 of them are effective. 0 where one row stands alone.
+    """
+    weights = np.nan_to_num(weights)
+    mean = running_mean(values, weights, window)
+    spread = running_mean(values**2, weights, window) - mean**2
+    row = np.arange(values.size)
+    low, high = np.maximum(row - window // 2, 0), np.minimum(row + (window + 1) // 2, values.size)
+    total, squares = (np.concatenate([[0.0], np.cumsum(weights**power)]) for power in (1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = (total[high] - total[low]) ** 2 / (squares[high] - squares[low])
+        error: NDArray[np.float64] = np.sqrt(np.maximum(spread, 0.0) / np.maximum(effective, 1.0))
+    return error
+
+
 def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, label: str, colour: str) -> None:
     rows = logged(curve, column)
     if rows.empty:
@@ -156,12 +175,21 @@ def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, la
     window = max(1, round(values.size / NUM_SMOOTHING_WINDOWS))
     smooth = running_mean(values, weights, window)
     if window > 1:
+        error = 1.96 * running_error(values, weights, window)
+        add_band(figure, frames, smooth - error, smooth + error, colour)
+    if window > 1:
         line = {"color": colour, "width": 1}
         figure.add_scatter(x=frames, y=values, mode="lines", line=line, opacity=0.3, showlegend=False, hoverinfo="skip")
     mode = "lines+markers" if frames.size < 3 else "lines"
     line = {"color": colour, "width": 2.5}
     hover = "%{y:,.4~g}"
     figure.add_scatter(x=frames, y=smooth, mode=mode, name=label, line=line, hovertemplate=hover)
+
+
+def _round_step(end: float) -> float:
+    """About a fifth of `end`: 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(max(end, 1.0) / 5))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= end / 5))
 
 
 def _binned_shares(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from meme57.envs import EnvSpec, StepResult, make_env
 from meme57.errors import Interrupted
+from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec
 from meme57.learning.policies import Policy
 
 
@@ -130,16 +131,24 @@ def film(
         twin.close()
 
 
-def protocol_facts(spec: EnvSpec, *, episodes: int, seed: int, epsilon: float) -> dict[str, Any]:
-    """The protocol in words and numbers, for every result that it made."""
+def protocol_facts(
+    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, favourite: int | None = None
+) -> dict[str, Any]:
+    """The protocol in words and numbers, for every result that it made; what training had otherwise is beside it."""
+    spec = evaluation_spec(trained, protocol)
     facts = spec.to_json()
     del facts["action_meanings"], facts["rom_id"]
     return {
+        "protocol": protocol,
+        "source": PROTOCOLS[protocol].source,
+        "departures": departures(trained, protocol),
+        "changed_since_training": changed_settings(trained, spec),
         **facts,
         "name": protocol_name(spec, epsilon=epsilon),
         "episodes": episodes,
         "seed": seed,
         "epsilon": epsilon,
+        "favourite_policy": favourite,
     }
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meme57.evaluation.plot_style import TITLE_HEIGHT
 from meme57.evaluation.plots import all_figures
+from meme57.evaluation.summary import protocol_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +26,8 @@ ABSENT = "–"
 EXPLANATIONS = {
     "learning_curve": (
         "What you see: the mean undiscounted return of the episodes that ended in each log period; the strong lines "
-        "are running means weighted by episodes, policy 0 is the one that only exploits, and dashed lines are the "
-        "published random and human scores."
+        "are running means weighted by episodes, each in a band of 1.96 standard errors over log periods; policy 0 "
+        "only exploits, and dashed lines are the published random and human scores."
     ),
     "returns": (
         "What you see: one point per evaluation episode; the box spans the middle half, its solid line is the median "
@@ -107,11 +108,15 @@ def render_page(title: str, sections: Sequence[str], figures: Mapping[str, Any])
 
 
 def _header(run_name: str, scores: Mapping[str, Any]) -> str:
-    protocol = " · ".join(f"{_words(key)} {_text(value)}" for key, value in scores["protocol"].items())
+    told = ("protocol", "departures", "changed_since_training")
+    details = {key: value for key, value in scores["protocol"].items() if key not in told}
+    settings = " · ".join(f"{_words(key)} {_text(value)}" for key, value in details.items())
+    line = protocol_line(scores)
+    judged = "" if line is None else f"<br>Judged by {escape(line)}."
     return (
         f"<header><h1>MEME on {escape(str(scores['game']))}</h1>"
-        f'<p class="lead">Run <strong>{escape(run_name)}</strong>, {_number(scores["frames"])} frames.<br>'
-        f"{protocol}</p>"
+        f'<p class="lead">Run <strong>{escape(run_name)}</strong>, {_number(scores["frames"])} frames.'
+        f'{judged}</p><details class="note"><summary>Every setting of the evaluation</summary>{settings}</details>'
         f'<div class="tiles">{"".join(_tiles(scores))}</div></header>'
     )
 

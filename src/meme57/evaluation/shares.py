@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,9 +21,11 @@ from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
 from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, GreedyStudent, Policy, Teacher, load_student
 
 ATTEMPTS = 5
+TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
 FILES = {
     "random": (),
-    "teacher": ("agent.json", "network.safetensors", "novelty.safetensors"),
+    "teacher": TEACHER,
+    "favourite": TEACHER,
     "student": (STUDENT_SPEC, STUDENT_WEIGHTS),
 }
 """What an agent needs to play."""
@@ -40,6 +43,8 @@ class Share:
     first_env: int
     num_envs: int
     episodes: int
+    policy: int = 0
+    """Of the teacher's family."""
 
 
 def read_files(agent: str, folder: Path) -> dict[str, bytes]:
@@ -79,8 +84,8 @@ def policy_maker(share: Share, folder: Path) -> Callable[[int], Policy]:
     if share.agent == "random":
         actions, seed = share.spec.num_actions, share.seed + share.first_env
         return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
-    if share.agent == "teacher":
-        return Teacher.load(folder).player
+    if share.agent in ("teacher", "favourite"):
+        return partial(Teacher.load(folder).player, policy=share.policy)
     student = load_student(folder)
     return lambda num_envs: GreedyStudent(student, num_envs)
 

@@ -26,7 +26,7 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
     """One row an agent."""
     confidence = f"{100 * scores['confidence']:g} %"
     title = f"{scores['game']} after {scores['frames']:,} frames ({scores['run']})"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=protocol_line(scores), caption_justify="left")
     for name, justify in (
         ("", "left"),
         ("return", "right"),
@@ -39,9 +39,29 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
     table.add_row("random", *_numbers(agents["random"]), "")
     if scores["reference"] is not None:
         table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "100 %", "")
-    for agent in ("teacher", "student"):
+    for agent in ("teacher", "favourite", "student"):
+        if agent not in agents:
+            continue
         table.add_row(agent, *_numbers(agents[agent]), _version(model_versions.get(agent)))
     return table
+
+
+def protocol_line(scores: Mapping[str, Any]) -> str | None:
+    """Which protocol judged, where the result departs from it, and what training had otherwise.
+
+    None for scores of before there was a choice.
+    """
+    protocol = scores.get("protocol", {})
+    if "protocol" not in protocol:
+        return None
+    line = f"protocol {protocol['protocol']}"
+    if protocol["departures"]:
+        line += f", but {'; '.join(protocol['departures'])}"
+    changed = [
+        f"{key.replace('_', ' ')} {values['evaluation']} (training {values['training']})"
+        for key, values in protocol["changed_since_training"].items()
+    ]
+    return f"{line}; other than in training: {', '.join(changed)}" if changed else line
 
 
 def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -21,8 +21,8 @@ LOCAL = "local"
 class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
     """One environment over base: the one asked for, else `conf/local` where a machine has one, else base alone.
 
-    Gives catalog paths the resolvers `${run_name:}` and `${study_name:}`; here and not in a hook, because Kedro-Viz
-    runs no hooks.
+    Gives catalog paths the resolvers `${run_name:}`, `${study_name:}` and `${suite_name:}`; here and not in a hook,
+    because Kedro-Viz runs no hooks.
     """
 
     def __init__(self, conf_source: str | Path, env: str | None = None, **arguments: Any) -> None:
@@ -30,6 +30,7 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
         arguments["default_run_env"] = LOCAL if has_local else arguments.get("base_env", "base")
         super().__init__(conf_source, env=env, **arguments)
         OmegaConf.register_new_resolver("run_name", lambda: load_parameters(self).run_name, replace=True)
+        OmegaConf.register_new_resolver("suite_name", lambda: load_parameters(self).suite_name, replace=True)
         OmegaConf.register_new_resolver("study_name", lambda: load_parameters(self).study_name, replace=True)
 
 

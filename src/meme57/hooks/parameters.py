@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.io import CatalogProtocol
+from kedro.framework.project import pipelines
+from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from meme57.config import Parameters
@@ -19,9 +20,15 @@ from meme57.tracking.run_record import RunRecord, check_identity, read_record, r
 
 RECORD = "run_record"
 STUDY = "study_record"
+SUITE = "suite_record"
 GIVEN = "tracking_run"
+PLACE = "suite_place"
 GROWING = {"seed_replay", "checkpoints"}
 """What one process at a time may write."""
+
+SUITE_PIPELINE, DEFAULT = "suite", "__default__"
+
+Kind = Literal["run", "study", "suite"]
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +41,8 @@ class ParametersHook:
         self.environment = ""
         self._parameters: Parameters | None = None
         self._made_by: dict[str, str] = {}
-        self.is_study = False
-        """Whether the pipeline is `tune`, whose identity is the study's, not a run's."""
+        self.kind: Kind = "run"
+        """What the pipeline works on: a `tune` or a `suite` has an identity of its own, not a run's."""
 
     @property
     def parameters(self) -> Parameters:
@@ -46,11 +53,12 @@ class ParametersHook:
     @property
     def name(self) -> str:
         """The name under which MLflow follows what runs."""
-        return f"tune-{self.parameters.study_name}" if self.is_study else self.parameters.run_name
+        names = {"study": f"tune-{self.parameters.study_name}", "suite": f"suite-{self.parameters.suite_name}"}
+        return names.get(self.kind, self.parameters.run_name)
 
     def record(self) -> RunRecord | None:
-        """The record of this run as it is on disk; a study has none."""
-        if self.is_study:
+        """The record of this run as it is on disk; a study or a suite has none."""
+        if self.kind != "run":
             return None
         return read_record(self.project_path, self.parameters.run_name)
 
@@ -64,6 +72,8 @@ class ParametersHook:
         self.environment = context.env or context.config_loader.default_run_env
         self._parameters = parameters
         context.config_loader["parameters"] = parameters.model_dump(mode="json", by_alias=True)
+        if parameters.suite.is_default and SUITE_PIPELINE in pipelines.keys():  # noqa: SIM118 - no __contains__
+            pipelines[DEFAULT] = pipelines[SUITE_PIPELINE]
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
@@ -74,13 +84,17 @@ class ParametersHook:
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Refuses a run that would overwrite another one, or lacks what an earlier pipeline makes."""
-        self.is_study = STUDY in pipeline.all_outputs()
+        outputs = pipeline.all_outputs()
+        self.kind = "study" if STUDY in outputs else "suite" if SUITE in outputs else "run"
         with one_line_errors():
-            if self.is_study:
-                self._check_study(pipeline)
-            else:
+            if self.kind == "run":
                 self._check_run(pipeline)
+            else:
+                self._check_alone(pipeline)
+                self._check_what_it_runs()
             self._check_inputs(pipeline, catalog)
+        if self.kind == "suite":
+            catalog[PLACE] = MemoryDataset({"project": str(self.project_path), "environment": self.environment})
 
     def _check_run(self, pipeline: Pipeline) -> None:
         name = self.parameters.run_name
@@ -101,15 +115,23 @@ class ParametersHook:
         elif not sets_up and _needs_earlier_work(pipeline):
             raise RunConflictError(f"run {name!r} is not set up: `kedro run --pipelines setup` first (same options)")
 
-    def _check_study(self, pipeline: Pipeline) -> None:
-        from meme57.tuning.checks import check_study
-
-        others = {self._made_by[name] for name in pipeline.all_outputs() if name in self._made_by} - {"tune"}
+    def _check_alone(self, pipeline: Pipeline) -> None:
+        mine = {"study": "tune", "suite": "suite"}[self.kind]
+        others = {self._made_by[name] for name in pipeline.all_outputs() if name in self._made_by} - {mine}
         if others:
             raise RunConflictError(
-                f"`tune` runs alone, not with {', '.join(sorted(others))}: `kedro run --pipelines tune`"
+                f"`{mine}` runs alone, not with {', '.join(sorted(others))}: `kedro run --pipelines {mine}`"
             )
-        check_study(self.parameters)
+
+    def _check_what_it_runs(self) -> None:
+        if self.kind == "suite":
+            from meme57.config.members import check_suite
+
+            check_suite(self.parameters)
+        else:
+            from meme57.tuning.checks import check_study
+
+            check_study(self.parameters)
 
     def _check_inputs(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         for name in sorted(pipeline.inputs()):

@@ -20,6 +20,7 @@ from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline.node import Node
 
 from meme57 import stopping
+from meme57.config import Parameters
 from meme57.errors import Interrupted
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors, own_error
@@ -94,7 +95,7 @@ class TrackingHook:
             client,
             experiment,
             run_name=self._checked.name,
-            kind="study" if self._checked.is_study else "run",
+            kind=self._checked.kind,
             pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
@@ -110,12 +111,15 @@ class TrackingHook:
         )
 
     def _tags(self, commit: str) -> dict[str, str]:
+        from meme57.config.members import suite_fingerprint
         from meme57.tuning.identity import study_fingerprint
 
         parameters = self._checked.parameters
+        fingerprints = {"study": study_fingerprint, "suite": suite_fingerprint, "run": Parameters.fingerprint}
         return {
-            "meme57.fingerprint": study_fingerprint(parameters) if self._checked.is_study else parameters.fingerprint(),
+            "meme57.fingerprint": fingerprints[self._checked.kind](parameters),
             "meme57.game": parameters.env.game,
+            "meme57.protocol": parameters.evaluate.protocol,
             "meme57.seed": str(parameters.run.seed),
             "meme57.env": self._checked.environment,
             "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

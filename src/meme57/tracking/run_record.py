@@ -119,7 +119,7 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
     """
     if not run_name or run_name in (".", "..") or Path(run_name).name != run_name:
         raise RunConflictError(f"run.name={run_name!r} is not a folder name: nothing was removed")
-    folders = _run_folders(project_path, run_name)
+    folders = run_folders(project_path, run_name)
     for folder in folders:
         if folder.is_symlink():
             raise RunConflictError(f"{folder} is a link: remove it by hand, then start again; nothing was removed")
@@ -134,12 +134,13 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
 
 def refuse_live_run(project_path: Path, run_name: str) -> None:
     """Raises `RunConflictError` when a process collects for this run or trains it."""
-    for folder in _run_folders(project_path, run_name):
+    for folder in run_folders(project_path, run_name):
         for lock in folder.rglob(LOCK):
             refuse_if_held(lock.parent)
 
 
-def _run_folders(project_path: Path, run_name: str) -> list[Path]:
+def run_folders(project_path: Path, run_name: str) -> list[Path]:
+    """The run's folder in every layer of `data/` that has one."""
     layers = sorted(path for path in (project_path / "data").glob("*") if path.is_dir())
     return [layer / run_name for layer in layers if (layer / run_name).is_dir()]
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
@@ -74,11 +75,11 @@ def open_run(
     parent_run_id: str | None,
     tags: Mapping[str, str],
     parameters: Mapping[str, Any],
-    kind: Literal["run", "study"] = "run",
+    kind: Literal["run", "study", "suite"] = "run",
 ) -> ActiveRun:
     """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
 
-    A study has no run record that knows its parent: the oldest one of its name and fingerprint is it.
+    A study or a suite has no run record that knows its parent: the oldest one of its name and fingerprint is it.
 
     Raises:
         TrackingError: the store refuses.
@@ -86,11 +87,11 @@ def open_run(
     identity = {**tags, **process_tags(), RUN_NAME: run_name}
     try:
         parent = None
-        if parent_run_id or kind == "study":
+        if parent_run_id or kind != "run":
             parent = _find_parent(client, experiment_id, parent_run_id, identity, kind)
         if parent is None:
             parent = create_run(client, experiment_id, run_name, {**identity, KIND: kind}, parameters)
-            parent = _only_parent(client, experiment_id, parent, identity) if kind == "study" else parent
+            parent = parent if kind == "run" else _only_parent(client, experiment_id, parent, identity, kind)
         else:
             reopen(client, parent)
         child_tags = {**identity, KIND: "pipeline", "meme57.pipeline": pipeline, PARENT: parent}
@@ -105,6 +106,14 @@ def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) 
     if finite_numbers(metrics):
         active.metrics.add(metrics, step=step)
         active.metrics.flush()
+
+
+def log_file(active: ActiveRun, path: Path) -> None:
+    """Adds a file to the run's artifacts; a store that refuses costs a warning."""
+    try:
+        active.client.log_artifact(active.run_id, str(path))
+    except Exception as error:  # MLflow lets through what its stores raise
+        log.warning("%s is not in MLflow: %s", path.name, first_line(error))
 
 
 def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
@@ -161,14 +170,14 @@ def create_run(
 def _find_parent(
     client: MlflowClient, experiment_id: str, known: str | None, identity: Mapping[str, str], kind: str
 ) -> str | None:
-    """The known parent; else the oldest study, or the newest run, of this name and fingerprint."""
+    """The known parent; else the oldest study or suite, or the newest run, of this name and fingerprint."""
     if known:
         with contextlib.suppress(MlflowException):
             run = client.get_run(known)
             if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
                 return known
     found = _parents(client, experiment_id, identity, kind)
-    return (found[0] if kind == "study" else found[-1]) if found else None
+    return (found[-1] if kind == "run" else found[0]) if found else None
 
 
 def _parents(client: MlflowClient, experiment_id: str, identity: Mapping[str, str], kind: str) -> list[str]:
@@ -178,9 +187,9 @@ def _parents(client: MlflowClient, experiment_id: str, identity: Mapping[str, st
     return [str(run.info.run_id) for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
-def _only_parent(client: MlflowClient, experiment_id: str, mine: str, identity: Mapping[str, str]) -> str:
+def _only_parent(client: MlflowClient, experiment_id: str, mine: str, identity: Mapping[str, str], kind: str) -> str:
     """Of several workers that open a study at once, the oldest run stays."""
-    oldest = _parents(client, experiment_id, identity, "study")[0]
+    oldest = _parents(client, experiment_id, identity, kind)[0]
     if oldest != mine:
         client.delete_run(mine)
     return oldest

@@ -1,4 +1,4 @@
-"""The trials of a study: children of the study's run, opened by whichever process works on them.
+"""The trials of a study, and the members of a suite: children of its run, opened by whichever process works on them.
 
 A trial that ended or was pruned is FINISHED, with the tag `meme57.trial_state`; one that raised is FAILED; one whose
 worker was stopped is KILLED, and is opened again when it goes on. No trial fails because the store does.
@@ -33,19 +33,29 @@ class StudyRun:
     experiment_id: str
     run_id: str
     study: str
+    kind: str = "trial"
+    """Of its children: `trial` of a study, `member` of a suite."""
 
 
 class TrialRun:
     """One trial's run in MLflow; silent where there is no study run or the store does not answer."""
 
-    def __init__(self, study: StudyRun | None, name: str, parameters: Mapping[str, Any], known: str | None) -> None:
+    def __init__(
+        self,
+        study: StudyRun | None,
+        name: str,
+        parameters: Mapping[str, Any],
+        known: str | None,
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         self.run_id: str | None = None
         self._metrics: MetricsWriter | None = None
         if study is None:
             return
         self._client = MlflowClient(tracking_uri=study.tracking_uri)
         try:
-            self.run_id = self._open(study, name, parameters, known)
+            self.run_id = self._open(study, name, parameters, known, tags or {})
             self._metrics = MetricsWriter(self._client, self.run_id)
         except MlflowException as error:
             log.warning("%s is not followed in MLflow: %s", name, first_line(error))
@@ -66,9 +76,11 @@ class TrialRun:
         except MlflowException as error:
             log.warning("run %s stays open in MLflow: %s", self.run_id, first_line(error))
 
-    def _open(self, study: StudyRun, name: str, parameters: Mapping[str, Any], known: str | None) -> str:
+    def _open(
+        self, study: StudyRun, name: str, parameters: Mapping[str, Any], known: str | None, tags: Mapping[str, str]
+    ) -> str:
         if known is not None:
             reopen(self._client, known)
             return known
-        tags = {PARENT: study.run_id, KIND: "trial", RUN_NAME: study.study, **process_tags()}
+        tags = {**tags, PARENT: study.run_id, KIND: study.kind, RUN_NAME: study.study, **process_tags()}
         return create_run(self._client, study.experiment_id, name, tags, parameters)

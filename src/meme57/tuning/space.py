@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from meme57.config.tree import assign, look_up
 from meme57.config.tuning import Dimension
+
+__all__ = ["assign", "configured_values", "is_active", "label", "look_up", "suggest"]
 
 
 class Suggestions(Protocol):
@@ -40,26 +42,6 @@ def is_active(dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
 def label(choice: Any) -> Any:
     """The choice as Optuna stores it: text for a list or a mapping, which it does not know."""
     return choice if choice is None or isinstance(choice, bool | int | float | str) else json.dumps(choice)
-
-
-def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the nested tree with the dotted names set."""
-    changed: dict[str, Any] = copy.deepcopy(dict(tree))
-    for name, value in values.items():
-        *path, last = name.split(".")
-        group = changed
-        for part in path:
-            group = group[part]
-        group[last] = value
-    return changed
-
-
-def look_up(tree: Mapping[str, Any], name: str) -> Any:
-    """The value of a dotted name that exists."""
-    value: Any = tree
-    for part in name.split("."):
-        value = value[part]
-    return value
 
 
 def configured_values(tree: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from meme57.envs import EnvSpec
+    from meme57.evaluation.protocol import Episode
     from meme57.learning.policies import Policy
 
-AGENTS = ("random", "teacher", "student")
+Progress = Callable[[int, int], None]
+AGENTS = ("random", "teacher", "favourite", "student")
+"""Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
 SECONDS_OF_EMULATION = 60
 """The console draws 60 frames a second."""
 
@@ -27,36 +31,24 @@ def play(
     import pandas as pd
 
     from meme57.envs import env_spec
-    from meme57.evaluation.protocol import play_episodes
-    from meme57.evaluation.shares import Share, play_shares, read_files
+    from meme57.evaluation.protocols import evaluation_spec
     from meme57.learning.progress import counter
 
     chosen = parse_parameters(parameters)
-    spec = env_spec(chosen.env)
+    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
     teacher_folder = Path(checkpoints["best"]["folder"])
     makers = policy_makers(chosen, spec, teacher_folder, student_folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for agent, make_policy in makers.items():
+        if make_policy is None:  # the favourite is policy 0 itself: the same episodes
+            rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
+            continue
         with counter(f"evaluate {agent}", "episodes") as progress:
-            epsilon = 0.0 if agent == "random" else chosen.evaluate.epsilon
             if chosen.actors.pool == "ray":
-                files = read_files(agent, student_folder if agent == "student" else teacher_folder)
-                whole = Share(
-                    agent, files, spec, chosen.evaluate.seed, epsilon, 0, chosen.evaluate.num_envs,
-                    chosen.evaluate.episodes,
-                )  # fmt: skip
-                episodes = play_shares(whole, workers=chosen.ray.workers, stop=stop_requested, progress=progress)
+                folder = student_folder if agent == "student" else teacher_folder
+                episodes = _play_on_ray(chosen, spec, agent, folder, progress)
             else:
-                episodes = play_episodes(
-                    make_policy,
-                    spec,
-                    episodes=chosen.evaluate.episodes,
-                    num_envs=chosen.evaluate.num_envs,
-                    seed=chosen.evaluate.seed,
-                    epsilon=epsilon,
-                    stop=stop_requested,
-                    progress=progress,
-                )
+                episodes = _play_here(chosen, spec, agent, make_policy, progress)
         for number, episode in enumerate(episodes):
             rows.append(
                 {
@@ -71,24 +63,68 @@ def play(
     return pd.DataFrame(rows)
 
 
+def _play_here(
+    chosen: Parameters, spec: EnvSpec, agent: str, make_policy: Callable[[int], Policy], progress: Progress
+) -> list[Episode]:
+    from meme57.evaluation.protocol import play_episodes
+
+    return play_episodes(
+        make_policy,
+        spec,
+        episodes=chosen.evaluate.episodes,
+        num_envs=chosen.evaluate.num_envs,
+        seed=chosen.evaluate.seed,
+        epsilon=_epsilon(chosen, agent),
+        stop=stop_requested,
+        progress=progress,
+    )
+
+
+def _play_on_ray(chosen: Parameters, spec: EnvSpec, agent: str, folder: Path, progress: Progress) -> list[Episode]:
+    from meme57.evaluation.shares import Share, play_shares, read_files
+    from meme57.learning.favourite import favourite_policy
+
+    whole = Share(
+        agent=agent,
+        files=read_files(agent, folder),
+        spec=spec,
+        seed=chosen.evaluate.seed,
+        epsilon=_epsilon(chosen, agent),
+        first_env=0,
+        num_envs=chosen.evaluate.num_envs,
+        episodes=chosen.evaluate.episodes,
+        policy=(favourite_policy(folder) or 0) if agent == "favourite" else 0,
+    )
+    return play_shares(whole, workers=chosen.ray.workers, stop=stop_requested, progress=progress)
+
+
+def _epsilon(chosen: Parameters, agent: str) -> float:
+    """Random play is not made more random."""
+    return 0.0 if agent == "random" else chosen.evaluate.epsilon
+
+
 def policy_makers(
     parameters: Parameters, spec: EnvSpec, teacher_folder: Path, student_folder: Path
-) -> dict[str, Callable[[int], Policy]]:
-    """Number of environments -> policy, for each agent."""
+) -> dict[str, Callable[[int], Policy] | None]:
+    """Number of environments -> policy, for each agent; None for a favourite that is policy 0."""
     import torch
 
     from meme57.evaluation.protocol import RandomPolicy
     from meme57.learning.build import find_device
+    from meme57.learning.favourite import favourite_policy
     from meme57.learning.policies import GreedyStudent, Teacher, load_student
 
     torch.set_num_threads(parameters.learner.torch_threads)
     teacher, student = Teacher.load(teacher_folder), load_student(student_folder)
     teacher.to(find_device())
-    return {
+    makers: dict[str, Callable[[int], Policy] | None] = {
         "random": lambda num_envs: RandomPolicy(num_envs, spec.num_actions, seed=parameters.evaluate.seed),
         "teacher": teacher.player,
         "student": lambda num_envs: GreedyStudent(student, num_envs),
     }
+    if parameters.evaluate.favourite and (j := favourite_policy(teacher_folder)) is not None:
+        makers["favourite"] = partial(teacher.player, policy=j) if j else None
+    return {agent: makers[agent] for agent in AGENTS if agent in makers}
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
@@ -99,6 +135,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     from meme57.evaluation.protocol import protocol_facts
     from meme57.evaluation.reference import has_reference, reference_score
     from meme57.evaluation.statistics import summarise_returns
+    from meme57.learning.favourite import favourite_policy
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
@@ -112,6 +149,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
             seed=evaluate.seed,
         )
         for agent in AGENTS
+        if (episodes["agent"] == agent).any()
     }
     if (active := active_run()) is not None:
         log_metrics(active, score_metrics(agents), step=checkpoints["best"]["frames"])
@@ -121,7 +159,12 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         "frames": checkpoints["best"]["frames"],
         "confidence": evaluate.confidence,
         "protocol": protocol_facts(
-            env_spec(chosen.env), episodes=evaluate.episodes, seed=evaluate.seed, epsilon=evaluate.epsilon
+            env_spec(chosen.env),
+            protocol=evaluate.protocol,
+            episodes=evaluate.episodes,
+            seed=evaluate.seed,
+            epsilon=evaluate.epsilon,
+            favourite=favourite_policy(Path(checkpoints["best"]["folder"])) if "favourite" in agents else None,
         ),
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
@@ -149,11 +192,12 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
 
     from meme57.envs import env_spec
     from meme57.evaluation import protocol
+    from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
     from meme57.learning.policies import Teacher
 
     chosen = parse_parameters(parameters)
-    spec = env_spec(chosen.env)
+    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
     teacher = Teacher.load(Path(checkpoints["best"]["folder"]))
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
     frames = protocol.film(

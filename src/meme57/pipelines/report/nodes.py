@@ -9,20 +9,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Learning curve, the bandit's choices, and the returns of each agent."""
+PLOTS = ("learning_curve", "bandit", "returns", "diagnostics", "novelty", "throughput")
+"""Every figure of the page, in the order of the catalog's plots."""
+
+
+def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any]) -> tuple[Any, ...]:
+    """Every figure of the page as a dataset, for Kedro-Viz and MLflow; one without data stays empty."""
     import plotly.graph_objects as go
 
     from meme57.evaluation import plots
 
-    reference = scores["reference"]
-    figures = (
-        plots.learning_curve_figure(learning_curve, reference),
-        plots.bandit_figure(learning_curve),
-        plots.returns_figure(episodes, reference),
-    )
-    learning, bandit, returns = (figure if figure is not None else go.Figure() for figure in figures)
-    return learning, bandit, returns
+    figures = plots.all_figures(learning_curve, episodes, scores["reference"])
+    return tuple(figures.get(name, go.Figure()) for name in PLOTS)
 
 
 def make_report(

@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 nodes.make_plots,
                 ["learning_curve", "episodes", "scores"],
-                ["learning_curve_plot", "bandit_plot", "returns_plot"],
+                [f"{name}_plot" for name in nodes.PLOTS],
                 name="make_plots",
             ),
             Node(

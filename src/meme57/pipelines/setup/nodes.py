@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
+from pathlib import Path
 from typing import Any
 
 from meme57.config import parse_parameters
-from meme57.tracking.run_record import RunRecord, TrackingRun, new_record
+from meme57.errors import ResourceError
+from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_folders
+
+log = logging.getLogger(__name__)
 
 
-def make_env_spec(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The game with its whole protocol; its ROM is loaded once."""
+def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[str, Any]:
+    """The game with its whole protocol; its ROM is loaded once.
+
+    `estimate` only says that the run fits this machine: all that a run writes comes after this.
+    """
     from meme57.envs import env_spec
 
     return env_spec(parse_parameters(parameters).env).to_json()
@@ -41,6 +49,32 @@ def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun) -> RunRecord:
-    """Ties every pipeline of this run name together."""
+def estimate_resources(parameters: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Memory and disk that the run will need, in bytes by part, beside what is free.
+
+    Raises:
+        ResourceError: it does not fit, and `run.check_resources` asks to look.
+    """
+    from dataclasses import asdict
+
+    from meme57.envs import env_spec
+    from meme57.learning import estimate
+    from meme57.learning.build import find_device
+    from meme57.learning.machine import free_resources
+
+    chosen = parse_parameters(parameters)
+    on_device = find_device().type != "cpu"
+    needed = estimate.estimate_resources(chosen, env_spec(chosen.env), on_device=on_device)
+    free = free_resources(Path("data"), run_folders(Path.cwd(), chosen.run_name))
+    log.info("run %s %s", chosen.run_name, estimate.describe(needed))
+    problem = estimate.shortfall(needed, free, run_name=chosen.run_name)
+    if problem is not None and chosen.run.check_resources:
+        raise ResourceError(problem)
+    if problem is not None:
+        log.warning("%s", problem)
+    return {**needed.to_json(), "free": asdict(free)}
+
+
+def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, estimate: dict[str, Any]) -> RunRecord:
+    """Ties every pipeline of this run name together; `estimate` only says that the run fits this machine."""
     return new_record(parse_parameters(parameters), tracking_run)

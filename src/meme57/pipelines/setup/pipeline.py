@@ -6,12 +6,20 @@ from meme57.pipelines.setup import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters to env_spec, policy_family, hardware and run_record."""
+    """Parameters to env_spec, policy_family, hardware, estimate and run_record."""
     return Pipeline(
         [
-            Node(nodes.make_env_spec, "parameters", "env_spec", name="make_env_spec"),
+            Node(nodes.make_env_spec, ["parameters", "estimate"], "env_spec", name="make_env_spec"),
             Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
             Node(nodes.describe_hardware, "parameters", "hardware", name="describe_hardware"),
-            Node(nodes.make_run_record, ["parameters", "tracking_run"], "run_record", name="make_run_record"),
+            Node(
+                nodes.estimate_resources,
+                "parameters",
+                "estimate",
+                name="estimate_resources",
+            ),
+            Node(
+                nodes.make_run_record, ["parameters", "tracking_run", "estimate"], "run_record", name="make_run_record"
+            ),
         ]
     )

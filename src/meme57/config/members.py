@@ -1,0 +1,128 @@
+"""The members of a suite: one run for each game, seed and variant, and the parameters it has."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from meme57.config.parameters import LEARNING_GROUPS, Parameters, parse_parameters
+from meme57.config.tree import assign
+from meme57.errors import ConfigurationError
+
+CONFIGURED = "configured"
+"""The one variant of a suite that names none."""
+VARIED = (*LEARNING_GROUPS, "distill")
+"""The groups that a variant may set; who plays what with which seed is the suite's, and one protocol judges all."""
+RUN_LENGTH = "run.total_frames"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a suite."""
+
+    game: str
+    seed: int
+    variant: str
+    name: str
+    """The run's name."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What the variant sets, by dotted names."""
+
+
+def suite_members(parameters: Parameters) -> tuple[Member, ...]:
+    """Seed by seed, so that a suite that is stopped has whole comparisons first."""
+    suite = parameters.suite
+    return tuple(
+        Member(game, seed, variant, _run_name(suite.prefix, game, variant, seed), values)
+        for seed in suite.seeds
+        for game in suite.game_names
+        for variant, values in variants(parameters).items()
+    )
+
+
+def variants(parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """Name to dotted values; without any, the configured agent alone."""
+    return dict(parameters.suite.variants) or {CONFIGURED: {}}
+
+
+def member_parameters(parameters: Parameters, member: Member) -> Parameters:
+    """The whole tree of one member's run.
+
+    Raises:
+        ConfigurationError: the variant's values are impossible for this game.
+    """
+    tree = parameters.model_dump(mode="json", by_alias=True)
+    own = {"env.game": member.game, "run.seed": member.seed, "run.name": member.name}
+    return parse_parameters(assign(tree, {**member.values, **own}))
+
+
+def member_digest(parameters: Parameters) -> str:
+    """Short digest of all that shapes the result of a member's run: learning, length, distillation, evaluation."""
+    tree = parameters.model_dump(mode="json", by_alias=True)
+    shapes = {key: tree[key] for key in ("distill", "evaluate")}
+    shapes |= {"learning": parameters.configuration(), "frames": parameters.run.total_frames}
+    return _digest(shapes)
+
+
+def suite_fingerprint(parameters: Parameters) -> str:
+    """Short digest of what makes scores of one suite comparable; games and seeds may be added later."""
+    agent = parameters.model_copy(
+        update={
+            "run": parameters.run.model_copy(update={"seed": 0}),
+            "env": parameters.env.model_copy(update={"game": "Pong"}),
+        }
+    )
+    return _digest({"agent": member_digest(agent), "variants": variants(parameters)})
+
+
+def check_suite(parameters: Parameters) -> None:
+    """Refuses a suite of which some member could not be run.
+
+    Raises:
+        ConfigurationError: one line for the first fault.
+    """
+    tree = parameters.model_dump(mode="json", by_alias=True)
+    for variant, values in parameters.suite.variants.items():
+        for name in values:
+            _check_name(variant, name, tree)
+    names = [member.name for member in suite_members(parameters)]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ConfigurationError(f"two members of the suite are called {repeated[0]}: name the variants differently")
+    first = parameters.suite.seeds[0]
+    for member in suite_members(parameters):
+        if member.seed == first:
+            try:
+                member_parameters(parameters, member)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"suite.variants.{member.variant}: {error}") from None
+
+
+def _check_name(variant: str, name: str, tree: Mapping[str, Any]) -> None:
+    known = [RUN_LENGTH, *(key for group in VARIED for key in _flat(tree[group], f"{group}."))]
+    if name in known and name != "env.game":
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = (
+        f"did you mean {near[0]}?"
+        if near and near[0] != name
+        else f"a variant sets {', '.join(VARIED)} or {RUN_LENGTH}"
+    )
+    raise ConfigurationError(f"suite.variants.{variant} sets {name}, which is no parameter that it can set: {hint}")
+
+
+def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    return (f"{prefix}{key}" for key in group)
+
+
+def _run_name(prefix: str, game: str, variant: str, seed: int) -> str:
+    parts = [prefix, game, "" if variant == CONFIGURED else variant, f"s{seed}"]
+    return "-".join(part for part in parts if part)
+
+
+def _digest(value: Any) -> str:
+    plain = json.loads(json.dumps(value), parse_constant=str)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

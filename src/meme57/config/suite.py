@@ -1,0 +1,82 @@
+"""The group `suite`: games x seeds x variants as one command (docs/suite.md)."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from importlib import resources
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from meme57.config.fields import Count, Group, Seed
+from meme57.config.games import canonical_game
+from meme57.config.tuning import Name
+
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
+
+
+@functools.cache
+def game_lists() -> dict[str, tuple[str, ...]]:
+    """Name of a list to its games: Atari-57, the 26 of Atari-100k, the five hardest, three for a smoke test."""
+    text = resources.files("meme57.config").joinpath("game_lists.csv").read_text()
+    lists: dict[str, tuple[str, ...]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        lists[row["list"]] = (*lists.get(row["list"], ()), row["game"])
+    return lists
+
+
+def _known_games(value: Any) -> Any:
+    """A list's name stays as it is; a game's name, or several, become canonical names."""
+    if isinstance(value, str):
+        return value if value in game_lists() else (_listed_game(value),)
+    if isinstance(value, list | tuple) and value and all(isinstance(game, str) for game in value):
+        return tuple(canonical_game(game) for game in value)
+    raise ValueError(
+        f"suite.games={value!r} is not possible: give a list of games, or one of {', '.join(game_lists())}"
+    )
+
+
+def _listed_game(value: str) -> str:
+    try:
+        return canonical_game(value)
+    except Exception:
+        raise ValueError(
+            f"suite.games={value!r} is no game and no list of games: the lists are {', '.join(game_lists())}"
+        ) from None
+
+
+class SuiteParameters(Group):
+    """A suite: `kedro run --env suite`, or `--pipelines suite` with any environment."""
+
+    name: Name | None = None
+    """Key of every path of the suite; by default the name of its list, or its games."""
+    is_default: bool = False
+    """`kedro run` without `--pipelines` runs the suite; `conf/suite` sets it."""
+    games: Annotated[str | tuple[str, ...], BeforeValidator(_known_games)] = "smoke"
+    """A list by its name (atari57, atari100k, hard5, smoke), or games."""
+    seeds: tuple[Seed, ...] = (1,)
+    """Training seeds; each game is learned once with each."""
+    variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
+    """Name to dotted parameters and their values; the others are compared with the first. None: as configured."""
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$")] = ""
+    """Put before the run name of every member, so that two suites can have the same games and seeds."""
+    workers: Count = 1
+    """Members that learn side by side, each in a process of its own."""
+    register_policies: bool = False
+    """Whether members make model versions, as single runs do."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> SuiteParameters:
+        for name, values in (("games", self.game_names), ("seeds", self.seeds)):
+            if not values:
+                raise ValueError(f"suite.{name} is empty: give at least one")
+            repeated = [value for value in values if values.count(value) > 1]
+            if repeated:
+                raise ValueError(f"suite.{name} holds {repeated[0]} twice: give each once")
+        return self
+
+    @property
+    def game_names(self) -> tuple[str, ...]:
+        """The games, a list's name resolved."""
+        return game_lists()[self.games] if isinstance(self.games, str) else self.games

@@ -1,0 +1,102 @@
+"""Evaluation protocols as data: what the game's settings are while an agent is judged.
+
+`as_trained` changes nothing. The others are published ones. What belongs to the agent itself stays as it was trained:
+image size and action set; where a protocol says otherwise, the result carries that as a departure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from meme57.config import is_toy
+from meme57.envs import EnvSpec
+
+AS_TRAINED = "as_trained"
+MINUTES_30 = 108_000
+"""Emulator frames."""
+AGENTS_OWN = ("height", "width", "full_action_space")
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """A published way to judge an Atari agent."""
+
+    name: str
+    source: str
+    settings: Mapping[str, Any]
+    """Of `EnvSpec`; what is not named is as in training."""
+
+
+def _protocol(name: str, source: str, **settings: Any) -> EvaluationProtocol:
+    common = {"frame_skip": 4, "max_pool": True, "max_episode_frames": MINUTES_30}
+    return EvaluationProtocol(name, source, MappingProxyType(common | settings))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        EvaluationProtocol(AS_TRAINED, "the run's own env settings", MappingProxyType({})),
+        _protocol(
+            "paper",
+            "MEME's setting: no sticky actions, up to 30 no-ops, full 210x160 image (reported through RECODE)",
+            sticky_action_probability=0.0,
+            noop_max=30,
+            full_action_space=True,
+            height=210,
+            width=160,
+        ),
+        _protocol(
+            "sticky",
+            "Machado et al. 2018: sticky actions 0.25, 18 actions, no no-ops "
+            "(their frame skip of 5 is 4 here, as in Dopamine)",
+            sticky_action_probability=0.25,
+            noop_max=0,
+            full_action_space=True,
+        ),
+        _protocol(
+            "noop30",
+            "DQN, 30 no-op starts: up to 30 no-ops, no sticky actions; no action set or image size prescribed",
+            sticky_action_probability=0.0,
+            noop_max=30,
+        ),
+    )
+}
+
+
+def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
+    """The game as protocol `name` has it, for an agent that learned `trained`.
+
+    A game of our own knows no protocol: it is played as it was learned.
+    """
+    if is_toy(trained.game):
+        return trained
+    settings = PROTOCOLS[name].settings
+    return replace(trained, **{key: value for key, value in settings.items() if key not in AGENTS_OWN})
+
+
+def departures(trained: EnvSpec, name: str) -> list[str]:
+    """Where the result does not follow the protocol, since an agent keeps its own image size and action set."""
+    settings = PROTOCOLS[name].settings
+    if is_toy(trained.game):
+        return [f"{trained.game} is no Atari game: played as trained"] if settings else []
+    found = []
+    if settings.get("full_action_space") and not trained.full_action_space:
+        found.append(f"{trained.num_actions} actions (the minimal set), the protocol has 18")
+    size = (trained.height, trained.width)
+    if "height" in settings and size != (settings["height"], settings["width"]):
+        found.append(f"image {size[0]}x{size[1]}, the protocol has {settings['height']}x{settings['width']}")
+    return found
+
+
+def changed_settings(trained: EnvSpec, evaluated: EnvSpec) -> dict[str, dict[str, Any]]:
+    """What differs between training and evaluation: setting to `{training, evaluation}`."""
+    before, after = trained.to_json(), evaluated.to_json()
+    return {key: {"training": before[key], "evaluation": after[key]} for key in before if before[key] != after[key]}
+
+
+def protocol_label(name: str, spec_departures: list[str]) -> str:
+    """The name in a table: with an asterisk where the result departs from it."""
+    return f"{name}*" if spec_departures else name

@@ -1,0 +1,214 @@
+"""Figures of a suite: how each game went, how the scores are distributed, and how they grew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meme57.evaluation.aggregates import performance_profile, profile_band
+from meme57.evaluation.panels import LABEL_HEIGHT, PANEL_HEIGHT
+from meme57.evaluation.plot_style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
+from meme57.evaluation.statistics import stratified_bootstrap
+from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TICKS = (-1000, -100, -10, 0, 10, 100, 1000, 10_000, 100_000)
+"""Of the signed logarithmic axis, in percent."""
+PROFILE_POINTS = 101
+GRID_POINTS = 40
+PIXELS_PER_BAR = 18
+
+Curves = dict[str, dict[str, list[NDArray[np.float64]]]]
+"""Game to variant to each seed's returns on the game's grid of frames."""
+
+
+def suite_figures(
+    record: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    results: pd.DataFrame,
+    *,
+    confidence: float,
+    repetitions: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The figures by name; one without data says so and stays empty."""
+    rows = [row for row in table_rows(results) if row["agent"] == REFERENCE_AGENT]
+    settings = {"confidence": confidence, "repetitions": repetitions, "seed": seed}
+    protocols = ", ".join(dict.fromkeys(row["protocol"] for row in rows))
+    figures = {
+        "games": games_figure(rows, record["variants"]),
+        "profile": profile_figure(rows, record["variants"], settings),
+        "curves": curves_figure(record["members"], record["variants"], settings),
+    }
+    return {name: _named(name, figure, protocols) for name, figure in figures.items()}
+
+
+def table_rows(results: pd.DataFrame) -> list[Row]:
+    """The table's rows; an empty cell is None."""
+    cells = results.astype(object).where(results.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in cells.to_dict(orient="records")]
+
+
+def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
+    """A bar for each game and variant: the mean human-normalised score of its runs, with every run as a point."""
+    scores = {
+        variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
+    }
+    games = sorted({game for found in scores.values() for game in found}, key=lambda game: _best(scores, game))
+    if not games:
+        return None
+    figure = new_figure("Human-normalised score of every game", x="human-normalised score", y="")
+    for variant, colour in zip(variants, _colours(variants), strict=True):
+        found = [game for game in games if game in scores[variant]]
+        means = [100 * float(np.mean(scores[variant][game])) for game in found]
+        figure.add_bar(
+            x=_signed_log(means), y=found, orientation="h", name=variant, marker={"color": colour},
+            customdata=means, hovertemplate=f"%{{y}}, {variant}: %{{customdata:.1f}} %<extra></extra>",
+        )  # fmt: skip
+        runs = [(game, 100 * score) for game in found for score in scores[variant][game]]
+        figure.add_scatter(
+            x=_signed_log([score for _, score in runs]), y=[game for game, _ in runs], mode="markers",
+            marker={"color": GREY, "size": 5}, showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+    figure.add_vline(x=_signed_log([100.0])[0], line={"color": GREY, "width": 1.2, "dash": "dash"})
+    ticks = {"tickmode": "array", "tickvals": _signed_log(TICKS), "ticktext": [f"{tick:,} %" for tick in TICKS]}
+    shown = [score for found in scores.values() for runs in found.values() for score in runs]
+    low, high = _signed_log([100 * min(0.0, *shown), 100 * max(1.0, *shown)])
+    figure.update_xaxes(**ticks, range=[low - 0.06 * (high - low), high + 0.06 * (high - low)])
+    figure.update_yaxes(title=None, tickmode="array", tickvals=games, ticktext=[_spaced(game) for game in games])
+    height = TITLE_HEIGHT + 130 + (PIXELS_PER_BAR * len(variants) + 10) * len(games)
+    return figure.update_layout(height=height, hovermode="closest", barmode="group", showlegend=len(variants) > 1)
+
+
+def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
+    """The share of runs above each human-normalised score, with its interval."""
+    scores = {
+        variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
+    }
+    known = [score for found in scores.values() for runs in found.values() for score in runs]
+    if not known:
+        return None
+    low, high = _signed_log([100 * min(0.0, *known), 100 * max(1.0, *known)])
+    axis = np.linspace(low, high, PROFILE_POINTS)
+    thresholds = np.sign(axis) * np.expm1(np.abs(axis) * np.log(10)) / 100
+    figure = new_figure("Performance profile", x="human-normalised score", y="share of runs above it")
+    for variant, colour in zip(variants, _colours(variants), strict=True):
+        if scores[variant]:
+            low_share, high_share = profile_band(scores[variant], thresholds, **settings)
+            add_band(figure, axis, low_share, high_share, colour)
+            share = performance_profile(scores[variant], thresholds)
+            line = {"color": colour, "width": 2.5, "shape": "hv"}
+            hover = f"{variant}: %{{y:.0%}}<extra></extra>"
+            figure.add_scatter(x=axis, y=share, mode="lines", name=variant, line=line, hovertemplate=hover)
+    figure.update_xaxes(tickmode="array", tickvals=_signed_log(TICKS), ticktext=[f"{t:,} %" for t in TICKS])
+    figure.update_xaxes(range=[low, high + 0.04 * (high - low)], rangemode="normal")
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
+    return figure.update_layout(showlegend=len(variants) > 1)
+
+
+def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
+    """Return while learning, a panel for each game: the mean over seeds, and its interval where there are several."""
+    from plotly.subplots import make_subplots
+
+    grids = curve_grids(members)
+    if not grids:
+        return None
+    gap = LABEL_HEIGHT / (PANEL_HEIGHT * len(grids))
+    figure = make_subplots(rows=len(grids), cols=1, vertical_spacing=gap if len(grids) > 1 else 0)
+    for row, (game, (frames, found)) in enumerate(grids.items(), start=1):
+        for variant, colour in zip(variants, _colours(variants), strict=True):
+            if variant in found:
+                _add_curve(figure, frames, found[variant], variant, colour, settings, row)
+        place = {"x": 0, "xref": "paper", "y": 1, "yref": f"y{row if row > 1 else ''} domain"}
+        anchors = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12.5}}
+        figure.add_annotation(text=_panel_title(game, found, variants), **place, **anchors)
+    figure.update_xaxes(title_text="ALE frames", row=len(grids), col=1)
+    height = TITLE_HEIGHT + 56 + PANEL_HEIGHT * len(grids)
+    apply_style(figure, "Return per episode while learning", height=height, above=LABEL_HEIGHT)
+    return figure.update_layout(showlegend=False)
+
+
+def curve_grids(
+    members: Sequence[Mapping[str, Any]],
+) -> dict[str, tuple[NDArray[np.float64], dict[str, list[NDArray[np.float64]]]]]:
+    """Game to a grid of frames [K] and, by variant, the returns [K] of every seed on it.
+
+    A grid ends where the shortest run of its game ends; before its first episode ended a run has its first return.
+    """
+    grids = {}
+    for game in dict.fromkeys(member["game"] for member in members):
+        mine = [member for member in members if member["game"] == game and member.get("curve")]
+        if not mine:
+            continue
+        end = min(member["curve"][-1]["frames"] for member in mine)
+        frames = np.linspace(end / GRID_POINTS, end, GRID_POINTS)
+        found: dict[str, list[NDArray[np.float64]]] = {}
+        for member in mine:
+            at = [point["frames"] for point in member["curve"]]
+            returns = [point["episodes/return"] for point in member["curve"]]
+            found.setdefault(member["variant"], []).append(np.interp(frames, at, returns))
+        grids[game] = (frames, found)
+    return grids
+
+
+def _add_curve(
+    figure: Any,
+    frames: NDArray[np.float64],
+    seeds: list[NDArray[np.float64]],
+    variant: str,
+    colour: str,
+    settings: Mapping[str, Any],
+    row: int,
+) -> None:
+    runs = np.stack(seeds)  # [seeds, K]
+    if len(seeds) > 1:
+        bounds = [stratified_bootstrap({"": column}, np.mean, **settings) for column in runs.T]
+        low, high = np.array(bounds).T
+        add_band(figure, frames, low, high, colour, row=row, col=1)
+    line = {"color": colour, "width": 2}
+    figure.add_scatter(x=frames, y=runs.mean(axis=0), mode="lines", name=variant, line=line, row=row, col=1)
+
+
+def _panel_title(game: str, found: Mapping[str, list[Any]], variants: Sequence[str]) -> str:
+    title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points</span>'
+    if len(variants) == 1:
+        return title
+    colours = dict(zip(variants, _colours(variants), strict=True))
+    names = " ".join(f'<span style="color:{colours[v]}"><b>{v}</b></span>' for v in variants if v in found)
+    return f"{title}   {names}"
+
+
+def _named(name: str, figure: Any, protocols: str) -> Any:
+    if figure is None:
+        titles = {"games": "Human-normalised score of every game", "profile": "Performance profile"}
+        return new_figure(f"{titles.get(name, 'Return per episode while learning')}: nothing to show", x="", y="")
+    if name != "curves":
+        figure.update_layout(meta={"protocol": protocols})
+        figure.layout.title.text += f", protocol {protocols}"
+    return figure
+
+
+def _best(scores: Mapping[str, Mapping[str, Sequence[float]]], game: str) -> float:
+    return max(float(np.mean(found[game])) for found in scores.values() if game in found)
+
+
+def _colours(variants: Sequence[str]) -> list[str]:
+    return [PALETTE[position % len(PALETTE)] for position in range(len(variants))]
+
+
+def _signed_log(percent: Sequence[float]) -> list[float]:
+    """sign(x) log10(1 + |x|): linear around 0, logarithmic beyond; scores span four decades, and some are negative."""
+    values = np.asarray(percent, np.float64)
+    found: list[float] = (np.sign(values) * np.log10(1 + np.abs(values))).tolist()
+    return found
+
+
+def _spaced(game: str) -> str:
+    """`MontezumaRevenge` as words."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", game)

@@ -1,0 +1,161 @@
+"""What the members of a suite tell together: a table of results, and scores over games and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from meme57.evaluation import aggregates
+from meme57.evaluation.protocols import protocol_label
+from meme57.evaluation.reference import has_reference, reference_score
+from meme57.evaluation.statistics import Interval, capped_human_normalised, human_normalised, record_normalised
+
+Row = dict[str, Any]
+COLUMNS = (
+    "run",
+    "game",
+    "variant",
+    "seed",
+    "agent",
+    "protocol",
+    "protocol_name",
+    "frames",
+    "episodes",
+    "return",
+    "return_low",
+    "return_high",
+    "human_normalised",
+    "record_normalised",
+)
+"""Of the table of results; normalised scores are fractions, empty without published scores."""
+
+VIDEO_PINBALL = "VideoPinball"
+PINBALL_NOTE = (
+    "Video Pinball's random score is 0.0 here, as in the published Agent57 aggregates; other tables print 16256.9, "
+    "which makes its human-normalised score up to 12.5 times larger."
+)
+REFERENCE_AGENT = "teacher"
+
+
+def result_rows(members: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """A row for each member that is done and each of its agents."""
+    return [
+        _row(member, agent, summary)
+        for member in members
+        if member["state"] == "done"
+        for agent, summary in member["scores"]["agents"].items()
+    ]
+
+
+def _row(member: Mapping[str, Any], agent: str, summary: Mapping[str, Any]) -> Row:
+    scores, game = member["scores"], member["game"]
+    protocol, (low, high) = scores["protocol"], summary["interval"]
+    known = has_reference(game)
+    has_record = known and reference_score(game).record is not None
+    return {
+        "run": member["name"],
+        "game": game,
+        "variant": member["variant"],
+        "seed": member["seed"],
+        "agent": agent,
+        "protocol": protocol_label(protocol["protocol"], protocol["departures"]),
+        "protocol_name": protocol["name"],
+        "frames": scores["frames"],
+        "episodes": summary["episodes"],
+        "return": summary["mean"],
+        "return_low": low,
+        "return_high": high,
+        "human_normalised": human_normalised(summary["mean"], game) if known else None,
+        "record_normalised": record_normalised(summary["mean"], game) if has_record else None,
+    }
+
+
+def suite_scores(
+    rows: Sequence[Row], variants: Sequence[str], *, confidence: float, repetitions: int, seed: int
+) -> dict[str, Any]:
+    """Aggregates of each variant and agent, and each variant against the first.
+
+    A run's score is the mean return of its evaluation episodes; intervals come from resampling runs (seeds) within
+    each game, so one seed gives an interval without width. Normalised aggregates leave out games without published
+    scores; the comparison of variants, which ranks runs within a game, has them all.
+    """
+    settings = {"repetitions": repetitions, "confidence": confidence, "seed": seed}
+    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    games = list(dict.fromkeys(row["game"] for row in rows))
+    return {
+        "confidence": confidence,
+        "games": games,
+        "without_reference": [game for game in games if not has_reference(game)],
+        "protocols": sorted({row["protocol_name"] for row in rows}),
+        "notes": [PINBALL_NOTE] if VIDEO_PINBALL in games else [],
+        "aggregates": {
+            variant: {agent: _aggregates(_chosen(rows, variant, agent), settings) for agent in agents}
+            for variant in variants
+        },
+        "comparisons": [
+            comparison
+            for agent in agents
+            if agent != "random"
+            for variant in variants[1:]
+            if (comparison := _comparison(rows, variant, variants[0], agent, settings)) is not None
+        ],
+    }
+
+
+def by_game(rows: Iterable[Row], column: str) -> dict[str, list[float]]:
+    """Game to the column's values, runs without one left out."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row[column] is not None and np.isfinite(row[column]):
+            found.setdefault(row["game"], []).append(float(row[column]))
+    return found
+
+
+def _chosen(rows: Iterable[Row], variant: str, agent: str) -> list[Row]:
+    return [row for row in rows if (row["variant"], row["agent"]) == (variant, agent)]
+
+
+def _aggregates(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs, games, and the statistics that can be had: `{name: {value, interval}}`."""
+    human = by_game(rows, "human_normalised")
+    found: dict[str, dict[str, Any]] = {}
+    if human:
+        values, intervals = aggregates.aggregate(human), aggregates.aggregate_intervals(human, **settings)
+        found = {name: _statistic(values[name], intervals[name]) for name in values}
+        capped = {game: capped_human_normalised(_returns(rows, game), game) for game in human}
+        found["capped_mean"] = _mean_of_games(capped, settings)
+        if record := by_game(rows, "record_normalised"):
+            found["record_mean"] = _mean_of_games(record, settings)
+    above = sum(float(np.mean(scores)) > 1.0 for scores in human.values())
+    return {"runs": len(rows), "games": len(human), "above_human": above, "statistics": found}
+
+
+def _mean_of_games(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    mean = float(np.mean([np.mean(runs) for runs in scores.values()]))
+    return _statistic(mean, aggregates.mean_interval(scores, **settings))
+
+
+def _statistic(value: float, interval: Interval) -> dict[str, Any]:
+    return {"value": value, "interval": list(interval)}
+
+
+def _returns(rows: Iterable[Row], game: str) -> list[float]:
+    return [row["return"] for row in rows if row["game"] == game]
+
+
+def _comparison(
+    rows: Sequence[Row], variant: str, first: str, agent: str, settings: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """P(variant beats the first); None without a game that both have, a reason where their protocols differ."""
+    ours, theirs = _chosen(rows, variant, agent), _chosen(rows, first, agent)
+    shared = set(by_game(ours, "return")) & set(by_game(theirs, "return"))
+    if not shared:
+        return None
+    told = {"variant": variant, "against": first, "agent": agent, "games": len(shared)}
+    if len({row["protocol_name"] for row in ours + theirs}) > 1:
+        return {**told, "reason": "their protocols differ: set evaluate.protocol to a published one"}
+    x, y = by_game(ours, "return"), by_game(theirs, "return")
+    probability = aggregates.probability_of_improvement(x, y)
+    return {**told, "probability": probability, "interval": list(aggregates.improvement_interval(x, y, **settings))}

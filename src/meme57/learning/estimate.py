@@ -1,0 +1,225 @@
+"""How much memory and disk a run will need, from its parameters alone, before it starts.
+
+Networks are built without data (torch's meta device), so parameters and what autograd saves are counted, not guessed.
+The constants below are measured (docs/evaluation.md says on what); an estimate is good to a third, not to a percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meme57.actors import agent_spec
+from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+
+MIB, GIB = 2**20, 2**30
+PROCESS_BYTES = 700 * MIB
+"""Python with torch, Kedro, MLflow and pandas loaded."""
+ENV_BYTES = 3 * MIB
+"""An emulator with its screens and the open episode."""
+FRAME_BYTES_PER_PIXEL = 0.012
+FIRST_FRAME_BYTES_PER_PIXEL = 0.55
+"""A chunk begins with one whole frame, so short chunks compress less."""
+STEP_BYTES = 22
+"""Action, rewards and mu of one agent step, without the embedding."""
+CHUNK_BYTES = 2_900
+"""The objects around a chunk in memory."""
+ALLOCATOR_SHARE = 1.1
+"""What the allocator takes over what is in use."""
+SNAPSHOT_SHARE = 1.3
+"""Replay on disk over replay in memory: segments that kept checkpoints still share."""
+SMALL_FILES_BYTES = 64 * MIB
+"""Report, plots, video, tables, student."""
+
+Parts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by part; `device` is the accelerator's memory, all 0 where the CPU learns."""
+
+    memory: Parts = field(default_factory=dict)
+    device: Parts = field(default_factory=dict)
+    disk: Parts = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Bytes by part, and their sums."""
+        kinds = {"memory": self.memory, "device": self.device, "disk": self.disk}
+        return {kind: {**parts, "total": sum(parts.values())} for kind, parts in kinds.items()}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a machine has left, in bytes; None where it does not say."""
+
+    memory: int | None
+    device: int | None
+    disk: int | None
+
+
+def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool) -> Estimate:
+    """What a run needs at its largest: replay full, an update under way, a checkpoint being written."""
+    network, novelty = _parameter_bytes(parameters, env)
+    update = {
+        "networks": 5 * network + 4 * novelty,  # weights, gradients, two moments, target; novelty has no target
+        "update": int(ALLOCATOR_SHARE * update_bytes(parameters, env)),
+    }
+    host = {
+        "process": PROCESS_BYTES,
+        "replay": replay_bytes(parameters),
+        "batches": 2 * _batch_bytes(parameters, env),
+        "environments": parameters.env.num_envs * (ENV_BYTES + _episodic_bytes(parameters)),
+        "acting": network + novelty,
+    }
+    return Estimate(
+        memory=host if on_device else host | update,
+        device=update | {"acting": network + novelty} if on_device else {},
+        disk=_disk(parameters, network, novelty),
+    )
+
+
+def replay_bytes(parameters: Parameters) -> int:
+    """Of the full replay in memory: as many steps as fit, or as the run plays."""
+    return int(_num_chunks(parameters) * (_chunk_bytes(parameters) + CHUNK_BYTES))
+
+
+def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
+    """What autograd keeps for one update, and the target network's outputs."""
+    spec = agent_spec(parameters, env).network
+    steps, batch = 2 * parameters.replay.period + 1, parameters.learner.batch_size
+    with torch.device("meta"):
+        network = MemeNetwork(spec)
+        images = torch.empty(batch * steps, 1, spec.height, spec.width)
+        features = _features(steps, batch, spec.embedding_size)
+        state = torch.empty(2, batch, spec.lstm_size)
+        kept = _saved_bytes(network, images, features, state)
+    width = 2 if parameters.learner.precision == "bfloat16" else 4
+    outputs = 3 * steps * batch * spec.num_policies * spec.num_actions * 4
+    return int(kept * width / 4) + images.numel() * width * 2 + 4 * outputs
+
+
+def shortfall(estimate: Estimate, resources: Resources, *, run_name: str) -> str | None:
+    """One line on the first thing that does not fit and what to change; None when everything fits."""
+    for kind, has in (("disk", resources.disk), ("memory", resources.memory), ("device", resources.device)):
+        parts: Parts = getattr(estimate, kind)
+        needed = sum(parts.values())
+        if has is not None and needed > has:
+            largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
+            told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in largest)
+            return (
+                f"run {run_name!r} needs about {needed / GIB:.1f} GiB of {WORDS[kind]} ({told}), and "
+                f"{has / GIB:.1f} GiB are free: {REMEDIES[largest[0][0]]}, or run.check_resources=false to try it "
+                "all the same"
+            )
+    return None
+
+
+def describe(estimate: Estimate) -> str:
+    """The sums in one line."""
+    sums = [f"{sum(parts.values()) / GIB:.2f} GiB of {WORDS[kind]}" for kind, parts in _kinds(estimate) if parts]
+    return f"needs about {', '.join(sums)}"
+
+
+WORDS = {"disk": "disk", "memory": "memory", "device": "the accelerator's memory"}
+REMEDIES = {
+    "process": "use a machine with more memory",
+    "replay": "lower replay.capacity_sequences",
+    "replay snapshot": "make room, or lower replay.capacity_sequences",
+    "seed replay": "make room, or lower replay.min_sequences",
+    "batches": "lower learner.batch_size",
+    "update": "lower learner.batch_size, replay.period, or env.height and env.width",
+    "networks": "choose a smaller network (network.torso, network.lstm_size)",
+    "acting": "choose a smaller network (network.torso, network.lstm_size)",
+    "environments": "lower env.num_envs or novelty.memory_size",
+    "checkpoints": "make room, or lower run.keep_checkpoints",
+    "checkpoints in MLflow": "make room, or raise run.checkpoint_period_frames",
+    "small files": "make room",
+}
+"""What to change, by the largest part."""
+
+
+def _kinds(estimate: Estimate) -> tuple[tuple[str, Parts], ...]:
+    return ("memory", estimate.memory), ("device", estimate.device), ("disk", estimate.disk)
+
+
+def _disk(parameters: Parameters, network: int, novelty: int) -> Parts:
+    run = parameters.run
+    kept = run.keep_checkpoints + 2  # the best one, and the one being written
+    seed_chunks = min(parameters.replay.min_sequences, parameters.replay.capacity_sequences)
+    return {
+        "replay snapshot": int(SNAPSHOT_SHARE * _num_chunks(parameters) * _chunk_bytes(parameters)),
+        "seed replay": int(seed_chunks * _chunk_bytes(parameters)),
+        "checkpoints": kept * (4 * network + 3 * novelty),
+        "checkpoints in MLflow": -(-run.total_frames // run.checkpoint_period_frames) * (network + novelty),
+        "small files": SMALL_FILES_BYTES,
+    }
+
+
+def _num_chunks(parameters: Parameters) -> int:
+    frames_a_chunk = parameters.env.frame_skip * parameters.replay.period
+    return min(parameters.replay.capacity_sequences + 1, -(-parameters.run.total_frames // frames_a_chunk))
+
+
+def _chunk_bytes(parameters: Parameters) -> float:
+    """Of one chunk's data, in memory or on disk."""
+    period, pixels = parameters.replay.period, parameters.env.height * parameters.env.width
+    step = STEP_BYTES + 2 * parameters.novelty.embedding_size + FRAME_BYTES_PER_PIXEL * pixels
+    state = 2 * 4 * parameters.network.lstm_size
+    return period * step + FIRST_FRAME_BYTES_PER_PIXEL * pixels + state
+
+
+def _batch_bytes(parameters: Parameters, env: EnvSpec) -> int:
+    steps = 2 * parameters.replay.period + 1
+    per_step = env.height * env.width + 64 + 2 * parameters.novelty.embedding_size
+    return parameters.learner.batch_size * steps * per_step
+
+
+def _episodic_bytes(parameters: Parameters) -> int:
+    chosen = parameters.novelty
+    steps = min(chosen.memory_size, parameters.env.max_episode_frames // parameters.env.frame_skip)
+    return 4 * steps * chosen.embedding_size if chosen.enabled else 0
+
+
+def _parameter_bytes(parameters: Parameters, env: EnvSpec) -> tuple[int, int]:
+    """Of the agent's network and of the novelty networks, float32."""
+    spec = agent_spec(parameters, env)
+    with torch.device("meta"):
+        network, novelty = MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
+    return _numel(network) * 4, _numel(novelty) * 4
+
+
+def _numel(module: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in module.state_dict().values())
+
+
+def _features(steps: int, batch: int, embedding_size: int) -> Features:
+    values: Mapping[str, Tensor] = {
+        name: torch.zeros(steps, batch, dtype=torch.long) if name == "action" else torch.empty(steps, batch)
+        for name in Features._fields
+    }
+    return Features(**{**values, "embedding": torch.empty(steps, batch, embedding_size)})
+
+
+def _saved_bytes(network: MemeNetwork, images: Tensor, features: Features, state: Tensor) -> int:
+    """What autograd saves in one pass, each storage once, parameters apart."""
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    seen: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            seen[storage._cdata] = storage.nbytes()
+            alive.append(tensor)  # or its storage's address would be used again
+        return tensor
+
+    alive: list[Tensor] = []
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network.unroll(images, features, state)
+    return sum(seen.values())

@@ -1,0 +1,59 @@
+"""Which policy of the family the bandit preferred when a checkpoint was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from meme57.errors import CheckpointError
+from meme57.files import read_json
+
+STATE = "state.json"
+
+
+def favourite_policy(checkpoint: Path) -> int | None:
+    """The policy with the highest mean return over all plays in the bandits' windows; None where none was played.
+
+    Ties go to the lower number, the policy that explores less. With the bandit switched off its windows still hold
+    what was played. Source: ours.
+
+    Raises:
+        CheckpointError: the checkpoint's state is missing or damaged.
+    """
+    path = checkpoint / STATE
+    tree = read_json(path)
+    try:
+        return best_arm(list(_plays(tree["pool"])))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: no bandit state in it ({error!r})") from error
+
+
+def best_arm(plays: list[tuple[int, float]]) -> int | None:
+    """The arm with the highest mean reward over (arm, reward) pairs."""
+    rewards: dict[int, list[float]] = {}
+    for arm, reward in plays:
+        rewards.setdefault(arm, []).append(reward)
+    return min(rewards, key=lambda arm: (-sum(rewards[arm]) / len(rewards[arm]), arm), default=None)
+
+
+def _plays(tree: Any) -> Iterator[tuple[int, float]]:
+    """(policy, return) of every play in the bandits' windows; a bandit that several actors share counts once."""
+    seen: list[Any] = []
+    for bandit in _bandits(tree):
+        if bandit["plays"] not in seen:
+            seen.append(bandit["plays"])
+            yield from ((int(arm), float(reward)) for arm, reward in bandit["plays"])
+
+
+def _bandits(tree: Any) -> Iterator[Mapping[str, Any]]:
+    """Every bandit's state, wherever a pool keeps its actors."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            if key == "bandit" and value is not None:  # the one that all actors on Ray share
+                yield value
+            else:
+                yield from value if key == "bandits" else _bandits(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _bandits(value)

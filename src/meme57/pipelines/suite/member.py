@@ -1,0 +1,171 @@
+"""One member of a suite, in a process of its own: the flow for its run, and the note that says it is done.
+
+The note is the only thing that the suite reads about a member. It is written when a member begins and when it ends,
+so a killed suite knows what is done, and goes on with the MLflow run of what is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from meme57.config.members import Member
+from meme57.errors import CheckpointError, Interrupted, Meme57Error
+from meme57.files import read_json, write_json
+from meme57.stopping import stop_requested
+
+if TYPE_CHECKING:
+    from meme57.tracking.trials import StudyRun
+
+State = Literal["running", "done", "failed", "stopped"]
+FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report")
+CURVE_COLUMNS = ("frames", "episodes/return", "episodes/finished")
+CURVE_POINTS = 200
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a member's process needs; plain values."""
+
+    member: Member
+    digest: str
+    parameters: dict[str, Any]
+    """The whole tree of the member's run."""
+    project: str
+    environment: str
+    note: Path
+    pipelines: tuple[str, ...]
+    suite_run: StudyRun | None
+    protocol: str
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """What is known of a member; empty where nothing is, and where the file is damaged, with a warning."""
+    try:
+        note = read_json(path) if path.exists() else {}
+        if isinstance(note, dict):
+            return note
+        log.warning("%s holds no object: the member runs again", path)
+    except CheckpointError as error:
+        log.warning("%s: the member runs again", error)
+    return {}
+
+
+def is_done(note: Mapping[str, Any], digest: str) -> bool:
+    """Whether a member ended well with the same configuration, length and evaluation."""
+    return note.get("state") == "done" and note.get("digest") == digest and "scores" in note
+
+
+def run_member(task: Task) -> None:
+    """Runs the flow for one member.
+
+    Raises:
+        Interrupted: asked to stop; the run wrote its checkpoint.
+        Meme57Error: it failed, in one line.
+    """
+    from meme57.tracking.trials import TrialRun
+
+    before = read_note(task.note)
+    known = before.get("mlflow_run_id") if before.get("digest") == task.digest else None
+    member = task.member
+    facts = {"game": member.game, "seed": member.seed, "variant": member.variant, **member.values}
+    run = TrialRun(task.suite_run, member.name, facts, known, tags=_tags(task))
+    note: dict[str, Any] = {"name": member.name, "digest": task.digest, "state": "running", "mlflow_run_id": run.run_id}
+    write_json(task.note, note)
+    state, why = "FAIL", None
+    try:
+        note |= _play(task)
+        run.report(_metrics(note["scores"]), frames=note["scores"]["frames"])
+        write_json(task.note, note | {"state": "done"})
+        state = "COMPLETE"
+    except (Interrupted, KeyboardInterrupt):
+        write_json(task.note, note | {"state": "stopped"})
+        state, why = "STOPPED", "the suite was stopped"
+        raise
+    except BaseException as error:
+        why = one_line(error)
+        write_json(task.note, note | {"state": "failed", "error": why})
+        raise Meme57Error(why) from error
+    finally:
+        run.close(state, why)
+
+
+def _play(task: Task) -> dict[str, Any]:
+    """Runs the member's pipelines in a Kedro session; its scores and learning curve."""
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+    from kedro.runner import SequentialRunner
+
+    if stop_requested():
+        raise Interrupted(f"{task.member.name} was stopped before it began")
+    project = Path(task.project)
+    bootstrap_project(project)
+    chosen: dict[str, Any] = {"project_path": project, "env": task.environment, "runtime_params": task.parameters}
+    try:
+        with KedroSession.create(**chosen) as session:
+            session.run(pipeline_names=list(task.pipelines), runner=SequentialRunner())
+    except Exception as error:
+        own = _own(error)
+        if own is not None:
+            raise own from error
+        raise
+    with KedroSession.create(**chosen) as session:
+        catalog = session.load_context().catalog
+        return {"scores": catalog.load("scores"), "curve": thinned_curve(catalog.load("learning_curve"))}
+
+
+def thinned_curve(curve: Any) -> list[dict[str, float]]:
+    """The learning curve's rows that have a return, neighbours joined until at most `CURVE_POINTS` are left."""
+    rows = [
+        {name: float(row[name]) for name in CURVE_COLUMNS}
+        for row in curve.to_dict(orient="records")
+        if all(name in row and math.isfinite(row[name]) for name in CURVE_COLUMNS)
+    ]
+    while len(rows) > CURVE_POINTS:
+        rows = [_joined(rows[i : i + 2]) for i in range(0, len(rows), 2)]
+    return rows
+
+
+def _joined(rows: list[dict[str, float]]) -> dict[str, float]:
+    weight = sum(row["episodes/finished"] for row in rows)
+    total = sum(row["episodes/finished"] * row["episodes/return"] for row in rows)
+    mean = total / weight if weight else rows[-1]["episodes/return"]
+    return {"frames": rows[-1]["frames"], "episodes/return": mean, "episodes/finished": weight}
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong: our own errors by their words, others with their type."""
+    words = " ".join(str(error).split())[:500]
+    return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
+
+
+def _own(error: BaseException) -> Meme57Error | None:
+    """The error of ours behind what Kedro and the hooks made of it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Meme57Error):
+            return seen
+        seen = seen.__cause__
+    return None
+
+
+def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
+    from meme57.pipelines.evaluate.nodes import score_metrics
+
+    return score_metrics(scores["agents"])
+
+
+def _tags(task: Task) -> dict[str, str]:
+    return {
+        "meme57.member_run": task.member.name,
+        "meme57.game": task.member.game,
+        "meme57.seed": str(task.member.seed),
+        "meme57.variant": task.member.variant,
+        "meme57.protocol": task.protocol,
+    }

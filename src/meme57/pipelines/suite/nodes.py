@@ -1,0 +1,154 @@
+"""Nodes of `suite`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meme57.config import Parameters, parse_parameters
+from meme57.config.members import Member, member_digest, member_parameters, suite_members
+from meme57.errors import Interrupted, SuiteError
+from meme57.stopping import stop_requested
+from meme57.tracking.run_record import TrackingRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_NAMED = 5
+
+log = logging.getLogger(__name__)
+
+
+def run_members(
+    parameters: dict[str, Any], tracking_run: TrackingRun, suite_place: dict[str, str], suite_folder: Path
+) -> dict[str, Any]:
+    """Runs every member that is not done, each in a process of its own; what is known of all of them.
+
+    Raises:
+        Interrupted: asked to stop; every open member wrote its checkpoint.
+        RunConflictError: another process works on this suite.
+    """
+    from meme57.actors.executor import LocalExecutor
+    from meme57.lock import hold
+    from meme57.pipelines.suite.member import is_done, read_note, run_member
+
+    chosen = parse_parameters(parameters)
+    members = suite_members(chosen)
+    tasks = {member.name: _task(chosen, member, tracking_run, suite_place, suite_folder) for member in members}
+    with hold(suite_folder):
+        done = [name for name, task in tasks.items() if is_done(read_note(task.note), task.digest)]
+        done = [] if chosen.run.fresh else done
+        open_ones = [task for name, task in tasks.items() if name not in done]
+        log.info("suite %s: %d members, %d done before", chosen.suite_name, len(members), len(done))
+        outcomes = LocalExecutor(chosen.suite.workers).run(run_member, open_ones, stop=stop_requested)
+    if stop_requested():
+        raise Interrupted(f"suite {chosen.suite_name} was stopped: the same command goes on with it")
+    failed = {
+        task.member.name: outcome.error for task, outcome in zip(open_ones, outcomes, strict=True) if outcome.error
+    }
+    return {
+        "suite": chosen.suite_name,
+        "variants": list(dict.fromkeys(member.variant for member in members)),
+        "games": list(chosen.suite.game_names),
+        "seeds": list(chosen.suite.seeds),
+        "members": [_entry(member, read_note(tasks[member.name].note), failed) for member in members],
+    }
+
+
+def _task(
+    parameters: Parameters, member: Member, tracking_run: TrackingRun, place: dict[str, str], folder: Path
+) -> Any:
+    from meme57.pipelines.suite.member import FLOW, Task
+    from meme57.tracking.trials import StudyRun
+
+    own = member_parameters(parameters, member)
+    return Task(
+        member=member,
+        digest=member_digest(own),
+        parameters=own.model_dump(mode="json", by_alias=True),
+        project=place["project"],
+        environment=place["environment"],
+        note=folder / f"{member.name}.json",
+        pipelines=(*FLOW, "register") if parameters.suite.register_policies else FLOW,
+        suite_run=StudyRun(
+            tracking_run["tracking_uri"],
+            tracking_run["experiment_id"],
+            tracking_run["parent_run_id"],
+            f"suite-{parameters.suite_name}",
+            kind="member",
+        ),
+        protocol=own.evaluate.protocol,
+    )
+
+
+def _entry(member: Member, note: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
+    """One member as the suite's record has it: its scores, or in one line why there are none."""
+    entry = {"name": member.name, "game": member.game, "seed": member.seed, "variant": member.variant}
+    if member.name in failed:
+        error = note.get("error") if note.get("state") == "failed" else None
+        return {**entry, "state": "failed", "error": error or failed[member.name]}
+    return {**entry, "state": "done", "error": None, "scores": note["scores"], "curve": note["curve"]}
+
+
+def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A row for each member and agent, and the scores over games and seeds with their intervals."""
+    import pandas as pd
+
+    from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
+    from meme57.tracking.runs import active_run, log_metrics
+
+    evaluate = parse_parameters(parameters).evaluate
+    rows = result_rows(suite_record["members"])
+    scores = suite_scores(
+        rows,
+        suite_record["variants"],
+        confidence=evaluate.confidence,
+        repetitions=evaluate.bootstrap_repetitions,
+        seed=evaluate.seed,
+    )
+    if (active := active_run()) is not None and rows:
+        metrics = {
+            f"suite/{variant}/{name}": value["value"]
+            for variant, agents in scores["aggregates"].items()
+            for name, value in agents.get("teacher", {}).get("statistics", {}).items()
+        }
+        log_metrics(active, metrics, step=max(row["frames"] for row in rows))
+    return pd.DataFrame(rows, columns=list(COLUMNS)), scores
+
+
+def make_suite_plots(
+    parameters: dict[str, Any], suite_record: dict[str, Any], suite_scores: dict[str, Any], suite_results: pd.DataFrame
+) -> tuple[Any, ...]:
+    """Bars of every game, performance profile, learning curves, and the page that shows them."""
+    from meme57.evaluation.suite_plots import suite_figures
+    from meme57.evaluation.suite_report import suite_page
+
+    evaluate = parse_parameters(parameters).evaluate
+    figures = suite_figures(
+        suite_record,
+        suite_scores,
+        suite_results,
+        confidence=evaluate.confidence,
+        repetitions=min(evaluate.bootstrap_repetitions, 500),
+        seed=evaluate.seed,
+    )
+    return *figures.values(), suite_page(suite_record, suite_scores, suite_results, figures)
+
+
+def check_members(suite_record: dict[str, Any], suite_report: str) -> None:
+    """Says how the suite went; the last node, so that everything is on disk. `suite_report` only says that it is.
+
+    Raises:
+        SuiteError: a member failed.
+    """
+    members = suite_record["members"]
+    failed = [member for member in members if member["state"] == "failed"]
+    log.info("suite %s: %d of %d members done", suite_record["suite"], len(members) - len(failed), len(members))
+    if failed:
+        told = "; ".join(f"{member['name']}: {member['error']}" for member in failed[:MOST_NAMED])
+        more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
+        raise SuiteError(
+            f"{len(failed)} of {len(members)} members failed ({told}{more}): the others are done and in the report; "
+            "the same command tries the failed ones again"
+        )

@@ -1,0 +1,133 @@
+"""The pages in a real browser: everything drawn, nothing asked for, readable on a phone and in the dark."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chromium import find_browser, look_at
+
+from meme57.evaluation.report import build_report
+from meme57.evaluation.statistics import summarise_returns
+from meme57.evaluation.suite_plots import suite_figures
+from meme57.evaluation.suite_report import suite_page
+from meme57.evaluation.video import write_video
+
+PHONE, DESKTOP = 390, 1200
+REFERENCE = {"random": -20.7, "human": 14.6, "record": 21.0, "source": "a table"}
+LONGEST_NAME = "ALE-MontezumaRevenge-without_trust_region_and_cross_mixture-s1234567890"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser() -> None:
+    find_browser()
+
+
+@pytest.fixture
+def run_page(learning_curve: Any, episodes: Any, tmp_path: Path) -> str:
+    generator = np.random.default_rng(0)
+    film = write_video(
+        tmp_path / "film.mp4", generator.integers(0, 255, (20, 84, 84), np.uint8), frames_per_second=15, scale=2
+    )
+    agents = {
+        agent: summarise_returns(rows["return"], "Pong", confidence=0.95, repetitions=50, seed=0)
+        for agent, rows in episodes.groupby("agent")
+    }
+    return build_report(
+        run_name=LONGEST_NAME,
+        scores={
+            "run": "Pong-s1", "game": "Pong", "frames": 1_234_567, "confidence": 0.95, "agents": agents,
+            "reference": REFERENCE,
+            "protocol": {
+                "protocol": "sticky", "departures": ["6 actions (the minimal set), the protocol has 18"],
+                "changed_since_training": {"noop_max": {"training": 30, "evaluation": 0}},
+                "name": "sticky0.25-noop0-skip4-full-actions-108000-frames-84x84-eps0-greedy-policy0",
+            },
+        },
+        learning_curve=learning_curve,
+        episodes=episodes,
+        fidelity={"agreement": 0.937, "kl": 0.04, "parameters_student": 91_204},
+        video=film.read_bytes(),
+        lineage={"commit": "3f9c2d1", "fingerprint": "a81b0c" * 20, "versions": {"torch": "2.13.0"}},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def suite_text(suite_record: dict[str, Any], suite_settings: dict[str, Any], suite_table: Any) -> str:
+    results, scores = suite_table
+    figures = suite_figures(suite_record, scores, results, **{**suite_settings, "repetitions": 50})
+    return suite_page(suite_record, scores, results, figures)
+
+
+def pages(name: str) -> list[str]:
+    runs = ["plot-learning_curve", "plot-returns", "plot-bandit", "plot-diagnostics", "plot-novelty", "plot-throughput"]
+    return runs if name == "run_page" else ["plot-games", "plot-profile", "plot-curves"]
+
+
+@pytest.fixture
+def look() -> Callable[..., dict[str, Any]]:
+    def call(page: str, **options: Any) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            return look_at(page, Path(folder), **options)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [
+        ("run_page", PHONE, False),
+        ("run_page", DESKTOP, True),
+        ("suite_text", PHONE, True),
+        ("suite_text", DESKTOP, False),
+    ],
+)
+def test_the_page_is_whole(
+    name: str, width: int, dark: bool, look: Callable[..., dict[str, Any]], request: pytest.FixtureRequest
+) -> None:
+    seen = look(request.getfixturevalue(name), width=width, dark=dark)
+    assert seen["errors"] == []
+    assert seen["refused"] == []
+    assert seen["requests"] == []
+    assert seen["width"] == width
+    assert seen["overflow"] == 0
+    assert list(seen["plots"]) == pages(name)
+    for plot, drawn in seen["plots"].items():
+        assert drawn["drawings"] >= 1, plot
+        assert drawn["marks"] >= 3, plot
+        assert drawn["labels"] >= 5, plot
+        assert 0.6 * min(width, 600) < drawn["width"] <= width, plot
+        assert drawn["height"] > 150, plot
+    assert is_dark(seen["background"]) is dark
+    assert is_dark(seen["ink"]) is not dark
+    if name == "run_page":
+        assert seen["film"] == {"state": seen["film"]["state"], "width": 168, "error": None}
+        assert seen["film"]["state"] >= 1  # its size and length are known: the browser can decode it
+
+
+def test_the_probe_sees_what_is_wrong(look: Callable[..., dict[str, Any]]) -> None:
+    """Else the test above could not fail."""
+    page = (
+        "<!doctype html><html><head><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
+        "script-src 'unsafe-inline'; style-src 'unsafe-inline'\"></head><body>"
+        "<img src='http://127.0.0.1:9/a.png'><div style='width:900px'>wide</div><div class='plot' id='plot-a'></div>"
+        "<script>console.error('oh'); nothing.there;</script></body></html>"
+    )
+    seen = look(page, width=PHONE)
+    assert seen["overflow"] > 400
+    assert "oh" in seen["errors"]
+    assert any("nothing is not defined" in error for error in seen["errors"])
+    assert seen["refused"] == ["http://127.0.0.1:9/a.png"]
+    assert seen["plots"]["plot-a"]["drawings"] == 0
+    assert not is_dark(seen["background"])
+
+
+def is_dark(colour: str) -> bool:
+    """Of `rgb(r, g, b)`; one that is transparent shows the light page under it."""
+    values = [float(value) for value in re.findall(r"[\d.]+", colour)]
+    return sum(values[:3]) < 3 * 128 and (len(values) == 3 or values[3] > 0)

@@ -1,0 +1,133 @@
+"""What a suite tells: rows, aggregates, comparisons and its page, with games that have no published scores."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from meme57.evaluation.statistics import human_normalised
+from meme57.evaluation.suite_plots import curve_grids, suite_figures
+from meme57.evaluation.suite_report import suite_page
+from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
+
+
+def test_a_row_for_every_agent_of_every_member_that_is_done(suite_record: dict[str, Any]) -> None:
+    rows = result_rows(suite_record["members"])
+    assert len(rows) == 11 * 4  # one of 12 members failed
+    assert all(set(row) == set(COLUMNS) for row in rows)
+    [row] = [row for row in rows if (row["run"], row["agent"]) == ("Pong-changed-s1", "teacher")]
+    # level 0.4 + 0.1 + 0.7 = 1.2: -20.7 + 1.2 * 35.3 = 21.66
+    assert row["return"] == pytest.approx(21.66)
+    assert row["human_normalised"] == pytest.approx(1.2)
+    assert (row["protocol"], row["frames"], row["episodes"]) == ("sticky", 20_000, 2)
+    corridor = [row for row in rows if row["game"] == "Corridor"]
+    assert corridor
+    assert all(row["human_normalised"] is None and row["record_normalised"] is None for row in corridor)
+
+
+def test_aggregates_by_hand_and_without_the_game_that_has_no_scores(
+    suite_record: dict[str, Any], suite_table: Any, suite_settings: dict[str, Any]
+) -> None:
+    _, scores = suite_table
+    assert scores["without_reference"] == ["Corridor"]
+    changed = scores["aggregates"]["changed"]["teacher"]
+    # Pong and Breakout: seeds at 1.2 and 1.3 of human
+    assert (changed["games"], changed["runs"], changed["above_human"]) == (2, 6, 2)
+    assert changed["statistics"]["mean"]["value"] == pytest.approx(1.25)
+    assert changed["statistics"]["capped_mean"]["value"] == pytest.approx(1.0)
+    baseline = scores["aggregates"]["baseline"]["teacher"]["statistics"]
+    # Pong's seed 1 failed: Pong 0.6, Breakout (0.5 + 0.6) / 2
+    assert baseline["mean"]["value"] == pytest.approx((0.6 + 0.55) / 2)
+    assert baseline["median"]["value"] == pytest.approx(0.575)
+    assert baseline["optimality_gap"]["value"] == pytest.approx((0.4 + 0.5 + 0.4) / 3)
+    low, high = changed["statistics"]["mean"]["interval"]
+    assert 1.2 <= low <= 1.25 <= high <= 1.3
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_a_better_variant_is_found_on_every_game(suite_table: Any) -> None:
+    _, scores = suite_table
+    [found] = [item for item in scores["comparisons"] if item["agent"] == "teacher"]
+    assert (found["variant"], found["against"], found["games"]) == ("changed", "baseline", 3)  # Corridor counts here
+    assert found["probability"] == 1.0
+    assert found["interval"] == [1.0, 1.0]
+    assert "random" not in {item["agent"] for item in scores["comparisons"]}
+
+
+def test_other_protocols_are_not_compared(suite_record: dict[str, Any], suite_settings: dict[str, Any]) -> None:
+    members = copy.deepcopy(suite_record["members"])
+    for member in members:
+        if member["variant"] == "changed":
+            member["scores"]["protocol"]["name"] = "another"
+    scores = suite_scores(result_rows(members), suite_record["variants"], **suite_settings)
+    assert {item["reason"] for item in scores["comparisons"]} == {
+        "their protocols differ: set evaluate.protocol to a published one"
+    }
+
+
+def page_of(record: dict[str, Any], settings: dict[str, Any]) -> str:
+    import pandas as pd
+
+    rows = result_rows(record["members"])
+    scores = suite_scores(rows, record["variants"], **settings)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return suite_page(record, scores, table, suite_figures(record, scores, table, **settings))
+
+
+def test_the_page_has_every_part_and_no_markup_from_outside(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    page = page_of(suite_record, suite_settings)
+    for words in (
+        "Suite three", "11 of 12 runs done", "Protocol sticky", "1 member failed", "Over games and seeds",
+        "Probability of improvement", "changed over baseline", "Every game", "Performance profile",
+        "no published scores", "hence not in these numbers: Corridor", 'href="../Pong-changed-s1/report.html"',
+    ):  # fmt: skip
+        assert words in page, words
+    assert "ReplayError: &lt;b&gt;broken&lt;/b&gt; &amp; gone" in page
+    assert "<b>broken" not in page
+
+
+def test_games_without_reference_scores_alone_are_told_as_they_are(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    record = {**suite_record, "games": ["Corridor"]}
+    record["members"] = [member for member in suite_record["members"] if member["game"] == "Corridor"]
+    page = page_of(record, suite_settings)
+    assert "No game of this suite has published random and human scores" in page
+    assert "Probability of improvement" in page
+    assert 'id="plot-curves"' in page
+    assert 'id="plot-profile"' not in page
+
+
+def test_a_suite_of_which_nothing_is_done_has_a_page(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    failed = [member for member in suite_record["members"] if member["state"] == "failed"]
+    page = page_of({**suite_record, "members": failed}, suite_settings)
+    assert "0 of 1 runs done" in page
+
+
+def test_the_video_pinball_convention_is_said(suite_record: dict[str, Any], suite_settings: dict[str, Any]) -> None:
+    member = copy.deepcopy(suite_record["members"][1])
+    member["game"] = "VideoPinball"
+    scores = suite_scores(result_rows([member]), ["changed"], **suite_settings)
+    assert "random score is 0.0 here" in scores["notes"][0]
+    assert human_normalised(17667.9, "VideoPinball") == pytest.approx(1.0)
+    # with a random score of 16256.9 the span shrinks from 17667.9 to 1411.0
+    assert pytest.approx(12.5, abs=0.05) == 17667.9 / 1411.0
+
+
+def test_curves_of_seeds_share_a_grid_that_ends_with_the_shortest(suite_record: dict[str, Any]) -> None:
+    members = copy.deepcopy([member for member in suite_record["members"] if member["game"] == "Breakout"])
+    members[0]["curve"] = members[0]["curve"][:10]
+    frames, found = curve_grids(members)["Breakout"]
+    assert frames[-1] == 10_000
+    assert {variant: len(seeds) for variant, seeds in found.items()} == {"baseline": 2, "changed": 2}
+    last = [point["episodes/return"] for point in members[0]["curve"]][-1]
+    assert found["baseline"][0][-1] == pytest.approx(last)
+    assert np.isfinite(np.concatenate([np.concatenate(seeds) for seeds in found.values()])).all()

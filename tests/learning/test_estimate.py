@@ -1,0 +1,139 @@
+"""The estimate by hand where it can be, in the right direction where it cannot, and refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meme57.actors import agent_spec
+from meme57.agent.network import MemeNetwork
+from meme57.config import Parameters, parse_parameters
+from meme57.envs import env_spec
+from meme57.learning.estimate import (
+    GIB,
+    Estimate,
+    Resources,
+    describe,
+    estimate_resources,
+    replay_bytes,
+    shortfall,
+    update_bytes,
+)
+from meme57.learning.machine import free_memory, free_resources
+
+SMALL: dict[str, Any] = {
+    "run": {"total_frames": 1_000_000, "checkpoint_period_frames": 100_000},
+    "env": {"game": "Corridor", "num_envs": 4, "height": 36, "width": 36},
+    "network": {"torso": "small", "lstm_size": 32, "head_size": 16, "feature_size": 16},
+    "replay": {"period": 10, "capacity_sequences": 1_000, "min_sequences": 40},
+    "learner": {"batch_size": 4},
+}
+
+
+def small(**groups: dict[str, Any]) -> Parameters:
+    return parse_parameters({**SMALL, **{name: {**SMALL.get(name, {}), **group} for name, group in groups.items()}})
+
+
+def estimated(parameters: Parameters, *, on_device: bool = False) -> Estimate:
+    return estimate_resources(parameters, env_spec(parameters.env), on_device=on_device)
+
+
+def test_networks_are_counted() -> None:
+    parameters = small()
+    spec = agent_spec(parameters, env_spec(parameters.env)).network
+    weights = 4 * sum(tensor.numel() for tensor in MemeNetwork(spec).state_dict().values())
+    found = estimated(parameters)
+    assert found.memory["acting"] > weights  # and the novelty networks
+    novelty = found.memory["acting"] - weights
+    assert found.memory["networks"] == 5 * weights + 4 * novelty
+    assert found.disk["checkpoints"] == 4 * (4 * weights + 3 * novelty)  # two kept, the best, the one being written
+    assert found.disk["checkpoints in MLflow"] == 10 * (weights + novelty)  # 1,000,000 / 100,000
+
+
+def test_replay_is_bounded_by_capacity_and_by_the_run() -> None:
+    full = replay_bytes(small())
+    assert replay_bytes(small(replay={"capacity_sequences": 2_000})) == pytest.approx(2 * full, rel=0.01)
+    # 40,000 frames are 10,000 steps are 1,000 chunks of 10: as many as 1,000 sequences need
+    assert replay_bytes(small(run={"total_frames": 40_000})) == pytest.approx(full, rel=0.01)
+    assert replay_bytes(small(run={"total_frames": 4_000})) == pytest.approx(full / 10, rel=0.01)
+
+
+def test_the_papers_replay_is_what_was_measured() -> None:
+    """docs/performance.md: 3.18 to 4.16 GiB grown by the process, 84x84, 200,000 sequences."""
+    parameters = parse_parameters({"env": {"height": 84, "width": 84}})
+    assert 3.18 * GIB < replay_bytes(parameters) < 1.25 * 4.16 * GIB
+
+
+def test_an_update_grows_with_batch_and_frames() -> None:
+    def bytes_of(parameters: Parameters) -> int:
+        return update_bytes(parameters, env_spec(parameters.env))
+
+    base = bytes_of(small())
+    assert bytes_of(small(learner={"batch_size": 8})) == pytest.approx(2 * base, rel=0.02)
+    assert bytes_of(small(env={"height": 72, "width": 72})) > 1.5 * base
+    assert bytes_of(small(learner={"precision": "bfloat16"})) < base
+
+
+def test_a_device_takes_the_update_from_the_host() -> None:
+    on_cpu, on_device = estimated(small()), estimated(small(), on_device=True)
+    assert on_cpu.device == {}
+    assert {"update", "networks"} <= set(on_device.device)
+    assert not {"update", "networks"} & set(on_device.memory)
+
+
+@pytest.mark.parametrize("kind", ["disk", "memory", "device"])
+def test_what_does_not_fit_is_one_line_with_what_to_change(kind: str) -> None:
+    parts = {"replay": 3 * GIB, "checkpoints": 2 * GIB}
+    needed = Estimate(**{kind: parts})
+    free = {"memory": 10 * GIB, "device": 10 * GIB, "disk": 10 * GIB}
+    assert shortfall(needed, Resources(**free), run_name="Pong-s1") is None
+    line = shortfall(needed, Resources(**{**free, kind: 4 * GIB}), run_name="Pong-s1")
+    assert line is not None
+    assert "run 'Pong-s1' needs about 5.0 GiB of" in line
+    assert "(replay 3.0, checkpoints 2.0), and 4.0 GiB are free: lower replay.capacity_sequences" in line
+    assert "run.check_resources=false" in line
+    assert "\n" not in line
+    assert shortfall(needed, Resources(**{**free, kind: None}), run_name="Pong-s1") is None
+
+
+def test_the_papers_setting_does_not_fit_a_laptop_and_the_small_one_does() -> None:
+    laptop = Resources(memory=16 * GIB, device=None, disk=100 * GIB)
+    paper = parse_parameters({"env": {"game": "Corridor"}})
+    assert shortfall(estimated(paper), laptop, run_name="paper") is not None
+    assert shortfall(estimated(small()), laptop, run_name="small") is None
+    assert "GiB of memory" in describe(estimated(small()))
+
+
+def test_sums_are_of_the_parts() -> None:
+    tree = estimated(small()).to_json()
+    for parts in tree.values():
+        assert parts["total"] == sum(value for name, value in parts.items() if name != "total")
+
+
+def test_free_memory_is_the_lesser_of_system_and_container(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  9 kB\nMemAvailable:   4194304 kB\n")
+    plain = free_memory(meminfo, tmp_path)
+    assert plain is not None
+    assert plain >= 4 * GIB
+    (tmp_path / "memory.max").write_text(str(3 * GIB))
+    (tmp_path / "memory.current").write_text(str(GIB))
+    assert plain - free_memory(meminfo, tmp_path) == pytest.approx(2 * GIB, abs=GIB // 10)
+    (tmp_path / "memory.max").write_text("max")
+    assert free_memory(meminfo, tmp_path) == pytest.approx(plain, abs=GIB // 10)
+    assert free_memory(tmp_path / "none", tmp_path) is None
+
+
+def test_a_runs_own_files_count_as_free(tmp_path: Path) -> None:
+    before = free_resources(tmp_path / "data" / "not there yet")
+    assert before.disk is not None
+    assert before.disk > 0
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with (folder / "checkpoint").open("wb") as stream:
+        stream.truncate(GIB)  # sparse: takes no room
+    after = free_resources(tmp_path, [folder])
+    assert after.disk is not None
+    assert after.disk - before.disk == pytest.approx(GIB, abs=GIB // 2)
