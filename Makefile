@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark chaos chaos-ray audit ui viz docs docs-serve lock clean
+.PHONY: run test test-full setup lint benchmark ladder ablations chaos chaos-ray audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -39,6 +39,13 @@ lint: $(DONE)
 
 benchmark: $(DONE)
 	$(BIN)/python benchmarks/run.py
+
+# The evidence of docs/results.md; hours. Both skip what is done, so they can be stopped and started again.
+ladder: $(DONE)
+	$(BIN)/python benchmarks/exploration.py --processes 2
+
+ablations: $(DONE)
+	$(BIN)/python -m kedro run --env ablations
 
 chaos: $(DONE)
 	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1

@@ -36,3 +36,12 @@ def test_a_damaged_state_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="damaged"):
         favourite_policy(tmp_path)
+
+
+def test_the_bandit_that_actors_on_ray_share_counts_once(tmp_path: Path) -> None:
+    driver = {"bandit": {"plays": [[0, 1.0], [1, 3.0]]}, "actors": [{"bandits": [{"plays": [[0, 1.0], [1, 3.0]]}]}]}
+    (tmp_path / "state.json").write_text(json.dumps({"pool": driver}))
+    assert favourite_policy(tmp_path) == 1
+    own = {"bandit": None, "actors": [{"bandits": [{"plays": [[0, 7.0], [1, 3.0]]}]}]}
+    (tmp_path / "state.json").write_text(json.dumps({"pool": own}))
+    assert favourite_policy(tmp_path) == 0
