@@ -329,7 +329,7 @@ def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch,
 
             self.collect = collect
 
-    monkeypatch.setattr(trainer_module, "LocalPool", Breaking)
+    monkeypatch.setattr(trainer_module, "make_pool", Breaking)
     parameters = parameters_for(make_parameters, "Corridor", learner={"mode": mode})
     with pytest.raises(OSError, match="the emulator broke"):
         list(learn(parameters, env_spec(parameters.env), tmp_path))
