@@ -73,3 +73,13 @@ class ResourceError(Meme57Error):
 
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
     """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""
+
+
+def own_error(error: BaseException) -> Meme57Error | None:
+    """The error of ours behind `error`: itself, or the one that Kedro wrapped into a `DatasetError`."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Meme57Error):
+            return seen
+        seen = seen.__cause__
+    return None

@@ -34,13 +34,3 @@ def one_line_errors() -> Iterator[None]:
         yield
     except Meme57Error as error:
         raise OneLineError(error) from error
-
-
-def own_error(error: BaseException) -> Meme57Error | None:
-    """The error of ours behind `error`: itself, or the one that Kedro wrapped into a `DatasetError`."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, Meme57Error):
-            return seen
-        seen = seen.__cause__
-    return None

@@ -21,9 +21,9 @@ from kedro.pipeline.node import Node
 
 from meme57 import stopping
 from meme57.config import Parameters
-from meme57.errors import Interrupted
+from meme57.errors import Interrupted, own_error
 from meme57.hooks.configuration import load_optional
-from meme57.hooks.one_line import OneLineError, one_line_errors, own_error
+from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
 from meme57.tracking.run_record import TrackingRun
 

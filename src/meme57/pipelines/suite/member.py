@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from meme57.config.members import Member
-from meme57.errors import CheckpointError, Interrupted, Meme57Error
+from meme57.errors import CheckpointError, Interrupted, Meme57Error, own_error
 from meme57.files import read_json, write_json
 from meme57.stopping import stop_requested
 
@@ -111,7 +111,7 @@ def _play(task: Task) -> dict[str, Any]:
         with KedroSession.create(**chosen) as session:
             session.run(pipeline_names=list(task.pipelines), runner=SequentialRunner())
     except Exception as error:
-        own = _own(error)
+        own = own_error(error)
         if own is not None:
             raise own from error
         raise
@@ -143,16 +143,6 @@ def one_line(error: BaseException) -> str:
     """What went wrong: our own errors by their words, others with their type."""
     words = " ".join(str(error).split())[:500]
     return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
-
-
-def _own(error: BaseException) -> Meme57Error | None:
-    """The error of ours behind what Kedro and the hooks made of it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, Meme57Error):
-            return seen
-        seen = seen.__cause__
-    return None
 
 
 def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
