@@ -14,7 +14,7 @@ import torch
 from meme57.actors import LocalPool
 from meme57.config import Parameters
 from meme57.envs import env_spec
-from meme57.errors import CheckpointError, Interrupted, ReplayError
+from meme57.errors import CheckpointError, ConfigurationError, Interrupted, ReplayError
 from meme57.learning import trainer as trainer_module
 from meme57.learning.seed_replay import collect_seed_replay
 from meme57.learning.trainer import Trainer, TrainingEvent, learn
@@ -257,6 +257,17 @@ def test_the_seed_replay_is_taken_in_once_and_its_frames_are_counted_once(make_p
     resumed = Run(parameters, tmp_path / "killed").until(seed_replay=tmp_path / "seed")
     assert killed.rows()[:-1] + resumed.rows() == whole.rows()
     assert differing(whole, resumed) == []
+
+
+def test_a_run_no_longer_than_its_seed_replay_is_refused(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 100})
+    frames = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")["frames"]
+    assert frames >= 100
+    with pytest.raises(ConfigurationError, match=r"run.total_frames=100 is no more.*raise run.total_frames"):
+        Run(parameters, tmp_path / "run").until(seed_replay=tmp_path / "seed")
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    longer = parameters_for(make_parameters, "Corridor", run={"total_frames": frames + 400})
+    assert Run(longer, tmp_path / "run").until(seed_replay=tmp_path / "seed").events[-1].frames >= frames + 400
 
 
 def test_a_foreign_seed_replay_is_refused(make_parameters, tmp_path) -> None:

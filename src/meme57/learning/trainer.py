@@ -19,7 +19,7 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, Interrupted, NonFiniteLossError
+from meme57.errors import CheckpointError, ConfigurationError, Interrupted, NonFiniteLossError
 from meme57.files import storage_errors
 from meme57.learning.bad_batch import keep_batch
 from meme57.learning.build import find_device, make_replay
@@ -108,6 +108,7 @@ class Trainer:
             Interrupted: `stop` asked for it; a checkpoint was written and yielded before. Under `run.exact_resume` that
                 is the next regular one, since one more would end episodes that an uninterrupted run plays on.
             RunConflictError: another process trains in this folder.
+            ConfigurationError: the seed replay has all the frames that the run may see.
             CheckpointError, ReplayError, NonFiniteLossError, StorageError: see there.
         """
         try:
@@ -119,6 +120,7 @@ class Trainer:
                     yield self._event([self._resumed_row], resumed)
                 elif seed_replay is not None:
                     self._take_seed_replay(seed_replay)
+                    self._refuse_nothing_to_learn()
                 if self._frames < self._parameters.run.total_frames:
                     yield from self._train()
         except NonFiniteLossError as error:
@@ -186,6 +188,14 @@ class Trainer:
         self._limiter.insert(self.replay.add(chunks))
         self._limiter.insert(self.replay.end_pending())  # of actors that were lost
         self._frames += record["frames"]
+
+    def _refuse_nothing_to_learn(self) -> None:
+        total = self._parameters.run.total_frames
+        if self._frames >= total:
+            raise ConfigurationError(
+                f"the seed replay has {self._frames:,} frames and run.total_frames={total} is no more: nothing "
+                "would be learned; raise run.total_frames, or lower replay.min_sequences"
+            )
 
     def _learned(self) -> bool:
         """One update where the rate limiter allows it, the frames' centre fitted before the first one."""
