@@ -126,13 +126,8 @@ def test_an_experiment_with_another_evaluation_runs_evaluate_and_what_follows(cl
     assert ran == ("evaluate", "report", "register")
     assert clone.learned() == before  # neither checkpoints nor replay were touched
     assert clone.read("scores.json")["agents"]["teacher"]["episodes"] == 3
-    [change] = [
-        values
-        for name, values in json.loads(clone.dvc("metrics", "diff", "--json"))["diff"][
-            "data/08_reporting/Pong-s1/scores.json"
-        ].items()
-        if name == "agents.teacher.episodes"
-    ]
+    changes = json.loads(clone.dvc("metrics", "diff", "--json"))["data/08_reporting/Pong-s1/scores.json"]
+    change = changes["agents.teacher.episodes"]
     assert (change["old"], change["new"]) == (4, 3)
     assert "learning_curve.csv" in clone.dvc("plots", "diff", "--json", "HEAD", "workspace")
     assert "evaluate.episodes" in clone.dvc("exp", "show", "--csv")
