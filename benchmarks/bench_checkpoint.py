@@ -31,7 +31,8 @@ from meme57.files import write_bytes
 from meme57.learning.build import make_replay
 from meme57.learning.checkpoints import CheckpointRecord, CheckpointStore
 from meme57.learning.learner import Learner
-from meme57.learning.trainer import Trainer, TrainingEvent, describe
+from meme57.learning.policies import describe
+from meme57.learning.trainer import Trainer, TrainingEvent
 from meme57.pipelines.learn.nodes import checkpoint_evaluation
 from meme57.replay import Chunk, SequenceReplay, collect_garbage, load_snapshot, save_snapshot
 

@@ -12,7 +12,7 @@ from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import play_episodes
 from meme57.evaluation.shares import Share, play_share, play_shares, policy_maker, read_files, split
 from meme57.files import write_json
-from meme57.learning.trainer import describe
+from meme57.learning.policies import describe
 
 PARAMETERS = parse_parameters(
     {

@@ -13,8 +13,7 @@ from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec
 from meme57.files import write_json
-from meme57.learning.policies import save_student
-from meme57.learning.trainer import describe
+from meme57.learning.policies import describe, save_student
 
 PONG = {
     "env": {"game": "Pong", "height": 36, "width": 36, "full_action_space": False, "max_episode_frames": 240},

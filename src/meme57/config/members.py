@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meme57.config.parameters import LEARNING_GROUPS, Parameters, parse_parameters
+from meme57.config.parameters import LEARNING_GROUPS, Parameters
+from meme57.config.parse import parse_parameters
 from meme57.config.tree import assign
 from meme57.errors import ConfigurationError
 

@@ -6,19 +6,16 @@ Every default is the paper's setting where docs/specification.md knows it; a com
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from meme57.config.fields import Count, Discount, Fraction, Group, NonNegative, Positive, Seed, Whole
 from meme57.config.games import canonical_game
 from meme57.config.suite import SuiteParameters
 from meme57.config.tuning import TuneParameters
-from meme57.errors import ConfigurationError
 
 
 class RunParameters(Group):
@@ -340,47 +337,4 @@ class Parameters(Group):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-LONGEST_VALUE = 200
 LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
-
-
-def parse_parameters(tree: dict[str, Any]) -> Parameters:
-    """Validates a nested mapping.
-
-    Raises:
-        ConfigurationError: one line for the first fault: the dotted name, the value, and what to type instead.
-    """
-    try:
-        return Parameters.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigurationError(_one_line(error)) from None
-
-
-def _one_line(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    path = [str(part) for part in fault["loc"]]
-    name = ".".join(path)
-    if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1, cutoff=0.5)
-        where = ".".join([*path[:-1], near[0]]) if near else None
-        hint = f"did you mean {where}?" if where else f"known here: {', '.join(_known_keys(path[:-1]))}."
-        return f"unknown parameter {name}: {hint}"
-    if fault["type"] == "value_error":
-        return re.sub(r"^Value error, ", "", fault["msg"])
-    return f"{name}={_short(fault['input'])} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Parameters
-    for part in path:
-        for key, field in model.model_fields.items():
-            inner = [item for item in (field.annotation, *get_args(field.annotation)) if isinstance(item, type)]
-            groups = [item for item in inner if issubclass(item, BaseModel)]
-            if part in (key, field.alias) and groups:
-                model = groups[0]
-    return [field.alias or key for key, field in model.model_fields.items()]

@@ -7,7 +7,8 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.evaluation.protocol import mean_return
-from meme57.learning.trainer import Evaluate, teacher_of
+from meme57.learning.policies import teacher_of
+from meme57.learning.trainer import Evaluate
 
 CHECKPOINT_EVALUATION_SEED = 1_600_000_001
 

@@ -13,11 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from meme57.actors import Player
+from meme57.actors import Player, agent_spec
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.config import Parameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.files import read_json, write_atomically, write_json
@@ -83,6 +84,24 @@ class Teacher:
     def player(self, num_envs: int, *, policy: int = 0) -> GreedyTeacher:
         """The greedy policy j at play; j = 0 is the exploiting one."""
         return GreedyTeacher(self, num_envs, policy=policy)
+
+
+def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -> dict[str, Any]:
+    """What is needed to use a checkpoint's weights alone; JSON-able."""
+    return {
+        "env": env.to_json(),
+        "network": asdict(network),
+        "novelty": asdict(novelty),
+        "family": parameters.family.model_dump(mode="json"),
+        "distil_policy": parameters.loss.distil_policy,
+        "novelty_enabled": parameters.novelty.enabled,
+    }
+
+
+def teacher_of(parameters: Parameters, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks) -> Teacher:
+    """The agent in training as a policy that can be evaluated."""
+    betas = None if parameters.loss.distil_policy else agent_spec(parameters, env).family.betas.float()
+    return Teacher(env, network, novelty if parameters.novelty.enabled else None, betas=betas)
 
 
 class GreedyTeacher:

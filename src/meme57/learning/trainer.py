@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from meme57.learning.build import find_device, make_replay
 from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
 from meme57.learning.learner import Learner
-from meme57.learning.policies import Teacher
+from meme57.learning.policies import describe
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
 from meme57.learning.staleness import Staleness
@@ -330,24 +330,6 @@ def learn(
 ) -> Iterator[TrainingEvent]:
     """Trains a run in `folder` and yields events as they come; see `Trainer.run`."""
     yield from Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock).run(seed_replay)
-
-
-def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -> dict[str, Any]:
-    """What is needed to use a checkpoint's weights alone; JSON-able."""
-    return {
-        "env": env.to_json(),
-        "network": asdict(network),
-        "novelty": asdict(novelty),
-        "family": parameters.family.model_dump(mode="json"),
-        "distil_policy": parameters.loss.distil_policy,
-        "novelty_enabled": parameters.novelty.enabled,
-    }
-
-
-def teacher_of(parameters: Parameters, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks) -> Teacher:
-    """The agent in training as a policy that can be evaluated."""
-    betas = None if parameters.loss.distil_policy else agent_spec(parameters, env).family.betas.float()
-    return Teacher(env, network, novelty if parameters.novelty.enabled else None, betas=betas)
 
 
 def _next_multiple(frames: int, period: int) -> int:

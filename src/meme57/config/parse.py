@@ -1,0 +1,56 @@
+"""From a nested mapping to typed parameters, or to one line that says what to type instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from meme57.config.parameters import Parameters
+from meme57.errors import ConfigurationError
+
+LONGEST_VALUE = 200
+
+
+def parse_parameters(tree: dict[str, Any]) -> Parameters:
+    """Validates a nested mapping.
+
+    Raises:
+        ConfigurationError: one line for the first fault: the dotted name, the value, and what to type instead.
+    """
+    try:
+        return Parameters.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from None
+
+
+def _one_line(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    path = [str(part) for part in fault["loc"]]
+    name = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1, cutoff=0.5)
+        where = ".".join([*path[:-1], near[0]]) if near else None
+        hint = f"did you mean {where}?" if where else f"known here: {', '.join(_known_keys(path[:-1]))}."
+        return f"unknown parameter {name}: {hint}"
+    if fault["type"] == "value_error":
+        return re.sub(r"^Value error, ", "", fault["msg"])
+    return f"{name}={_short(fault['input'])} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Parameters
+    for part in path:
+        for key, field in model.model_fields.items():
+            inner = [item for item in (field.annotation, *get_args(field.annotation)) if isinstance(item, type)]
+            groups = [item for item in inner if issubclass(item, BaseModel)]
+            if part in (key, field.alias) and groups:
+                model = groups[0]
+    return [field.alias or key for key, field in model.model_fields.items()]
