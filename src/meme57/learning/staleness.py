@@ -10,7 +10,7 @@ from meme57.replay import Chunk
 class Staleness:
     """Measures chunks in learner updates between the weights that began them and their arrival; `row` starts over."""
 
-    def __init__(self, limit_updates: int) -> None:
+    def __init__(self, limit_updates: float) -> None:
         self._limit = limit_updates
         self.num_refused = 0
         self._sum = self._count = self._largest = 0

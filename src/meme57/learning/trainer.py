@@ -88,7 +88,8 @@ class Trainer:
             keep=parameters.run.keep_checkpoints,
         )
         self._statistics = TrainingStatistics()
-        self._staleness = Staleness(parameters.ray.max_staleness_updates)
+        is_remote = parameters.actors.pool == "ray"  # the local pool's chunks are as old as its rounds, by construction
+        self._staleness = Staleness(parameters.ray.max_staleness_updates if is_remote else math.inf)
         self._rng = np.random.default_rng([parameters.run.seed, 2])
         self._frames = 0
         self._elapsed = 0.0
