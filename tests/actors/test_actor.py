@@ -15,6 +15,7 @@ import torch
 from meme57.actors.actor import SEED_STRIDE, explore
 from meme57.agent.network import Features
 from meme57.agent.novelty import EpisodicMemory
+from meme57.agent.transforms import signed_parabolic
 from meme57.envs import make_env
 from meme57.learning.build import make_replay
 from meme57.replay.chunks import Chunk
@@ -213,7 +214,32 @@ def test_episode_results_are_the_sums_of_their_steps(make_actor) -> None:
         assert episode.extrinsic_return == sum(c.steps.reward.sum() for c in chunks)
         intrinsic = sum(c.steps.intrinsic.sum(dtype=np.float64) for c in chunks)
         assert episode.intrinsic_return == pytest.approx(intrinsic, rel=1e-5)
+        rewards = np.concatenate([c.steps.reward for c in chunks])
+        gamma = float(played.spec.family.gammas[episode.policy])
+        discounted = sum(gamma**t * float(reward) for t, reward in enumerate(rewards))
+        assert episode.discounted_return == pytest.approx(discounted, rel=1e-6)
     assert any(episode.extrinsic_return > 0 for episode in collected.episodes)
+
+
+@pytest.mark.parametrize("acts_on_values", [False, True])
+@torch.no_grad()
+def test_predicted_return_is_the_value_of_the_preferred_action_at_the_first_step(make_actor, acts_on_values) -> None:
+    played = make_actor(env=PONG, loss={"distil_policy": not acts_on_values})
+    collected = played.actor.collect(100)
+    complete = [c for c in by_episode(collected.chunks).values() if c[-1].is_last]
+    assert len(complete) == len(collected.episodes) >= 4
+    for (first, *_), episode in zip(complete, collected.episodes, strict=True):
+        inputs = Features(
+            *(torch.from_numpy(np.asarray(v)).view(1, 1, *v.shape) for v in vars(first.first_inputs).values())
+        )
+        frames = torch.from_numpy(frames_of(first)[:1]).unsqueeze(0)
+        out = played.network(frames, inputs, played.network.initial_state(1))
+        j = episode.policy
+        q = out.q_extrinsic[0, 0, j]
+        combined = q + float(played.spec.family.betas[j]) * out.q_intrinsic[0, 0, j]
+        best = int((combined if acts_on_values else out.logits[0, 0, j]).argmax())
+        assert episode.predicted_return == pytest.approx(float(signed_parabolic(q[best])), rel=1e-4)
+    assert len({episode.predicted_return for episode in collected.episodes}) > 1
 
 
 # ---- exploration

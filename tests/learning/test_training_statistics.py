@@ -12,7 +12,7 @@ from meme57.learning.statistics import EXPLOIT_WINDOW, TrainingStatistics
 
 
 def episode(policy: int, extrinsic: float, num_steps: int = 10) -> EpisodeResult:
-    return EpisodeResult(policy, extrinsic, 0.0, num_steps)
+    return EpisodeResult(policy, extrinsic, 0.0, num_steps, extrinsic / 2, extrinsic / 4)
 
 
 def test_row_by_hand_and_starting_over() -> None:
@@ -24,7 +24,7 @@ def test_row_by_hand_and_starting_over() -> None:
     assert statistics.row() == {
         "loss/total": 3.0, "episodes/count": 3.0, "episodes/finished": 3.0, "episodes/return": 2.0,
         "episodes/length_steps": 20.0, "policy_episodes/0": 1.0,
-        "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0,
+        "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0, "value/predicted": 0.5, "value/returned": 1.0,
     }  # fmt: skip
     assert statistics.row() == {"episodes/count": 3.0, "episodes/finished": 0.0}
 

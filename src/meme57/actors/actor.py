@@ -31,6 +31,10 @@ class EpisodeResult(NamedTuple):
     extrinsic_return: float
     intrinsic_return: float
     num_steps: int
+    discounted_return: float
+    """Extrinsic, from the first step on, at the policy's own discount."""
+    predicted_return: float
+    """What the network said at the first step that this would be."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Actor:
         self._device = torch.device(device)
         self._num_envs = len(epsilons)
         self._epsilons = epsilons
+        self._gammas = spec.family.gammas.numpy()
         self._env = make_env(env, num_envs=self._num_envs, num_threads=parameters.env.num_threads)
         network, novelty = networks or make_networks(spec, seed=parameters.run.seed)
         self._network, self._novelty = network.to(self._device).eval(), novelty.to(self._device).eval()
@@ -131,6 +136,8 @@ class Actor:
         self._returns = np.zeros(self._num_envs)
         self._intrinsic_returns = np.zeros(self._num_envs)
         self._lengths = np.zeros(self._num_envs, np.int64)
+        self._discounted_returns = np.zeros(self._num_envs)
+        self._predicted_returns = np.zeros(self._num_envs)
         self._begin_episodes(np.ones(self._num_envs, np.bool_))
         with torch.inference_mode():
             self._player.begin(self._env.reset(seed=seed))
@@ -143,12 +150,14 @@ class Actor:
         self._recorder.begin_episodes(which, episodes)
         for env in np.flatnonzero(which).tolist():
             self._policies[env] = self._choose_policy(env)
-        for totals in (self._returns, self._intrinsic_returns, self._lengths):
+        for totals in (self._returns, self._intrinsic_returns, self._lengths, self._discounted_returns):
             totals[which] = 0
 
     def send(self) -> None:
         """Chooses actions and sends them; the emulators step until `receive`."""
         player = self._player
+        if (first := self._lengths == 0).any():
+            self._predicted_returns[first] = player.predicted_returns(first, self._policies[first])
         self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self.version)
         greedy = player.preferences(self._policies).argmax(-1).cpu().numpy()
         self._sent = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
@@ -170,6 +179,7 @@ class Actor:
 
     def _count(self, stepped: npt.NDArray[np.bool_], outcome: StepInputs) -> None:
         self._returns += outcome.reward
+        self._discounted_returns += self._gammas[self._policies] ** self._lengths * outcome.reward
         self._intrinsic_returns += np.where(stepped, outcome.intrinsic, 0.0)
         self._lengths += stepped
 
@@ -179,7 +189,12 @@ class Actor:
             self._bandit(env).update(policy, float(self._returns[env]))
             collected.episodes.append(
                 EpisodeResult(
-                    policy, float(self._returns[env]), float(self._intrinsic_returns[env]), int(self._lengths[env])
+                    policy=policy,
+                    extrinsic_return=float(self._returns[env]),
+                    intrinsic_return=float(self._intrinsic_returns[env]),
+                    num_steps=int(self._lengths[env]),
+                    discounted_return=float(self._discounted_returns[env]),
+                    predicted_return=float(self._predicted_returns[env]),
                 )
             )
 

@@ -50,7 +50,10 @@ def unpack_answer(data: bytes) -> tuple[Collected, dict[str, Any]]:
     end = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "little")
     try:
         facts = json.loads(data[HEADER_BYTES:end])
-        episodes = [EpisodeResult(int(j), float(e), float(i), int(n)) for j, e, i, n in facts.pop("episodes")]
+        episodes = [
+            EpisodeResult(int(j), float(e), float(i), int(n), float(d), float(p))
+            for j, e, i, n, d, p in facts.pop("episodes")
+        ]
         steps = int(facts.pop("steps"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ReplayError(f"an actor's answer is damaged: {error}") from error

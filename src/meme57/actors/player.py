@@ -48,6 +48,24 @@ class Player:
         )
         return preferences
 
+    def predicted_returns(
+        self, which: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Discounted extrinsic return that each of these environments [K of E] expects of its policy [K], [K].
+
+        The value of the action that the policy prefers, untransformed; the state stays where it is.
+        """
+        chosen = torch.from_numpy(which).to(self._device)
+        predicted = self._network.predicted_returns(
+            torch.from_numpy(self.observation[which]).to(self._device),
+            Features(*(feature[chosen] for feature in as_features(self.inputs, self._device))),
+            self.state[:, chosen],
+            torch.from_numpy(policies).to(self._device),
+            betas=self._betas,
+        )
+        values: npt.NDArray[np.float32] = predicted.cpu().numpy()
+        return values
+
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> StepInputs:
         """Takes in what the actions [E] led to; returns what the step left behind, [E], to be stored."""
         novelty = self._reward_novelty(result.observation, result.is_reset)

@@ -13,7 +13,7 @@ from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
 from meme57.agent.recurrence import unroll
 from meme57.agent.torso import NatureTorso, NFNetTorso, SmallTorso
-from meme57.agent.transforms import signed_hyperbolic
+from meme57.agent.transforms import signed_hyperbolic, signed_parabolic
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,31 @@ class MemeNetwork(nn.Module):
         Returns:
             preferences [B, A] (logits, or values), state [2, B, H].
         """
+        core, state = self._step(frames, features, state)
+        return self._preferences(core, policies, betas), state
+
+    def predicted_returns(
+        self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None
+    ) -> Tensor:
+        """Discounted extrinsic return [B] of the action that each environment's policy prefers; arguments as `act`."""
+        core, _ = self._step(frames, features, state)
+        best = self._preferences(core, policies, betas).argmax(-1, keepdim=True)
+        q = self.values(core)[0][torch.arange(len(policies), device=policies.device), policies]
+        return signed_parabolic(q.float().gather(-1, best).squeeze(-1))
+
+    def _step(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The LSTM's output [B, H] and state [2, B, H] after one step."""
         core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
+        return core[0], state
+
+    def _preferences(self, core: Tensor, policies: Tensor, betas: Tensor | None) -> Tensor:
         rows = torch.arange(len(policies), device=policies.device)
         if betas is None:
-            return self.policies(core[0])[rows, policies].float(), state
-        q_extrinsic, q_intrinsic = self.values(core[0])
-        q = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
-        return q, state
+            preferences: Tensor = self.policies(core)[rows, policies].float()
+            return preferences
+        q_extrinsic, q_intrinsic = self.values(core)
+        q: Tensor = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
+        return q
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros [2, B, H]."""

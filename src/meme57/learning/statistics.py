@@ -44,6 +44,8 @@ class TrainingStatistics:
         if self._episodes:
             row["episodes/return"] = _mean(e.extrinsic_return for e in self._episodes)
             row["episodes/length_steps"] = _mean(e.num_steps for e in self._episodes)
+            row["value/predicted"] = _mean(e.predicted_return for e in self._episodes)
+            row["value/returned"] = _mean(e.discounted_return for e in self._episodes)
             for policy in sorted({e.policy for e in self._episodes}):
                 row[f"policy_episodes/{policy}"] = float(sum(e.policy == policy for e in self._episodes))
             if any(e.policy == 0 for e in self._episodes):
