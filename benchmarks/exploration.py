@@ -4,7 +4,7 @@
 
 A run is `conf/ladder` for at most 320,000 frames; it ends as soon as the greedy policy 0 reaches the goal at a
 checkpoint (every 10,000 frames): solved. Every ended run is a line of docs/data/results/exploration.csv; what is there
-is not run again, so the command goes on after a kill. `--table` prints the table of docs/results.md and runs nothing.
+is not run again, so the command goes on after a kill. `python docs/generate` makes the table of docs/results.md of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from meme57.config import Parameters, parse_parameters
@@ -106,43 +104,21 @@ def add(row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def table() -> str:
-    """Solved runs of all, with the median of the frames they took; Markdown."""
-    cells: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
-    for row in rows():
-        cells[row["game"], row["variant"]].append(row)
-    lines = ["| game | " + " | ".join(VARIANTS) + " |", "|---" * (len(VARIANTS) + 1) + "|"]
-    for game in TOY_GAMES:
-        if any(key[0] == game for key in cells):
-            lines.append(f"| {game} | " + " | ".join(_cell(cells[game, variant]) for variant in VARIANTS) + " |")
-    return "\n".join(lines)
-
-
-def _cell(runs: list[dict[str, str]]) -> str:
-    solved = [int(row["frames"]) for row in runs if row["solved"] == "1"]
-    if not runs:
-        return "not run"
-    return f"{len(solved)} of {len(runs)}" + (f" ({np.median(solved):,.0f})" if solved else "")
-
-
 def main() -> None:
-    """Runs what is missing, and prints the table."""
+    """Runs what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--games", nargs="+", default=list(TOY_GAMES), choices=list(TOY_GAMES))
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--table", action="store_true", help="print the table alone")
     options = parser.parse_args()
     done = {(row["game"], row["variant"], int(row["seed"])) for row in rows()}
     tasks = [(g, v, s) for s in options.seeds for g in options.games for v in options.variants]
-    missing = [] if options.table else [task for task in tasks if task not in done]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
-            for row in pool.imap_unordered(run, missing):
-                add(row)
-                print(json.dumps(row), flush=True)
-    print(table())
+    missing = [task for task in tasks if task not in done]
+    with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
+        for row in pool.imap_unordered(run, missing):
+            add(row)
+            print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

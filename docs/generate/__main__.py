@@ -14,6 +14,7 @@ import catalog
 import diagram
 import healthy
 import reference
+import results
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -32,13 +33,31 @@ def generated() -> dict[Path, str]:
         files[DOCS / "images" / "pipelines" / f"{name}.svg"] = diagram.draw(catalog.node_rows(pipeline), name)
         page = DOCS / "pipelines" / f"{name}.md"
         files[page] = between(page, "catalog", catalog.table(pipeline, entries))
+    files |= results_page()
     flow = diagram.draw(catalog.pipeline_rows(pipelines, entries), "the flow")
     return {**files, DOCS / "images" / "pipelines" / "flow.svg": flow}
 
 
-def between(page: Path, name: str, table: str) -> str:
-    """The page with another table between its two marks."""
-    text = page.read_text(encoding="utf-8") if page.exists() else ""
+def results_page() -> dict[Path, str]:
+    """docs/results.md and its plot, from docs/data/results."""
+    page, data = DOCS / "results.md", DOCS / "data" / "results"
+    curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
+    text = page.read_text(encoding="utf-8")
+    for name, table in {
+        "games": results.games_table(curves, published),
+        "greedy": results.greedy_table(results.read(data / "games.csv")),
+        "ladder": results.ladder_table(results.read(data / "exploration.csv")),
+        "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),
+    }.items():
+        text = between(page, name, table, text)
+    plot = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
+    return {page: text, **plot}
+
+
+def between(page: Path, name: str, table: str, text: str | None = None) -> str:
+    """The page, or the text given for it, with another table between its two marks."""
+    if text is None:
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not pattern.search(text):
         place = f"lines <!-- {name} --> and <!-- /{name} -->"

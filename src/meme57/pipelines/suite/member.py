@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 State = Literal["running", "done", "failed", "stopped"]
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report")
-CURVE_COLUMNS = ("frames", "episodes/return", "episodes/finished")
+CURVE_COLUMNS = ("frames", "elapsed_seconds", "episodes/return", "episodes/finished")
 CURVE_POINTS = 200
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,11 @@ def run_member(task: Task) -> None:
     before = read_note(task.note)
     known = before.get("mlflow_run_id") if before.get("digest") == task.digest else None
     member = task.member
-    facts = {"game": member.game, "seed": member.seed, "variant": member.variant, **member.values}
-    run = TrialRun(task.suite_run, member.name, facts, known, tags=_tags(task))
-    note: dict[str, Any] = {"name": member.name, "digest": task.digest, "state": "running", "mlflow_run_id": run.run_id}
+    who = {"game": member.game, "seed": member.seed, "variant": member.variant}
+    run = TrialRun(task.suite_run, member.name, {**who, **member.values}, known, tags=_tags(task))
+    note: dict[str, Any] = {
+        "name": member.name, **who, "digest": task.digest, "state": "running", "mlflow_run_id": run.run_id
+    }  # fmt: skip
     write_json(task.note, note)
     state, why = "FAIL", None
     try:
@@ -97,7 +99,7 @@ def run_member(task: Task) -> None:
 
 
 def _play(task: Task) -> dict[str, Any]:
-    """Runs the member's pipelines in a Kedro session; its scores and learning curve."""
+    """Runs the member's pipelines in a Kedro session; its scores, learning curve and commit."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.runner import SequentialRunner
@@ -117,7 +119,11 @@ def _play(task: Task) -> dict[str, Any]:
         raise
     with KedroSession.create(**chosen) as session:
         catalog = session.load_context().catalog
-        return {"scores": catalog.load("scores"), "curve": thinned_curve(catalog.load("learning_curve"))}
+        return {
+            "scores": catalog.load("scores"),
+            "curve": thinned_curve(catalog.load("learning_curve")),
+            "commit": catalog.load("run_record")["commit"],
+        }
 
 
 def thinned_curve(curve: Any) -> list[dict[str, float]]:
@@ -136,7 +142,7 @@ def _joined(rows: list[dict[str, float]]) -> dict[str, float]:
     weight = sum(row["episodes/finished"] for row in rows)
     total = sum(row["episodes/finished"] * row["episodes/return"] for row in rows)
     mean = total / weight if weight else rows[-1]["episodes/return"]
-    return {"frames": rows[-1]["frames"], "episodes/return": mean, "episodes/finished": weight}
+    return {**rows[-1], "episodes/return": mean, "episodes/finished": weight}
 
 
 def one_line(error: BaseException) -> str:

@@ -1,0 +1,77 @@
+"""Takes what a suite has done so far into docs/data/results, for the tables of docs/results.md.
+
+    kedro run --env games; python benchmarks/evidence.py games; python docs/generate
+
+A suite that is not finished gives the members that are. Members of other commits or lengths stay what they were when
+they ended: each row tells its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from meme57.evaluation.suite_scores import COLUMNS, result_rows
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs/data/results"
+SCORES = (*COLUMNS, "trained_frames", "trained_seconds", "commit")
+CURVES = ("game", "variant", "seed", "frames", "seconds", "episodes", "return")
+
+
+def members(project: Path, suite: str) -> list[dict[str, Any]]:
+    """The members of a suite that are done: who they are, scores, curve, commit."""
+    paths = sorted((project / "data/07_model_output" / f"suite-{suite}").glob("*.json"))
+    notes = [json.loads(path.read_text()) for path in paths]
+    return [note for note in notes if note["state"] == "done"]
+
+
+def score_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """A row for each member and agent."""
+    for member in done:
+        end = member["curve"][-1]
+        told = {"trained_frames": int(end["frames"]), "trained_seconds": round(end["elapsed_seconds"])}
+        for row in result_rows([member]):
+            yield {**row, **told, "commit": member["commit"]}
+
+
+def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The thinned learning curves: mean training return of the episodes that ended since the row before."""
+    for member in done:
+        for point in member["curve"]:
+            yield {
+                **{name: member[name] for name in ("game", "variant", "seed")},
+                "frames": int(point["frames"]),
+                "seconds": round(point["elapsed_seconds"]),
+                "episodes": int(point["episodes/finished"]),
+                "return": round(point["episodes/return"], 3),
+            }
+
+
+def write(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+    """One CSV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """Writes both files of one suite."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("suite", help="name of the suite: games, ablations")
+    parser.add_argument("--project", type=Path, default=ROOT, help="checkout whose data/ holds the suite")
+    options = parser.parse_args()
+    done = members(options.project, options.suite)
+    write(RESULTS / f"{options.suite}.csv", SCORES, score_rows(done))
+    write(RESULTS / f"{options.suite}_curves.csv", CURVES, curve_rows(done))
+    print(f"{options.suite}: {len(done)} members")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Tables and plots of docs/results.md, from docs/data/results. A table whose data is not there yet says so."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from meme57.config.games import TOY_GAMES
+
+Row = dict[str, str]
+MILLION = 1_000_000
+REFERENCE_FRAMES = (1_000_000, 2_000_000, 5_000_000)
+"""Where the published training means are compared with ours; each is the mean of the million frames before."""
+ABLATION_WINDOW = 250_000
+NOT_RUN = "Not run yet."
+COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#a16207")
+
+matplotlib.use("svg")
+matplotlib.rcParams.update(
+    {"svg.hashsalt": "meme57", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
+     "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
+)  # fmt: skip
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV file; none where there is no file."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+# ---- real games
+
+
+def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
+    """Training returns at equal frames beside the published ones, seed by seed."""
+    lines = [
+        "| game | frames | ours, seed by seed | mean | best published | Rainbow | IQN |",
+        "|---|---:|---|---:|---|---:|---:|",
+    ]
+    for game in _in_order(row["game"] for row in curves):
+        mine = [row for row in curves if row["game"] == game]
+        length = {seed: max(int(r["frames"]) for r in mine if r["seed"] == seed) for seed in _seeds(mine)}
+        for frames in REFERENCE_FRAMES:
+            values = {s: window_mean(mine, s, frames - MILLION, frames) for s in _seeds(mine) if length[s] >= frames}
+            if values:
+                told = ", ".join(f"{value:.1f}" for value in values.values())
+                cells = _published_cells(published, game, frames)
+                lines.append(
+                    f"| {game} | {frames:,} | {told} | **{fmean(values.values()):.1f}** | {' | '.join(cells)} |"
+                )
+    return "\n".join([*lines, ""]) if len(lines) > 2 else f"{NOT_RUN}\n"
+
+
+def greedy_table(scores: Sequence[Row]) -> str:
+    """What the best checkpoint of each run made, playing greedily on fresh seeds, and how long learning took."""
+    heads = ["game", "seed", "frames learned", "best checkpoint", "minutes of learning", "random", "greedy policy 0",
+             "favourite policy", "human-normalised", "commit"]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    agents: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for row in scores:
+        agents[row["game"], row["seed"]][row["agent"]] = row
+    games = _in_order(row["game"] for row in scores)
+    for (game, seed), found in sorted(agents.items(), key=lambda item: (games.index(item[0][0]), int(item[0][1]))):
+        teacher = found["teacher"]
+        cells = [
+            game, seed, f"{int(teacher['trained_frames']):,}", f"{int(teacher['frames']):,}",
+            f"{float(teacher['trained_seconds']) / 60:.0f}", _points(found.get("random")), _points(teacher),
+            _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""]) if len(lines) > 2 else f"{NOT_RUN}\n"
+
+
+def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
+    """A row for each game: return against frames, with the published means as points, and against minutes."""
+    games = _in_order(row["game"] for row in curves)
+    figure = Figure(figsize=(8.0, 2.4 * len(games)), layout="constrained")
+    for i, (game, (left, right)) in enumerate(zip(games, figure.subplots(len(games), 2, squeeze=False), strict=True)):
+        mine = [row for row in curves if row["game"] == game]
+        for seed, colour in zip(_seeds(mine), COLOURS, strict=False):
+            own = [row for row in mine if row["seed"] == seed]
+            frames, smooth = _smoothed(own, "frames")
+            left.plot(frames / MILLION, smooth, color=colour, label=f"seed {seed}")
+            seconds, smooth = _smoothed(own, "seconds")
+            right.plot(seconds / 60, smooth, color=colour)
+        end = max(int(row["frames"]) for row in mine)
+        for name, marker in (("IQN", "o"), ("Rainbow", "s")):
+            points = [(f, _best(published, game, f, name)) for f in REFERENCE_FRAMES if f <= end + MILLION]
+            found = [(f / MILLION, best["mean_score"]) for f, best in points if best]
+            left.plot(
+                [f for f, _ in found], [float(v) for _, v in found], marker,
+                color="#57534e", fillstyle="none", label=f"{name}, published",
+            )  # fmt: skip
+        left.set_ylabel(game)
+        left.set_xlabel("million frames" if i == len(games) - 1 else "")
+        right.set_xlabel("minutes" if i == len(games) - 1 else "")
+        if i == 0:
+            left.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _published_cells(published: Sequence[Row], game: str, frames: int) -> list[str]:
+    best = _best(published, game, frames)
+    cells = [f"{float(best['mean_score']):.1f} ({_agent_name(best)})" if best else "-"]
+    for name in ("Rainbow", "IQN"):
+        row = _best(published, game, frames, name)
+        cells.append(f"{float(row['mean_score']):.1f}" if row else "-")
+    return cells
+
+
+def _agent_name(row: Row) -> str:
+    return f"{row['agent']}, Impala" if row["network"].startswith("Impala") else row["agent"]
+
+
+def _best(published: Sequence[Row], game: str, frames: int, agent: str | None = None) -> Row | None:
+    """The best published row at these frames: of all agents and networks, or of one agent with the usual network."""
+    rows = [row for row in published if row["game"] == game.lower() and int(row["frames"]) == frames]
+    if agent is not None:
+        rows = [row for row in rows if row["agent"] == agent and row["network"].startswith("CNN")]
+    return max(rows, key=lambda row: float(row["mean_score"]), default=None)
+
+
+# ---- ablations
+
+
+def ablations_table(curves: Sequence[Row]) -> str:
+    """Each variant's last returns, seed by seed, and its difference from the whole agent with Welch's interval."""
+    if not curves:
+        return f"{NOT_RUN}\n"
+    variants = _in_order(row["variant"] for row in curves)
+    found = {variant: _last_returns([row for row in curves if row["variant"] == variant]) for variant in variants}
+    lines = ["| variant | last returns, seed by seed | mean | against the whole agent (95 %) |", "|---|---|---:|---|"]
+    for variant in variants:
+        values = list(found[variant].values())
+        told = ", ".join(f"{value:.1f}" for value in values)
+        against = "-" if variant == variants[0] else _difference(values, list(found[variants[0]].values()))
+        lines.append(f"| {variant} | {told} | {fmean(values):.1f} | {against} |")
+    return "\n".join([*lines, ""])
+
+
+def _last_returns(rows: Sequence[Row]) -> dict[str, float]:
+    ends = {seed: max(int(row["frames"]) for row in rows if row["seed"] == seed) for seed in _seeds(rows)}
+    return {seed: window_mean(rows, seed, end - ABLATION_WINDOW, end) for seed, end in ends.items()}
+
+
+def _difference(values: Sequence[float], others: Sequence[float]) -> str:
+    if min(len(values), len(others)) < 2:
+        return f"{fmean(values) - fmean(others):+.1f}"
+    interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    return f"{fmean(values) - fmean(others):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+
+
+# ---- exploration
+
+
+def ladder_table(rows: Sequence[Row]) -> str:
+    """Solved runs of all, with the median of the frames they took."""
+    if not rows:
+        return f"{NOT_RUN}\n"
+    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[row["game"], row["variant"]].append(row)
+    variants = sorted({row["variant"] for row in rows}, key=lambda name: (name != "full", name))
+    lines = ["| game | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
+    for game in (name for name in TOY_GAMES if any(row["game"] == name for row in rows)):
+        lines.append(f"| {game} | " + " | ".join(_solved(cells[game, variant]) for variant in variants) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _solved(runs: Sequence[Row]) -> str:
+    if not runs:
+        return "not run"
+    frames = [int(row["frames"]) for row in runs if row["solved"] == "1"]
+    return f"{len(frames)} of {len(runs)}" + (f" ({median(frames):,.0f})" if frames else "")
+
+
+# ---- shared
+
+
+def window_mean(rows: Iterable[Row], seed: str, low: int, high: int) -> float:
+    """Mean return of a seed's episodes that ended in (low, high] frames."""
+    chosen = [row for row in rows if row["seed"] == seed and low < int(row["frames"]) <= high]
+    return float(np.average([float(row["return"]) for row in chosen], weights=[int(row["episodes"]) for row in chosen]))
+
+
+def _smoothed(rows: Sequence[Row], axis: str) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the last five points, weighted by their episodes."""
+    at, n, value = (np.array([float(row[name]) for row in rows]) for name in (axis, "episodes", "return"))
+    kernel = np.ones(5)
+    total = np.convolve(n * value, kernel)[: len(n)]
+    return at, total / np.convolve(n, kernel)[: len(n)]
+
+
+def _points(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    mean, low, high = (float(row[name]) for name in ("return", "return_low", "return_high"))
+    return f"{mean:,.1f} [{low:,.1f}, {high:,.1f}]"
+
+
+def _seeds(rows: Iterable[Row]) -> list[str]:
+    return sorted({row["seed"] for row in rows}, key=int)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _svg(figure: Any) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
