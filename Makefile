@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark ladder ablations chaos chaos-ray audit ui viz docs docs-serve lock clean
+.PHONY: run test test-full setup lint benchmark ladder ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -40,12 +40,23 @@ lint: $(DONE)
 benchmark: $(DONE)
 	$(BIN)/python benchmarks/run.py
 
-# The evidence of docs/results.md; hours. Both skip what is done, so they can be stopped and started again.
+# The evidence of docs/results.md; hours. They skip what is done, so they can be stopped and started again.
 ladder: $(DONE)
 	$(BIN)/python benchmarks/exploration.py --processes 2
+	$(BIN)/python docs/generate
 
 ablations: $(DONE)
 	$(BIN)/python -m kedro run --env ablations
+	$(BIN)/python benchmarks/evidence.py ablations
+	$(BIN)/python docs/generate
+
+games: $(DONE)
+	$(BIN)/python -m kedro run --env games
+	$(BIN)/python benchmarks/evidence.py games
+	$(BIN)/python docs/generate
+
+# All three: days on two cores.
+nightly: ladder games ablations
 
 chaos: $(DONE)
 	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1

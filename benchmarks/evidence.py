@@ -2,8 +2,8 @@
 
     kedro run --env games; python benchmarks/evidence.py games; python docs/generate
 
-A suite that is not finished gives the members that are. Members of other commits or lengths stay what they were when
-they ended: each row tells its own.
+A suite that is not finished gives the members that are. Rows of members that this checkout does not have are kept, so
+that one table can grow on several machines; each row tells its commit and its frames.
 """
 
 from __future__ import annotations
@@ -52,24 +52,30 @@ def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
             }
 
 
-def write(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
-    """One CSV file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def merge(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+    """The rows take the place of those of the same members in the CSV file."""
+    before = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    new = list(rows)
+    replaced = {_who(row) for row in new}
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(sorted([*new, *(row for row in before if _who(row) not in replaced)], key=_who))
+
+
+def _who(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["game"], row["variant"], int(row["seed"])
 
 
 def main() -> None:
-    """Writes both files of one suite."""
+    """Both files of one suite."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suite", help="name of the suite: games, ablations")
     parser.add_argument("--project", type=Path, default=ROOT, help="checkout whose data/ holds the suite")
     options = parser.parse_args()
     done = members(options.project, options.suite)
-    write(RESULTS / f"{options.suite}.csv", SCORES, score_rows(done))
-    write(RESULTS / f"{options.suite}_curves.csv", CURVES, curve_rows(done))
+    merge(RESULTS / f"{options.suite}.csv", SCORES, score_rows(done))
+    merge(RESULTS / f"{options.suite}_curves.csv", CURVES, curve_rows(done))
     print(f"{options.suite}: {len(done)} members")
 
 

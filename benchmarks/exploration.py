@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 SEEDS = tuple(range(1, 11))
 SOLVED = 0.5
-COLUMNS = ("game", "variant", "seed", "solved", "frames", "best_return", "first_reward_frames", "cpu_seconds", "commit")
+COLUMNS = ("game", "variant", "seed", "solved", "frames", "best_return", "cpu_seconds", "commit")
 
 
 def ladder_parameters(changes: dict[str, Any]) -> Parameters:
@@ -63,23 +63,19 @@ def run(task: tuple[str, str, int]) -> dict[str, Any]:
         {**VARIANTS[variant], "env.game": game, "env.height": side, "env.width": side, "run.seed": seed}
     )
     folder = Path(tempfile.mkdtemp())
-    best, first_reward, frames, start = 0.0, None, 0, time.process_time()
+    best, frames, start = 0.0, 0, time.process_time()
     try:
         events = learn(parameters, env_spec(parameters.env), folder, evaluate=checkpoint_evaluation(parameters))
         for event in events:
             frames = event.frames
-            for row in event.rows:
-                if first_reward is None and row.get("episodes/return", 0.0) > 0.0:
-                    first_reward = int(row["frames"])
-                best = max(best, row.get("evaluation/return", 0.0))
+            best = max([best, *(row.get("evaluation/return", 0.0) for row in event.rows)])
             if best > SOLVED:
                 break
     finally:
         shutil.rmtree(folder)
     return {
         "game": game, "variant": variant, "seed": seed, "solved": int(best > SOLVED), "frames": frames,
-        "best_return": round(best, 4), "first_reward_frames": first_reward or "",
-        "cpu_seconds": round(time.process_time() - start), "commit": commit(),
+        "best_return": round(best, 4), "cpu_seconds": round(time.process_time() - start), "commit": commit(),
     }  # fmt: skip
 
 

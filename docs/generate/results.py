@@ -136,7 +136,7 @@ def ablations_table(curves: Sequence[Row]) -> str:
     """Each variant's last returns, seed by seed, and its difference from the whole agent with Welch's interval."""
     if not curves:
         return f"{NOT_RUN}\n"
-    variants = _in_order(row["variant"] for row in curves)
+    variants = _whole_agent_first(curves)
     found = {variant: _last_returns([row for row in curves if row["variant"] == variant]) for variant in variants}
     lines = ["| variant | last returns, seed by seed | mean | against the whole agent (95 %) |", "|---|---|---:|---|"]
     for variant in variants:
@@ -169,7 +169,7 @@ def ladder_table(rows: Sequence[Row]) -> str:
     cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         cells[row["game"], row["variant"]].append(row)
-    variants = sorted({row["variant"] for row in rows}, key=lambda name: (name != "full", name))
+    variants = _whole_agent_first(rows)
     lines = ["| game | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
     for game in (name for name in TOY_GAMES if any(row["game"] == name for row in rows)):
         lines.append(f"| {game} | " + " | ".join(_solved(cells[game, variant]) for variant in variants) + " |")
@@ -205,6 +205,10 @@ def _points(row: Row | None) -> str:
         return "-"
     mean, low, high = (float(row[name]) for name in ("return", "return_low", "return_high"))
     return f"{mean:,.1f} [{low:,.1f}, {high:,.1f}]"
+
+
+def _whole_agent_first(rows: Iterable[Row]) -> list[str]:
+    return sorted({row["variant"] for row in rows}, key=lambda name: (name != "full", name))
 
 
 def _seeds(rows: Iterable[Row]) -> list[str]:
