@@ -46,6 +46,7 @@ def results_page() -> dict[Path, str]:
     for name, table in {
         "games": results.games_table(curves, published),
         "greedy": results.greedy_table(results.read(data / "games.csv")),
+        "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
         "ladder": results.ladder_table(results.read(data / "exploration.csv")),
         "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),
     }.items():

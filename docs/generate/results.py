@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import stats
 from meme57.config.games import TOY_GAMES
 
 Row = dict[str, str]
+T = TypeVar("T")
 MILLION = 1_000_000
 REFERENCE_FRAMES = (1_000_000, 2_000_000, 5_000_000)
 """Where the published training means are compared with ours; each is the mean of the million frames before."""
@@ -129,6 +130,22 @@ def _best(published: Sequence[Row], game: str, frames: int, agent: str | None = 
     return max(rows, key=lambda row: float(row["mean_score"]), default=None)
 
 
+# ---- settings that were tried
+
+
+def choices_table(rows: Sequence[Row], game: str) -> str:
+    """Mean training return of each stretch of frames, a line a run."""
+    mine = [row for row in rows if row["game"] == game]
+    frames = sorted({int(row["frames"]) for row in mine})
+    heads = ["changed", "seed", "commit", *(f"{at / MILLION:g} M" for at in frames)]
+    lines = [f"| {' | '.join(heads)} |", f"|---|---:|---{'|---:' * len(frames)}|"]
+    for run in _in_order((row["settings"], row["seed"], row["commit"]) for row in mine):
+        own = {int(r["frames"]): r for r in mine if (r["settings"], r["seed"], r["commit"]) == run}
+        cells = [f"{float(own[at]['return']):.1f}" if at in own else "" for at in frames]
+        lines.append(f"| {' | '.join([*run, *cells])} |")
+    return "\n".join([*lines, ""])
+
+
 # ---- ablations
 
 
@@ -215,7 +232,7 @@ def _seeds(rows: Iterable[Row]) -> list[str]:
     return sorted({row["seed"] for row in rows}, key=int)
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
+def _in_order(names: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(names))
 
 
