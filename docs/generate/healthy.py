@@ -1,11 +1,15 @@
-"""What the metrics of one whole run on the laptop were, early and late."""
+"""What the metrics of one whole run on the laptop were, early, half-way and late."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
-PARTS = {"from 50,000 to 250,000 frames": (50_000, 250_000), "from 750,000 to 1,000,000": (750_000, 1_001_000)}
+PARTS = {
+    "50,000 to 250,000 frames": (50_000, 250_000),
+    "0.75 M to 1 M": (750_000, 1_000_000),
+    "1.75 M to 2 M": (1_750_000, 2_010_000),
+}
 LEFT_OUT = ("frames", "updates", "elapsed_seconds", "episodes/count", "episodes/finished")
 
 
@@ -13,7 +17,7 @@ def table(curve: Path) -> str:
     """Means of the rows of each part, a metric a line."""
     with curve.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    lines = [f"| metric | {' | '.join(PARTS)} |", "|---|---:|---:|"]
+    lines = [f"| metric | {' | '.join(PARTS)} |", f"|---|{'---:|' * len(PARTS)}"]
     for name in sorted(set(rows[0]) - set(LEFT_OUT)):
         cells = [_mean(rows, name, low, high) for low, high in PARTS.values()]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")

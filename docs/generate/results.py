@@ -94,12 +94,12 @@ def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
             seconds, smooth = _smoothed(own, "seconds")
             right.plot(seconds / 60, smooth, color=colour)
         end = max(int(row["frames"]) for row in mine)
-        for name, marker in (("IQN", "o"), ("Rainbow", "s")):
+        for name, marker in (("Rainbow", "s"), ("IQN", "o"), (None, "^")):
             points = [(f, _best(published, game, f, name)) for f in REFERENCE_FRAMES if f <= end + MILLION]
             found = [(f / MILLION, best["mean_score"]) for f, best in points if best]
             left.plot(
                 [f for f, _ in found], [float(v) for _, v in found], marker,
-                color="#57534e", fillstyle="none", label=f"{name}, published",
+                color="#57534e", fillstyle="none", label=f"{name or 'best'}, published",
             )  # fmt: skip
         left.set_ylabel(game)
         left.set_xlabel("million frames" if i == len(games) - 1 else "")
