@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -91,6 +92,25 @@ def test_results_name_protocol_and_agents(story: dict[str, Any]) -> None:
     assert table["human_normalised"].notna().all()
     scores = json.loads((reports(story["project"], "two") / "scores.json").read_text())
     assert scores["aggregates"]["configured"]["teacher"]["runs"] == 1
+
+
+def test_evidence_takes_the_done_members_and_keeps_the_rows_of_others(story: dict[str, Any], tmp_path: Path) -> None:
+    evidence = runpy.run_path(str(ROOT / "benchmarks" / "evidence.py"), run_name="evidence")
+    (done,) = evidence["members"](story["project"].data.parent, "two")
+    table, columns = tmp_path / "two.csv", evidence["SCORES"]
+    other = {**dict.fromkeys(columns, "x"), "game": "Boxing", "seed": "3"}
+    mine = {**dict.fromkeys(columns, "old"), "game": "Pong", "variant": "configured", "seed": "1"}
+    evidence["merge"](table, columns, [other, mine])
+    evidence["merge"](table, columns, evidence["score_rows"]([done]))
+    rows = pd.read_csv(table, dtype=str)
+    assert list(rows["game"]) == ["Boxing"] + ["Pong"] * (len(rows) - 1)
+    teacher = rows[rows["agent"] == "teacher"].iloc[0]
+    assert float(teacher["return"]) == pytest.approx(done["scores"]["agents"]["teacher"]["mean"])
+    assert 2_400 <= int(teacher["trained_frames"]) < 4_000
+    assert teacher["commit"] == done["commit"] != "old"
+    points = list(evidence["curve_rows"]([done]))
+    assert [point["frames"] for point in points] == [row["frames"] for row in done["curve"]]
+    assert all(point["seconds"] >= 0 and point["episodes"] > 0 for point in points)
 
 
 def test_the_page_tells_of_both(story: dict[str, Any]) -> None:
