@@ -45,7 +45,8 @@ def results_page() -> dict[Path, str]:
     text = page.read_text(encoding="utf-8")
     for name, table in {
         "games": results.games_table(curves, published),
-        "greedy": results.greedy_table(results.read(data / "games.csv")),
+        "sticky": results.games_table(results.read(data / "games_sticky_curves.csv"), published),
+        "greedy": results.greedy_table(results.read(data / "games.csv") + results.read(data / "games_sticky.csv")),
         "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
         "ladder": results.ladder_table(results.read(data / "exploration.csv")),
         "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),

@@ -63,22 +63,22 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
 
 def greedy_table(scores: Sequence[Row]) -> str:
     """What the best checkpoint of each run made, playing greedily on fresh seeds, and how long learning took."""
-    heads = ["game", "seed", "frames learned", "best checkpoint", "minutes of learning", "random", "greedy policy 0",
-             "favourite policy", "human-normalised", "commit"]  # fmt: skip
+    heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "random",
+             "greedy policy 0", "favourite policy", "human-normalised", "commit"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    agents: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    agents: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in scores:
-        agents[row["game"], row["seed"]][row["agent"]] = row
-    games = _in_order(row["game"] for row in scores)
-    for (game, seed), found in sorted(agents.items(), key=lambda item: (games.index(item[0][0]), int(item[0][1]))):
+        agents[row["run"]][row["agent"]] = row
+    for found in agents.values():
         teacher = found["teacher"]
         cells = [
-            game, seed, f"{int(teacher['trained_frames']):,}", f"{int(teacher['frames']):,}",
-            f"{float(teacher['trained_seconds']) / 60:.0f}", _points(found.get("random")), _points(teacher),
+            f"{teacher['game']}, seed {teacher['seed']}", teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
+            f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
+            f"{int(teacher['frames']):,}", _points(found.get("random")), _points(teacher),
             _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""]) if len(lines) > 2 else f"{NOT_RUN}\n"
+    return "\n".join([*lines, ""]) if agents else f"{NOT_RUN}\n"
 
 
 def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
