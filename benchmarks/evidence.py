@@ -24,31 +24,34 @@ CURVES = ("game", "variant", "seed", "frames", "seconds", "episodes", "return")
 
 
 def members(project: Path, suite: str) -> list[dict[str, Any]]:
-    """The members of a suite that are done: who they are, scores, curve, commit."""
+    """The members of a suite that are done: who they are, scores, commit, and the learning curve of each run."""
     paths = sorted((project / "data/07_model_output" / f"suite-{suite}").glob("*.json"))
-    notes = [json.loads(path.read_text()) for path in paths]
-    return [note for note in notes if note["state"] == "done"]
+    done = [note for path in paths if (note := json.loads(path.read_text()))["state"] == "done"]
+    for note in done:
+        text = (project / "data/08_reporting" / note["name"] / "learning_curve.csv").read_text()
+        note["learning_curve"] = list(csv.DictReader(text.splitlines()))
+    return done
 
 
 def score_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """A row for each member and agent."""
     for member in done:
-        end = member["curve"][-1]
-        told = {"trained_frames": int(end["frames"]), "trained_seconds": round(end["elapsed_seconds"])}
+        end = member["learning_curve"][-1]
+        told = {"trained_frames": int(float(end["frames"])), "trained_seconds": round(float(end["elapsed_seconds"]))}
         for row in result_rows([member]):
             yield {**row, **told, "commit": member["commit"]}
 
 
 def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The thinned learning curves: mean training return of the episodes that ended since the row before."""
+    """The learning curves: mean training return of the episodes that ended since the row before."""
     for member in done:
-        for point in member["curve"]:
+        for point in member["learning_curve"]:
             yield {
                 **{name: member[name] for name in ("game", "variant", "seed")},
-                "frames": int(point["frames"]),
-                "seconds": round(point["elapsed_seconds"]),
-                "episodes": int(point["episodes/finished"]),
-                "return": round(point["episodes/return"], 3),
+                "frames": int(float(point["frames"])),
+                "seconds": round(float(point["elapsed_seconds"])),
+                "episodes": int(float(point["episodes/finished"] or 0)),
+                "return": round(float(point["episodes/return"]), 3) if point["episodes/return"] else "",
             }
 
 

@@ -44,6 +44,7 @@ def test_games_stand_beside_the_best_published_agent_at_equal_frames() -> None:
     rows = points((500_000, 1, -20.0), (1_000_000, 3, -12.0)) + points(
         (1_000_500, 2, -16.0), (999_000, 2, -18.0), seed=2
     )
+    rows += [{**rows[0], "frames": "1000000", "episodes": "0", "return": ""}]  # it went on without an episode's end
     table = cells(RESULTS["games_table"](rows, PUBLISHED))
     assert table == [["Pong", "1,000,000", "-14.0, -18.0", "**-16.0**", "-18.1 (QR-DQN, Impala)", "-20.4", "-19.4"]]
 

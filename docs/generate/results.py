@@ -205,13 +205,18 @@ def _solved(runs: Sequence[Row]) -> str:
 
 def window_mean(rows: Iterable[Row], seed: str, low: int, high: int) -> float:
     """Mean return of a seed's episodes that ended in (low, high] frames."""
-    chosen = [row for row in rows if row["seed"] == seed and low < int(row["frames"]) <= high]
+    chosen = [row for row in _ended(rows) if row["seed"] == seed and low < int(row["frames"]) <= high]
     return float(np.average([float(row["return"]) for row in chosen], weights=[int(row["episodes"]) for row in chosen]))
+
+
+def _ended(rows: Iterable[Row]) -> list[Row]:
+    """The rows in which an episode ended."""
+    return [row for row in rows if row["episodes"] != "0"]
 
 
 def _smoothed(rows: Sequence[Row], axis: str) -> tuple[np.ndarray, np.ndarray]:
     """Means over the last five points, weighted by their episodes."""
-    at, n, value = (np.array([float(row[name]) for row in rows]) for name in (axis, "episodes", "return"))
+    at, n, value = (np.array([float(row[name]) for row in _ended(rows)]) for name in (axis, "episodes", "return"))
     kernel = np.ones(5)
     total = np.convolve(n * value, kernel)[: len(n)]
     return at, total / np.convolve(n, kernel)[: len(n)]

@@ -109,8 +109,9 @@ def test_evidence_takes_the_done_members_and_keeps_the_rows_of_others(story: dic
     assert 2_400 <= int(teacher["trained_frames"]) < 4_000
     assert teacher["commit"] == done["commit"] != "old"
     points = list(evidence["curve_rows"]([done]))
-    assert [point["frames"] for point in points] == [row["frames"] for row in done["curve"]]
-    assert all(point["seconds"] >= 0 and point["episodes"] > 0 for point in points)
+    assert points[-1]["frames"] == int(teacher["trained_frames"])
+    ended = [point for point in points if point["episodes"]]
+    assert [point["return"] for point in ended] == [round(row["episodes/return"], 3) for row in done["curve"]]
 
 
 def test_the_page_tells_of_both(story: dict[str, Any]) -> None:

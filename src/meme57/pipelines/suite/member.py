@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 State = Literal["running", "done", "failed", "stopped"]
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report")
-CURVE_COLUMNS = ("frames", "elapsed_seconds", "episodes/return", "episodes/finished")
+CURVE_COLUMNS = ("frames", "episodes/return", "episodes/finished")
 CURVE_POINTS = 200
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def _joined(rows: list[dict[str, float]]) -> dict[str, float]:
     weight = sum(row["episodes/finished"] for row in rows)
     total = sum(row["episodes/finished"] * row["episodes/return"] for row in rows)
     mean = total / weight if weight else rows[-1]["episodes/return"]
-    return {**rows[-1], "episodes/return": mean, "episodes/finished": weight}
+    return {"frames": rows[-1]["frames"], "episodes/return": mean, "episodes/finished": weight}
 
 
 def one_line(error: BaseException) -> str:
