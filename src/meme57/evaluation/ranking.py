@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
@@ -11,6 +13,9 @@ from meme57.learning.policies import teacher_of
 from meme57.learning.trainer import Evaluate
 
 CHECKPOINT_EVALUATION_SEED = 1_600_000_001
+EPISODE_FRAMES = 27_000
+"""Longest ranked episode, seven and a half minutes of play [ours]: a greedy policy that stands still in a game without
+a clock would otherwise play half an hour at every checkpoint."""
 
 
 def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
@@ -18,7 +23,8 @@ def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
     episodes = parameters.learner.evaluation_episodes
     if episodes == 0:
         return None
-    spec = env_spec(parameters.env)
+    own = env_spec(parameters.env)
+    spec = replace(own, max_episode_frames=min(own.max_episode_frames, EPISODE_FRAMES))
 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
         teacher = teacher_of(parameters, spec, network, novelty)
