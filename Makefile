@@ -55,7 +55,7 @@ games: $(DONE)
 	$(BIN)/python benchmarks/evidence.py games
 	$(BIN)/python docs/generate
 
-# All three: days on two cores.
+# All three; by their parts, some sixteen hours on two cores (estimated, not run in one piece).
 nightly: ladder games ablations
 
 chaos: $(DONE)
