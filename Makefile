@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark ladder ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
+.PHONY: run test test-full setup lint benchmark ladder ladder-learning ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -45,6 +45,10 @@ ladder: $(DONE)
 	$(BIN)/python benchmarks/exploration.py --processes 2
 	$(BIN)/python docs/generate
 
+ladder-learning: $(DONE)
+	$(BIN)/python benchmarks/exploration.py --processes 2 --parts learning
+	$(BIN)/python docs/generate
+
 ablations: $(DONE)
 	$(BIN)/python -m kedro run --env ablations
 	$(BIN)/python benchmarks/evidence.py ablations
@@ -55,8 +59,8 @@ games: $(DONE)
 	$(BIN)/python benchmarks/evidence.py games
 	$(BIN)/python docs/generate
 
-# All three; by their parts, some sixteen hours on two cores (estimated, not run in one piece).
-nightly: ladder games ablations
+# All four; by their parts, some sixteen hours on two cores (estimated, not run in one piece).
+nightly: ladder ladder-learning games ablations
 
 chaos: $(DONE)
 	$(BIN)/python benchmarks/chaos.py --kills 60 --seed 1

@@ -1,10 +1,12 @@
-"""The exploration ladder: which games of our own are solved, with every part of exploration and with one left out.
+"""The exploration ladder: which games of our own are solved, with every part of the agent and with one left out.
 
     python benchmarks/exploration.py --processes 2 [--games DeepSea10 KeyDoor] [--seeds 1 2 3] [--variants full]
+    python benchmarks/exploration.py --processes 2 --parts learning
 
-A run is `conf/ladder` for at most 320,000 frames; it ends as soon as the greedy policy 0 reaches the goal at a
+The first leaves out parts of exploration, on all games; the second parts of learning, on two that are solved without
+luck. A run is `conf/ladder` for at most 320,000 frames; it ends as soon as the greedy policy 0 reaches the goal at a
 checkpoint (every 10,000 frames): solved. Every ended run is a line of docs/data/results/exploration.csv; what is there
-is not run again, so the command goes on after a kill. `python docs/generate` makes the table of docs/results.md of it.
+is not run again, so the command goes on after a kill. `python docs/generate` makes the tables of docs/results.md of it.
 """
 
 from __future__ import annotations
@@ -31,15 +33,28 @@ from meme57.learning.trainer import learn
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/data/results/exploration.csv"
-VARIANTS: dict[str, dict[str, Any]] = {
-    "full": {},
-    "no intrinsic reward": {"novelty.enabled": False},
-    "no family (one exploring policy)": {"family.num_policies": 2},
-    "no bandit": {"bandit.enabled": False},
+PARTS: dict[str, dict[str, dict[str, Any]]] = {
+    "exploration": {
+        "full": {},
+        "no intrinsic reward": {"novelty.enabled": False},
+        "no family (one exploring policy)": {"family.num_policies": 2},
+        "no bandit": {"bandit.enabled": False},
+    },
+    "learning": {
+        "full": {},
+        "no trust region": {"loss.trust_region": False},
+        "target network instead": {"loss.bootstrap": "target", "loss.trust_region": False},
+        "Retrace": {"loss.target": "retrace"},
+        "Q(lambda)": {"loss.target": "q_lambda"},
+        "no normalisation": {"loss.normalise_td": False},
+        "no cross-mixture": {"loss.cross_mixture": False},
+        "no distilled policy": {"loss.distil_policy": False},
+    },
 }
+GAMES = {"exploration": TOY_GAMES, "learning": ("DeepSea5", "Corridor")}
 SEEDS = tuple(range(1, 11))
 SOLVED = 0.5
-COLUMNS = ("game", "variant", "seed", "solved", "frames", "best_return", "cpu_seconds", "commit")
+COLUMNS = ("parts", "game", "variant", "seed", "solved", "frames", "best_return", "cpu_seconds", "commit")
 
 
 def ladder_parameters(changes: dict[str, Any]) -> Parameters:
@@ -55,12 +70,12 @@ def ladder_parameters(changes: dict[str, Any]) -> Parameters:
     return parse_parameters(tree)
 
 
-def run(task: tuple[str, str, int]) -> dict[str, Any]:
+def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
     """One run, until it is solved or its frames are spent."""
-    game, variant, seed = task
+    parts, game, variant, seed = task
     side = max(16, *toy(game).grid.shape[1:])
     parameters = ladder_parameters(
-        {**VARIANTS[variant], "env.game": game, "env.height": side, "env.width": side, "run.seed": seed}
+        {**PARTS[parts][variant], "env.game": game, "env.height": side, "env.width": side, "run.seed": seed}
     )
     folder = Path(tempfile.mkdtemp())
     best, frames, start = 0.0, 0, time.process_time()
@@ -74,15 +89,19 @@ def run(task: tuple[str, str, int]) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder)
     return {
-        "game": game, "variant": variant, "seed": seed, "solved": int(best > SOLVED), "frames": frames,
+        "parts": parts, "game": game, "variant": variant, "seed": seed, "solved": int(best > SOLVED), "frames": frames,
         "best_return": round(best, 4), "cpu_seconds": round(time.process_time() - start), "commit": commit(),
     }  # fmt: skip
 
 
 def commit() -> str:
-    """The checked-out commit, with a plus where the tree differs from it."""
-    said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
-    return said.stdout.strip()
+    """The checked-out commit, with a plus where its code or configuration was changed."""
+    hash_ = _git("rev-parse", "--short", "HEAD")
+    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "benchmarks"))
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def rows() -> list[dict[str, str]]:
@@ -103,14 +122,18 @@ def add(row: dict[str, Any]) -> None:
 def main() -> None:
     """Runs what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--games", nargs="+", default=list(TOY_GAMES), choices=list(TOY_GAMES))
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--parts", default="exploration", choices=list(PARTS))
+    parser.add_argument("--games", nargs="+", choices=list(TOY_GAMES))
+    parser.add_argument("--variants", nargs="+", help="by default all of --parts")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
+    variants, games = options.variants or list(PARTS[options.parts]), options.games or GAMES[options.parts]
+    if unknown := set(variants) - set(PARTS[options.parts]):
+        parser.error(f"--variants {unknown}: --parts {options.parts} has {', '.join(PARTS[options.parts])}")
     done = {(row["game"], row["variant"], int(row["seed"])) for row in rows()}
-    tasks = [(g, v, s) for s in options.seeds for g in options.games for v in options.variants]
-    missing = [task for task in tasks if task not in done]
+    tasks = [(options.parts, g, v, s) for s in options.seeds for g in games for v in variants]
+    missing = [task for task in tasks if task[1:] not in done]
     with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
         for row in pool.imap_unordered(run, missing):
             add(row)

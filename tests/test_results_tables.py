@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -64,18 +63,37 @@ def test_an_ablation_is_compared_with_the_whole_agent() -> None:
     assert part == ["a_part_off", "1.0, 2.0, 3.0", "2.0", "-4.0 [-6.3, -1.7]"]
 
 
-def test_the_ladder_counts_what_was_solved() -> None:
-    def run(game: str, variant: str, solved: int, frames: int) -> dict[str, Any]:
-        return {"game": game, "variant": variant, "seed": "1", "solved": str(solved), "frames": str(frames)}
+def ladder_run(game: str, variant: str, solved: int, frames: int, parts: str = "exploration") -> dict[str, str]:
+    return {"parts": parts, "game": game, "variant": variant, "solved": str(solved), "frames": str(frames)}
 
-    rows = [run("KeyDoor", "no bandit", 0, 320_000), run("KeyDoor", "full", 1, 40_000),
-            run("KeyDoor", "full", 0, 320_000), run("DeepSea5", "full", 1, 30_000)]  # fmt: skip
-    table = RESULTS["ladder_table"](rows)
-    assert table.splitlines()[0] == "| game | full | no bandit |"
-    assert cells(table) == [["DeepSea5", "1 of 1 (30,000)", "not run"], ["KeyDoor", "1 of 2 (40,000)", "0 of 1"]]
+
+def test_the_ladder_counts_what_was_solved() -> None:
+    rows = [ladder_run("KeyDoor", "no bandit", 0, 320_000), ladder_run("KeyDoor", "full", 1, 40_000),
+            ladder_run("KeyDoor", "full", 0, 320_000), ladder_run("DeepSea5", "full", 1, 30_000),
+            ladder_run("DeepSea5", "Retrace", 1, 30_000, "learning")]  # fmt: skip
+    table = RESULTS["ladder_table"](rows, "exploration")
+    assert table.splitlines()[0] == "| | KeyDoor |"
+    assert cells(table) == [["full", "1 of 2 (40,000)"], ["no bandit", "0 of 1"]]
+    assert cells(RESULTS["ladder_table"](rows, "learning"))[1] == ["Retrace", "1 of 1 (30,000)"]
+
+
+def test_the_ladder_says_how_much_slower_a_part_left_out_makes_it() -> None:
+    rows = [ladder_run("Corridor", "full", 1, frames) for frames in (10_000, 20_000, 40_000)]
+    rows += [ladder_run("Corridor", "no bandit", 1, frames) for frames in (20_000, 40_000, 80_000)]
+    # Logs of 2 apart by ln 2, with variance (ln 2)^2 each: standard error 0.6931 sqrt(2/3), 4 degrees of freedom,
+    # t = 2.776, so that the interval is 2 exp(-+1.571).
+    assert cells(RESULTS["ladder_table"](rows, "exploration"))[1] == [
+        "no bandit",
+        "3 of 3 (40,000); x 2.00 [0.42, 9.63]",
+    ]
+
+
+def test_what_nobody_solved_is_not_compared() -> None:
+    rows = [ladder_run("KeyDoor", variant, 0, 320_000) for variant in ("full", "full", "no bandit", "no bandit")]
+    assert cells(RESULTS["ladder_table"](rows, "exploration")) == [["full", "0 of 2"], ["no bandit", "0 of 2"]]
 
 
 def test_what_was_not_run_says_so() -> None:
-    tables = (RESULTS["ladder_table"]([]), RESULTS["ablations_table"]([]), RESULTS["games_table"]([], PUBLISHED),
-              RESULTS["greedy_table"]([]))  # fmt: skip
+    tables = (RESULTS["ladder_table"]([], "exploration"), RESULTS["ablations_table"]([]),
+              RESULTS["games_table"]([], PUBLISHED), RESULTS["greedy_table"]([]))  # fmt: skip
     assert set(tables) == {"Not run yet.\n"}

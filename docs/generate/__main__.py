@@ -42,13 +42,15 @@ def results_page() -> dict[Path, str]:
     """docs/results.md and its plot, from docs/data/results."""
     page, data = DOCS / "results.md", DOCS / "data" / "results"
     curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
+    small = results.read(data / "exploration.csv")
     text = page.read_text(encoding="utf-8")
     for name, table in {
         "games": results.games_table(curves, published),
         "sticky": results.games_table(results.read(data / "games_sticky_curves.csv"), published),
         "greedy": results.greedy_table(results.read(data / "games.csv") + results.read(data / "games_sticky.csv")),
         "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
-        "ladder": results.ladder_table(results.read(data / "exploration.csv")),
+        "ladder": results.ladder_table(small, "exploration"),
+        "learning": results.ladder_table(small, "learning"),
         "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),
     }.items():
         text = between(page, name, table, text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median, variance
 from typing import Any, TypeVar
 
 import matplotlib
@@ -170,37 +171,66 @@ def _last_returns(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def _difference(values: Sequence[float], others: Sequence[float]) -> str:
+    difference = fmean(values) - fmean(others)
     if min(len(values), len(others)) < 2:
-        return f"{fmean(values) - fmean(others):+.1f}"
-    interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
-    return f"{fmean(values) - fmean(others):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+        return f"{difference:+.1f}"
+    reach = _welch_reach(values, others)
+    return f"{difference:+.1f} [{difference - reach:+.1f}, {difference + reach:+.1f}]"
 
 
 # ---- exploration
 
 
-def ladder_table(rows: Sequence[Row]) -> str:
-    """Solved runs of all, with the median of the frames they took."""
-    if not rows:
+def ladder_table(rows: Sequence[Row], parts: str) -> str:
+    """What leaving one of these parts out does: the solved runs, the median of their frames, and how much slower it is.
+
+    That last factor is one of geometric means, with Welch's interval; a run that was not solved counts with all its
+    frames, so that the factor is then too near to 1.
+    """
+    runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    chosen = [row for row in rows if row["parts"] == parts or row["variant"] == "full"]
+    for row in chosen:
+        runs[row["variant"], row["game"]].append(row)
+    variants = _whole_agent_first(chosen)
+    games = [game for game in TOY_GAMES if any((variant, game) in runs for variant in variants[1:])]
+    if not games:
         return f"{NOT_RUN}\n"
-    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        cells[row["game"], row["variant"]].append(row)
-    variants = _whole_agent_first(rows)
-    lines = ["| game | " + " | ".join(variants) + " |", "|---" * (len(variants) + 1) + "|"]
-    for game in (name for name in TOY_GAMES if any(row["game"] == name for row in rows)):
-        lines.append(f"| {game} | " + " | ".join(_solved(cells[game, variant]) for variant in variants) + " |")
+    lines = ["| | " + " | ".join(games) + " |", "|---" * (len(games) + 1) + "|"]
+    for variant in variants:
+        told = [_solved(runs[variant, game], runs["full", game]) for game in games]
+        lines.append(f"| {variant} | " + " | ".join(told) + " |")
     return "\n".join([*lines, ""])
 
 
-def _solved(runs: Sequence[Row]) -> str:
+def _solved(runs: Sequence[Row], whole: Sequence[Row]) -> str:
     if not runs:
         return "not run"
     frames = [int(row["frames"]) for row in runs if row["solved"] == "1"]
-    return f"{len(frames)} of {len(runs)}" + (f" ({median(frames):,.0f})" if frames else "")
+    told = f"{len(frames)} of {len(runs)}" + (f" ({median(frames):,.0f})" if frames else "")
+    is_compared = runs is not whole and any(row["solved"] == "1" for row in (*runs, *whole))
+    return told + _slower(runs, whole) if is_compared else told
+
+
+def _slower(runs: Sequence[Row], whole: Sequence[Row]) -> str:
+    """The factor of the frames to a solution."""
+    logs, others = ([math.log(int(row["frames"])) for row in some] for some in (runs, whole))
+    if min(len(logs), len(others)) < 3:
+        return ""
+    difference, reach = fmean(logs) - fmean(others), _welch_reach(logs, others)
+    low, middle, high = (math.exp(difference + side * reach) for side in (-1, 0, 1))
+    return f"; x {middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 # ---- shared
+
+
+def _welch_reach(values: Sequence[float], others: Sequence[float]) -> float:
+    """Half the width of Welch's 95 % interval of a difference of means; 0 where neither sample varies."""
+    parts = [variance(sample) / len(sample) for sample in (values, others)]
+    if not sum(parts):
+        return 0.0
+    degrees = sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (values, others), strict=True))
+    return float(stats.t.ppf(0.975, degrees)) * math.sqrt(sum(parts))
 
 
 def window_mean(rows: Iterable[Row], seed: str, low: int, high: int) -> float:
