@@ -28,7 +28,7 @@ def best_return_while_learning(folder: Path, *, intrinsic: bool) -> float:
 
 @pytest.mark.timeout(400)
 def test_greedy_play_reaches_the_end_of_a_small_deep_sea() -> None:
-    row = LADDER["run"](("DeepSea5", "full", 1))
+    row = LADDER["run"](("exploration", "DeepSea5", "full", 1))
     assert row["solved"] == 1
     assert row["best_return"] > 0.9  # 1 less the costs of the way
     assert row["frames"] < 320_000
