@@ -105,8 +105,9 @@ def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
         left.set_ylabel(game)
         left.set_xlabel("million frames" if i == len(games) - 1 else "")
         right.set_xlabel("minutes" if i == len(games) - 1 else "")
-        if i == 0:
-            left.legend(frameon=False, fontsize=8)
+    handles = {h.get_label(): h for axes in figure.axes for h in axes.get_legend_handles_labels()[0]}
+    order = sorted(handles, key=lambda label: (not label.startswith("seed"), label))
+    figure.legend([handles[label] for label in order], order, loc="outside upper center", ncols=3, frameon=False)
     return _svg(figure)
 
 
