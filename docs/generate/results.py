@@ -185,8 +185,8 @@ def _difference(values: Sequence[float], others: Sequence[float]) -> str:
 def ladder_table(rows: Sequence[Row], parts: str) -> str:
     """What leaving one of these parts out does: the solved runs, the median of their frames, and how much slower it is.
 
-    That last factor is one of geometric means, with Welch's interval; a run that was not solved counts with all its
-    frames, so that the factor is then too near to 1.
+    That last factor is one of geometric means, with Welch's interval; a run that was not solved counts with the frames
+    it had: where that befell the variant the factor is too low, where it befell the whole agent too high.
     """
     runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
     chosen = [row for row in rows if row["parts"] == parts or row["variant"] == "full"]
