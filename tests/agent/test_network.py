@@ -55,6 +55,16 @@ def test_fresh_values_are_zero_and_fresh_policies_are_not() -> None:
     assert BatchedHeads(7, 5, 4, num_heads=3)(torch.randn(6, 7)).abs().min() > 0
 
 
+@torch.no_grad()
+def test_values_are_not_rounded_to_bfloat16() -> None:
+    heads = DuelingHeads(7, 5, 4, num_heads=3)
+    heads.value.bias.fill_(19.03)  # bfloat16 has 19 and 19.125 there
+    with torch.autocast("cpu", torch.bfloat16):
+        extrinsic, intrinsic = heads(torch.randn(6, 7))
+    for values in (extrinsic, intrinsic):
+        torch.testing.assert_close(values, torch.full((6, 3, 4), 19.03))
+
+
 @pytest.mark.parametrize("torso", ["nfnet", "nature", "small"])
 def test_shapes(make_network, make_inputs, torso: str) -> None:
     network = make_network(torso)

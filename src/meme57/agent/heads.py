@@ -12,7 +12,8 @@ from torch.nn import functional
 class BatchedHeads(nn.Module):
     """N two-layer perceptrons with a shared input: one wide product, then one batched product.
 
-    [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would.
+    [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would. Under autocast the last one still runs in
+    float32: bfloat16 tells values near 19, a return of 400, only 0.125 apart, more than TD errors are.
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, *, num_heads: int) -> None:
@@ -24,11 +25,10 @@ class BatchedHeads(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_heads, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, core: Tensor) -> Tensor:
-        """[M, inputs] -> [M, N, outputs]."""
+        """[M, inputs] -> [M, N, outputs], float32."""
         hidden = functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
-        return torch.baddbmm(
-            self.bias.to(hidden.dtype), hidden.transpose(0, 1), self.weight.to(hidden.dtype)
-        ).transpose(0, 1)
+        with torch.autocast(core.device.type, enabled=False):
+            return torch.baddbmm(self.bias, hidden.transpose(0, 1).to(self.weight.dtype), self.weight).transpose(0, 1)
 
 
 class DuelingHeads(nn.Module):
@@ -53,7 +53,7 @@ class DuelingHeads(nn.Module):
 
     def forward(self, core: Tensor) -> tuple[Tensor, Tensor]:
         """[M, inputs] -> (Qe [M, N, A], Qi [M, N, A]) in the transformed space."""
-        value = self.value(core).float().unsqueeze(-1)
-        advantage = self.advantage(core).float().unflatten(-1, (2, self._num_actions))
+        value = self.value(core).unsqueeze(-1)
+        advantage = self.advantage(core).unflatten(-1, (2, self._num_actions))
         q = value + advantage - advantage.mean(-1, keepdim=True)
         return q[..., 0, :], q[..., 1, :]

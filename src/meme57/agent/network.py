@@ -106,7 +106,7 @@ class MemeNetwork(nn.Module):
         shape = core.shape[:2]
         flat = core.flatten(0, 1)
         q_extrinsic, q_intrinsic = self.values(flat)
-        logits = self.policies(flat.detach()).float()
+        logits = self.policies(flat.detach())
         return NetworkOutput(
             q_extrinsic.unflatten(0, shape), q_intrinsic.unflatten(0, shape), logits.unflatten(0, shape), state
         )
@@ -157,7 +157,7 @@ class MemeNetwork(nn.Module):
     def _preferences(self, core: Tensor, policies: Tensor, betas: Tensor | None) -> Tensor:
         rows = torch.arange(len(policies), device=policies.device)
         if betas is None:
-            preferences: Tensor = self.policies(core)[rows, policies].float()
+            preferences: Tensor = self.policies(core)[rows, policies]
             return preferences
         q_extrinsic, q_intrinsic = self.values(core)
         q: Tensor = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
