@@ -160,7 +160,7 @@ class Actor:
             self._predicted_returns[first] = player.predicted_returns(first, self._policies[first])
         self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self.version)
         greedy = player.preferences(self._policies).argmax(-1).cpu().numpy()
-        self._sent = explore(greedy, self._rates(), self._spec.network.num_actions, self._rng)
+        self._sent = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
         self._env.send(self._sent[0])
 
     def receive(self, collected: Collected) -> None:
@@ -176,10 +176,6 @@ class Actor:
         self._end_episodes(result.terminated | result.truncated, collected)
         if result.is_reset.any():
             self._begin_episodes(result.is_reset)
-
-    def _rates(self) -> npt.NDArray[np.float64]:
-        """The exploration rates [E] at the present version of the weights."""
-        return decayed_rates(self._epsilons, self.version, self._parameters.actors.epsilon_decay_updates)
 
     def _count(self, stepped: npt.NDArray[np.bool_], outcome: StepInputs) -> None:
         self._returns += outcome.reward
@@ -253,13 +249,6 @@ def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int) -> Collected
         for actor in actors:
             actor.receive(collected)
     return collected
-
-
-def decayed_rates(epsilons: npt.NDArray[np.float64], updates: int, decay_updates: int) -> npt.NDArray[np.float64]:
-    """max(eps_i, 1 - updates / decay_updates), [E]: at first random play, since a fresh network repeats one action."""
-    if updates >= decay_updates:
-        return epsilons
-    return np.maximum(epsilons, 1.0 - updates / decay_updates)
 
 
 def explore(

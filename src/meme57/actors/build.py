@@ -24,7 +24,6 @@ class AgentSpec:
     network: NetworkSpec
     novelty: NoveltySpec
     family: PolicyFamily
-    lstm_forget_bias: float = 0.0
 
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
@@ -46,16 +45,14 @@ def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
         nfnet_blocks=chosen.nfnet_blocks,
         nfnet_group_width=chosen.nfnet_group_width,
     )
-    return AgentSpec(network, _novelty_spec(parameters, env), policy_family(parameters), chosen.lstm_forget_bias)
+    return AgentSpec(network, _novelty_spec(parameters, env), policy_family(parameters))
 
 
 def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:
     """Freshly initialised networks, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network, novelty = MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
-    network.add_to_forget_bias(spec.lstm_forget_bias)
-    return network, novelty
+        return MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
 
 
 def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[SlidingWindowUCB]:

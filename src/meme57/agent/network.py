@@ -163,12 +163,6 @@ class MemeNetwork(nn.Module):
         q: Tensor = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
         return q
 
-    def add_to_forget_bias(self, amount: float) -> None:
-        """A fresh LSTM forgets half of its cell every step; with 1, a quarter (Jozefowicz et al., 2015)."""
-        size = self.spec.lstm_size
-        with torch.no_grad():
-            self.lstm.bias_ih_l0[size : 2 * size] += amount
-
     def initial_state(self, batch: int) -> Tensor:
         """Zeros [2, B, H]."""
         return torch.zeros(2, batch, self.spec.lstm_size)

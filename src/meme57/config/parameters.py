@@ -71,7 +71,6 @@ class NetworkParameters(Group):
     nfnet_blocks: Count = 2  # ours
     nfnet_group_width: Count = 32  # ours
     lstm_size: Count = 512  # reported
-    lstm_forget_bias: float = 0.0  # ours: added to the forget gate's initial bias
     head_size: Count = 512  # inherited (value), reported (policy)
     feature_size: Count = 256  # paper: non-image features
     action_embedding_size: Count = 32  # paper
@@ -163,8 +162,6 @@ class ActorParameters(Group):
     """Groups of environments that take turns: while one's emulators step, the next one acts."""
     epsilon_base: Fraction = 0.4  # inherited
     epsilon_alpha: NonNegative = 7.0  # inherited
-    epsilon_decay_updates: Whole = 0  # ours
-    """Updates over which every exploration rate falls from 1 to its own; the seed replay is then random play. 0: none."""
     weights_period_steps: Count = 100
     """Vector steps between two refreshes of the acting weights."""
 
