@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class BatchedHeads(nn.Module):
     def forward(self, core: Tensor) -> Tensor:
         """[M, inputs] -> [M, N, outputs], float32."""
         hidden = functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
-        with torch.autocast(core.device.type, enabled=False):
+        with _no_autocast(core.device.type):
             return torch.baddbmm(self.bias, hidden.transpose(0, 1).to(self.weight.dtype), self.weight).transpose(0, 1)
 
 
@@ -57,3 +58,8 @@ class DuelingHeads(nn.Module):
         advantage = self.advantage(core).unflatten(-1, (2, self._num_actions))
         q = value + advantage - advantage.mean(-1, keepdim=True)
         return q[..., 0, :], q[..., 1, :]
+
+
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    """The meta device, on which memory is estimated, knows no autocast."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
