@@ -49,6 +49,7 @@ def results_page() -> dict[Path, str]:
         "sticky": results.games_table(results.read(data / "games_sticky_curves.csv"), published),
         "greedy": results.greedy_table(results.read(data / "games.csv") + results.read(data / "games_sticky.csv")),
         "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
+        "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
         "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),
