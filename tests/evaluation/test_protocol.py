@@ -179,6 +179,8 @@ def test_stop_interrupts_and_frees_the_environments(uneven, corridor) -> None:
     asked = iter([False, False, True])
     with pytest.raises(Interrupted, match="start again to evaluate"):
         play_episodes(Constant, corridor, episodes=4, num_envs=2, seed=SEED, stop=lambda: next(asked))
+    with pytest.raises(Interrupted):
+        mean_return(Constant, corridor, episodes=4, num_envs=2, seed=SEED, stop=lambda: True)
     assert len(uneven[0].actions) == 2
     assert uneven[0].closed
 

@@ -97,10 +97,19 @@ def play_episodes(
 
 
 def mean_return(
-    make_policy: Callable[[int], Policy], spec: EnvSpec, *, episodes: int, num_envs: int, seed: int
+    make_policy: Callable[[int], Policy],
+    spec: EnvSpec,
+    *,
+    episodes: int,
+    num_envs: int,
+    seed: int,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
-    """Mean return of that many greedy episodes."""
-    played = play_episodes(make_policy, spec, episodes=episodes, num_envs=num_envs, seed=seed)
+    """Mean return of that many greedy episodes; `stop` and `progress` as in `play_episodes`."""
+    played = play_episodes(
+        make_policy, spec, episodes=episodes, num_envs=num_envs, seed=seed, stop=stop, progress=progress
+    )
     return float(np.mean([episode.extrinsic_return for episode in played]))
 
 

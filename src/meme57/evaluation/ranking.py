@@ -1,4 +1,4 @@
-"""The greedy evaluation that ranks checkpoints while a run learns."""
+"""Greedy evaluation on the way: what ranks checkpoints while a run learns, and how long its episodes last."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from dataclasses import replace
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
-from meme57.envs import env_spec
+from meme57.envs import EnvSpec, env_spec
 from meme57.evaluation.protocol import mean_return
 from meme57.learning.policies import teacher_of
 from meme57.learning.trainer import Evaluate
 
 CHECKPOINT_EVALUATION_SEED = 1_600_000_001
 EPISODE_FRAMES = 27_000
-"""Longest ranked episode, seven and a half minutes of play [ours]: a greedy policy that stands still in a game without
-a clock would otherwise play half an hour at every checkpoint."""
+"""Longest episode on the way, seven and a half minutes of play [ours]: a greedy policy that stands still in a game
+without a clock would otherwise play half an hour at every checkpoint."""
+
+
+def shortened(spec: EnvSpec) -> EnvSpec:
+    """The game with episodes of at most `EPISODE_FRAMES`."""
+    return replace(spec, max_episode_frames=min(spec.max_episode_frames, EPISODE_FRAMES))
 
 
 def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
@@ -23,8 +28,7 @@ def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
     episodes = parameters.learner.evaluation_episodes
     if episodes == 0:
         return None
-    own = env_spec(parameters.env)
-    spec = replace(own, max_episode_frames=min(own.max_episode_frames, EPISODE_FRAMES))
+    spec = shortened(env_spec(parameters.env))
 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
         teacher = teacher_of(parameters, spec, network, novelty)

@@ -18,12 +18,9 @@ from meme57.envs import make_env
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
 from meme57.learning.build import make_replay
-from meme57.learning.policies import GreedyStudent, Policy, Teacher, save_student
+from meme57.learning.policies import GreedyStudent, Teacher, save_student
 from meme57.learning.tensors import to_tensors
 from meme57.replay import SequenceReplay, load_snapshot
-
-Evaluate = Callable[[Policy], float]
-"""Mean return of a policy that plays `distill.num_envs` environments."""
 
 SEGMENT_STEPS = 20
 SEGMENTS_KEPT = 64
@@ -52,7 +49,6 @@ def distill(
     replay_folder: Path,
     replay_index: dict[str, Any],
     folder: Path,
-    evaluate: Evaluate | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
@@ -60,7 +56,7 @@ def distill(
 
     Returns:
         agreement (share of equal greedy actions) and kl (teacher || student) on fresh states of the student's own
-        play, parameter counts, and with `evaluate` the returns of both.
+        play, and parameter counts.
 
     Raises:
         CheckpointError, ReplayError: the teacher or its replay cannot be read.
@@ -94,9 +90,6 @@ def distill(
         play.close()
     fidelity["parameters_teacher"] = float(sum(p.numel() for p in teacher.network.parameters()))
     fidelity["parameters_student"] = float(sum(p.numel() for p in student.parameters()))
-    if evaluate is not None:
-        fidelity["return_teacher"] = evaluate(teacher.player(chosen.num_envs))
-        fidelity["return_student"] = evaluate(GreedyStudent(student, chosen.num_envs))
     return fidelity
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from meme57.config import parse_parameters
+from meme57.config import Parameters, parse_parameters
 from meme57.stopping import stop_requested
+
+if TYPE_CHECKING:
+    from meme57.learning.policies import Policy
 
 FIDELITY_SEED = 1_700_000_001
 ONNX = "student.onnx"
@@ -17,20 +21,12 @@ def distill_student(
     parameters: dict[str, Any], checkpoints: dict[str, Any], checkpoint_folder: Path, student_folder: Path
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Trains the student on the best checkpoint, exports it to ONNX, and says how faithful it is."""
-    from meme57.envs import env_spec
-    from meme57.evaluation.protocol import mean_return
     from meme57.learning import distillation
     from meme57.learning.checkpoints import newest_replay_index
-    from meme57.learning.policies import Policy
     from meme57.learning.progress import counter
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
-    spec, num_envs = env_spec(chosen.env), chosen.distill.num_envs
-
-    def evaluate(policy: Policy) -> float:
-        return mean_return(lambda _: policy, spec, episodes=num_envs, num_envs=num_envs, seed=FIDELITY_SEED)
-
     best, best_frames = Path(checkpoints["best"]["folder"]), checkpoints["best"]["frames"]
     with counter("distill", "updates") as progress:
         fidelity = distillation.distill(
@@ -39,15 +35,39 @@ def distill_student(
             replay_folder=checkpoint_folder / "replay",
             replay_index=newest_replay_index(Path(checkpoints["newest"]["folder"])),
             folder=student_folder,
-            evaluate=evaluate,
             stop=stop_requested,
             progress=progress,
         )
+    fidelity |= _returns(chosen, best, student_folder)
     fidelity |= _export(best, student_folder)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
     record = {"teacher": best.name, "onnx": ONNX, "bytes": int(fidelity["onnx_bytes"])}
     return record, fidelity
+
+
+def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
+    """Mean returns of teacher and student, greedy, from the same seeds."""
+    from meme57.envs import env_spec
+    from meme57.evaluation.protocol import mean_return
+    from meme57.evaluation.ranking import shortened
+    from meme57.learning.policies import GreedyStudent, Teacher, load_student
+    from meme57.learning.progress import counter
+
+    spec, num_envs = shortened(env_spec(chosen.env)), chosen.distill.num_envs
+    teacher, student = Teacher.load(teacher_folder), load_student(student_folder)
+    makers: dict[str, Callable[[int], Policy]] = {
+        "teacher": teacher.player,
+        "student": lambda num_envs: GreedyStudent(student, num_envs),
+    }
+    returns = {}
+    for agent, make_policy in makers.items():
+        with counter(f"compare {agent}", "episodes") as progress:
+            returns[f"return_{agent}"] = mean_return(
+                make_policy, spec, episodes=num_envs, num_envs=num_envs, seed=FIDELITY_SEED,
+                stop=stop_requested, progress=progress,
+            )  # fmt: skip
+    return returns
 
 
 def _export(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
