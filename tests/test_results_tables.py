@@ -63,6 +63,11 @@ def test_an_ablation_is_compared_with_the_whole_agent() -> None:
     assert part == ["a_part_off", "1.0, 2.0, 3.0", "2.0", "-4.0 [-6.3, -1.7]"]
 
 
+def test_ablations_have_a_panel_for_each_part_left_out() -> None:
+    rows = [row for variant in ("full", "a", "b", "c", "d", "e") for row in points((1, 1, 0.0), variant=variant)]
+    assert RESULTS["ablations_plot"](rows).count('<g id="axes_') == 5
+
+
 def ladder_run(game: str, variant: str, solved: int, frames: int, parts: str = "exploration") -> dict[str, str]:
     return {"parts": parts, "game": game, "variant": variant, "solved": str(solved), "frames": str(frames)}
 

@@ -39,10 +39,10 @@ def generated() -> dict[Path, str]:
 
 
 def results_page() -> dict[Path, str]:
-    """docs/results.md and its plot, from docs/data/results."""
+    """docs/results.md and its plots, from docs/data/results."""
     page, data = DOCS / "results.md", DOCS / "data" / "results"
     curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
-    small = results.read(data / "exploration.csv")
+    small, ablations = results.read(data / "exploration.csv"), results.read(data / "ablations_curves.csv")
     text = page.read_text(encoding="utf-8")
     for name, table in {
         "games": results.games_table(curves, published),
@@ -52,11 +52,13 @@ def results_page() -> dict[Path, str]:
         "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
-        "ablations": results.ablations_table(results.read(data / "ablations_curves.csv")),
+        "ablations": results.ablations_table(ablations),
     }.items():
         text = between(page, name, table, text)
-    plot = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
-    return {page: text, **plot}
+    plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
+    if ablations:
+        plots[DOCS / "images" / "ablations.svg"] = results.ablations_plot(ablations)
+    return {page: text, **plots}
 
 
 def between(page: Path, name: str, table: str, text: str | None = None) -> str:

@@ -24,6 +24,7 @@ MILLION = 1_000_000
 REFERENCE_FRAMES = (1_000_000, 2_000_000, 5_000_000)
 """Where the published training means are compared with ours; each is the mean of the million frames before."""
 ABLATION_WINDOW = 250_000
+ABLATION_COLUMNS = 4
 NOT_RUN = "Not run yet."
 COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#a16207")
 
@@ -164,6 +165,26 @@ def ablations_table(curves: Sequence[Row]) -> str:
         against = "-" if variant == variants[0] else _difference(values, list(found[variants[0]].values()))
         lines.append(f"| {variant} | {told} | {fmean(values):.1f} | {against} |")
     return "\n".join([*lines, ""])
+
+
+def ablations_plot(curves: Sequence[Row]) -> str:
+    """A panel for each variant: the returns of its seeds against frames, before those of the whole agent in grey."""
+    whole, *variants = _whole_agent_first(curves)
+    rows = math.ceil(max(1, len(variants)) / ABLATION_COLUMNS)
+    figure = Figure(figsize=(8.0, 1.0 + 1.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, ABLATION_COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    for variant, axes in zip(variants, panels, strict=False):
+        axes.set_title(variant.replace("_", " "), fontsize=8)
+        for name in (whole, variant):
+            mine = [row for row in curves if row["variant"] == name]
+            for seed, colour in zip(_seeds(mine), COLOURS, strict=False):
+                frames, smooth = _smoothed([row for row in mine if row["seed"] == seed], "frames")
+                axes.plot(frames / MILLION, smooth, color="#a8a29e" if name == whole else colour, linewidth=1.0)
+    for axes in panels:  # those that are left over
+        axes.set_visible(False)
+    figure.supxlabel("million frames", fontsize=9)
+    figure.supylabel("return", fontsize=9)
+    return _svg(figure)
 
 
 def _last_returns(rows: Sequence[Row]) -> dict[str, float]:
