@@ -20,7 +20,8 @@ from meme57.evaluation.suite_scores import COLUMNS, result_rows
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/data/results"
 SCORES = (*COLUMNS, "trained_frames", "trained_seconds", "commit")
-CURVES = ("game", "variant", "seed", "frames", "seconds", "episodes", "return")
+HEALTH = {"trace_steps": "health/trace_length_steps", "policy_churn": "health/policy_churn"}
+CURVES = ("game", "variant", "seed", "frames", "seconds", "episodes", "return", *HEALTH)
 
 
 def members(project: Path, suite: str) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def score_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
 
 
 def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The learning curves: mean training return of the episodes that ended since the row before."""
+    """The learning curves: mean training return of the episodes that ended since the row before, and health."""
     for member in done:
         for point in member["learning_curve"]:
             yield {
@@ -51,8 +52,13 @@ def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
                 "frames": int(float(point["frames"])),
                 "seconds": round(float(point["elapsed_seconds"])),
                 "episodes": int(float(point["episodes/finished"] or 0)),
-                "return": round(float(point["episodes/return"]), 3) if point["episodes/return"] else "",
+                "return": _rounded(point["episodes/return"]),
+                **{column: _rounded(point[metric]) for column, metric in HEALTH.items()},
             }
+
+
+def _rounded(cell: str) -> float | str:
+    return round(float(cell), 3) if cell else ""
 
 
 def merge(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:

@@ -21,12 +21,15 @@ PUBLISHED = [
 def points(
     *values: tuple[int, int, float], game: str = "Pong", seed: int = 1, variant: str = "full"
 ) -> list[dict[str, str]]:
-    """Rows of a curve: frames, episodes, return."""
-    who = {"game": game, "variant": variant, "seed": str(seed)}
+    """Rows of a curve: frames, episodes, return; traces as long as episodes are many, and a churn of a quarter."""
+    who = {"game": game, "variant": variant, "seed": str(seed), "policy_churn": "0.25"}
     return [
-        {**who, "frames": str(frames), "seconds": str(frames // 1000), "episodes": str(n), "return": str(value)}
+        {
+            **who, "frames": str(frames), "seconds": str(frames // 1000), "episodes": str(n), "return": str(value),
+            "trace_steps": str(n),
+        }
         for frames, n, value in values
-    ]
+    ]  # fmt: skip
 
 
 def cells(table: str) -> list[list[str]]:
@@ -56,11 +59,12 @@ def test_an_ablation_is_compared_with_the_whole_agent() -> None:
     rows: list[dict[str, str]] = []
     for variant, returns in {"a_part_off": (1.0, 2.0, 3.0), "full": (5.0, 6.0, 7.0)}.items():
         for seed, value in enumerate(returns, start=1):
-            rows += points((700_000, 2, -99.0), (1_000_000, 2, value), seed=seed, variant=variant)
+            rows += points((700_000, 9, -99.0), (1_000_000, seed, value), seed=seed, variant=variant)
+    rows += [{**points((900_000, 0, 0.0))[0], "return": "", "trace_steps": "", "policy_churn": ""}]  # not measured then
     whole, part = cells(RESULTS["ablations_table"](rows))
-    assert whole == ["full", "5.0, 6.0, 7.0", "6.0", "-"]
+    assert whole == ["full", "5.0, 6.0, 7.0", "6.0", "-", "2.0", "25 %"]
     # Two samples of three with variance 1: standard error sqrt(2/3), 4 degrees of freedom, t = 2.776.
-    assert part == ["a_part_off", "1.0, 2.0, 3.0", "2.0", "-4.0 [-6.3, -1.7]"]
+    assert part == ["a_part_off", "1.0, 2.0, 3.0", "2.0", "-4.0 [-6.3, -1.7]", "2.0", "25 %"]
 
 
 def test_ablations_have_a_panel_for_each_part_left_out() -> None:

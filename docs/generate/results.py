@@ -153,17 +153,23 @@ def choices_table(rows: Sequence[Row], game: str) -> str:
 
 
 def ablations_table(curves: Sequence[Row]) -> str:
-    """Each variant's last returns, seed by seed, and its difference from the whole agent with Welch's interval."""
+    """Each variant's last returns, seed by seed, its difference from the whole agent with Welch's interval, and health.
+
+    Length of traces and policy churn are means of the same last frames, of all seeds together.
+    """
     if not curves:
         return f"{NOT_RUN}\n"
     variants = _whole_agent_first(curves)
     found = {variant: _last_returns([row for row in curves if row["variant"] == variant]) for variant in variants}
-    lines = ["| variant | last returns, seed by seed | mean | against the whole agent (95 %) |", "|---|---|---:|---|"]
+    heads = ("variant", "last returns, seed by seed", "mean", "against the whole agent (95 %)", "trace, steps", "churn")
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---|---:|---:|"]
     for variant in variants:
         values = list(found[variant].values())
         told = ", ".join(f"{value:.1f}" for value in values)
         against = "-" if variant == variants[0] else _difference(values, list(found[variants[0]].values()))
-        lines.append(f"| {variant} | {told} | {fmean(values):.1f} | {against} |")
+        mine = [row for row in curves if row["variant"] == variant]
+        trace, churn = _last_mean(mine, "trace_steps"), _last_mean(mine, "policy_churn")
+        lines.append(f"| {variant} | {told} | {fmean(values):.1f} | {against} | {trace:.1f} | {100 * churn:.0f} % |")
     return "\n".join([*lines, ""])
 
 
@@ -188,8 +194,17 @@ def ablations_plot(curves: Sequence[Row]) -> str:
 
 
 def _last_returns(rows: Sequence[Row]) -> dict[str, float]:
-    ends = {seed: max(int(row["frames"]) for row in rows if row["seed"] == seed) for seed in _seeds(rows)}
-    return {seed: window_mean(rows, seed, end - ABLATION_WINDOW, end) for seed, end in ends.items()}
+    return {seed: window_mean(rows, seed, end - ABLATION_WINDOW, end) for seed, end in _ends(rows).items()}
+
+
+def _last_mean(rows: Sequence[Row], column: str) -> float:
+    ends = _ends(rows)
+    late = [row for row in rows if int(row["frames"]) > ends[row["seed"]] - ABLATION_WINDOW]
+    return fmean(float(row[column]) for row in late if row[column])
+
+
+def _ends(rows: Sequence[Row]) -> dict[str, int]:
+    return {seed: max(int(row["frames"]) for row in rows if row["seed"] == seed) for seed in _seeds(rows)}
 
 
 def _difference(values: Sequence[float], others: Sequence[float]) -> str:
