@@ -178,7 +178,7 @@ def ablations_plot(curves: Sequence[Row]) -> str:
     whole, *variants = _whole_agent_first(curves)
     rows = math.ceil(max(1, len(variants)) / ABLATION_COLUMNS)
     figure = Figure(figsize=(8.0, 1.0 + 1.4 * rows), layout="constrained")
-    panels = figure.subplots(rows, ABLATION_COLUMNS, sharex=True, sharey=True, squeeze=False).flat
+    panels = list(figure.subplots(rows, ABLATION_COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
     for variant, axes in zip(variants, panels, strict=False):
         axes.set_title(variant.replace("_", " "), fontsize=8)
         for name in (whole, variant):
@@ -186,8 +186,10 @@ def ablations_plot(curves: Sequence[Row]) -> str:
             for seed, colour in zip(_seeds(mine), COLOURS, strict=False):
                 frames, smooth = _smoothed([row for row in mine if row["seed"] == seed], "frames")
                 axes.plot(frames / MILLION, smooth, color="#a8a29e" if name == whole else colour, linewidth=1.0)
-    for axes in panels:  # those that are left over
+    for axes in panels[len(variants) :]:
         axes.set_visible(False)
+    for axes in panels[: len(variants)][-ABLATION_COLUMNS:]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
     figure.supxlabel("million frames", fontsize=9)
     figure.supylabel("return", fontsize=9)
     return _svg(figure)
