@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from meme57.actors import agent_spec
+from meme57.agent.network import NetworkOutput
 from meme57.envs import env_spec
 from meme57.learning import health as h
 from meme57.learning.learner import Learner
@@ -68,6 +69,14 @@ def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     assert later["learner/sigma_extrinsic"] == pytest.approx(
         np.mean([later[f"sigma_extrinsic/{j}"].item() for j in range(3)])
     )
+
+
+def test_greedy_actions_are_those_that_are_followed(make_parameters) -> None:
+    logits, q = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    output = NetworkOutput(*(values.expand(3, 1, 2, 3) for values in (q, -q, logits)), torch.zeros(2, 1, 8))
+    for distilled, action in ((True, 1), (False, 2)):
+        chosen = h.greedy_actions(output, make_parameters(loss={"distil_policy": distilled}).loss)
+        assert chosen.tolist() == [[action], [action]]
 
 
 def test_padding_does_not_count(make_parameters, make_batch) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from meme57.agent.network import MemeNetwork, NetworkOutput
+from meme57.config.parameters import LossParameters
 from meme57.learning.objective import Objective
 from meme57.learning.tensors import TensorBatch
 
@@ -19,29 +20,34 @@ FRAMES = 256
 @torch.no_grad()
 def health(
     network: MemeNetwork, online: NetworkOutput, target: NetworkOutput, result: Objective, batch: TensorBatch,
-    images: Tensor, *, kappa: float,
+    images: Tensor, parameters: LossParameters,
 ) -> dict[str, Tensor]:  # fmt: skip
     """What docs/metrics.md says of `health/*`; all but the scales are of policy 0 or of all policies, over real steps.
 
     Args:
         online, target: outputs at observations 0..T, [T+1, B, N, A].
         images: [B * (T+1), 1, H, W], what the torso sees.
-        kappa: tolerance of `soft_watkins_traces`.
     """
     mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
-    greedy = online.logits[:-1, :, 0].argmax(-1)
+    greedy, before = (greedy_actions(output, parameters) for output in (online, target))
     td_errors = result.extrinsic.td_errors[..., 0]
     taken = q.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
     found = {
         "health/trace_length_steps": masked_mean(trace_lengths(result.traces, batch.is_last_step).mean(-1), mask),
-        "health/policy_churn": masked_mean((greedy != target.logits[:-1, :, 0].argmax(-1)).float(), mask),
-        "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=kappa).float(), mask),
+        "health/policy_churn": masked_mean((greedy != before).float(), mask),
+        "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=parameters.kappa).float(), mask),
         "health/explained_variance": explained_variance(taken + td_errors, td_errors, mask),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
     }
     for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
         found |= {f"sigma_{name}/{j}": sigma for j, sigma in enumerate(component.sigma.unbind())}
     return found
+
+
+def greedy_actions(output: NetworkOutput, parameters: LossParameters) -> Tensor:
+    """Those of policy 0 at observations 0..T-1, [T, B]: the distilled policy's; without one, of Qe (its beta is 0)."""
+    scores = output.logits if parameters.distil_policy else output.q_extrinsic
+    return scores[:-1, :, 0].argmax(-1)
 
 
 def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:

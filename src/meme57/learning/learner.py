@@ -107,9 +107,8 @@ class Learner:
         metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
         if self.num_updates % PERIOD_UPDATES == 0:
             metrics |= health(
-                self.network, online, prepared.target, result, tensors, prepared.images,
-                kappa=self._parameters.loss.kappa,
-            )  # fmt: skip
+                self.network, online, prepared.target, result, tensors, prepared.images, self._parameters.loss
+            )
         told = torch.stack([result.loss.detach(), gradient_norm, usable])
         return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
 
