@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -101,18 +102,39 @@ def test_an_open_residual_branch_adds_about_alpha_squared_of_variance() -> None:
     assert residual.var().item() == pytest.approx(0.2**2, rel=0.4)
 
 
+def _torso(kind: str, size: tuple[int, int]) -> nn.Module:
+    torsos: dict[str, Callable[[], nn.Module]] = {
+        "nfnet": lambda: NFNetTorso(*size, widths=(8, 16), blocks=1, group_width=4),
+        "nature": lambda: NatureTorso(*size),
+        "small": lambda: SmallTorso(*size, channels=(4, 8)),
+    }
+    return torsos[kind]()
+
+
 @pytest.mark.parametrize("size", [(210, 160), (84, 84), (36, 48)])
 @pytest.mark.parametrize("kind", ["nfnet", "nature", "small"])
 @torch.no_grad()
 def test_number_of_features_is_what_comes_out(kind: str, size: tuple[int, int]) -> None:
-    torso: nn.Module = {
-        "nfnet": lambda: NFNetTorso(*size, widths=(8, 16), blocks=1, group_width=4),
-        "nature": lambda: NatureTorso(*size),
-        "small": lambda: SmallTorso(*size, channels=(4, 8)),
-    }[kind]()
+    torso = _torso(kind, size)
     out = torso(torch.rand(2, 1, *size))
     assert out.shape == (2, torso.num_features)
     assert torch.isfinite(out).all()
+
+
+SIZES = [(210, 160), (84, 84), (60, 60), (48, 48), (42, 50), (36, 36), (30, 30), (20, 20), (16, 16)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(kind, size) for kind in ("nfnet", "nature", "small") for size in SIZES if kind != "nature" or min(size) >= 36],
+)
+def test_every_pixel_is_seen(kind: str, size: tuple[int, int]) -> None:
+    """A stride that does not come out even would leave out the right and lower edge: Pong's own paddle is there."""
+    torch.manual_seed(0)
+    frames = torch.randn(16, 1, *size, requires_grad=True)
+    _torso(kind, size)(frames).sum().backward()
+    assert frames.grad is not None
+    assert frames.grad.any(0).all()
 
 
 def test_every_parameter_learns_once_the_gains_are_open() -> None:

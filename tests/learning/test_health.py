@@ -64,6 +64,7 @@ def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     assert first["health/explained_variance"] == pytest.approx(0.0, abs=1e-6)  # value heads start at zero
     assert 1.0 <= later["health/trace_length_steps"] <= 6.0
     assert later["health/explained_variance"] > 0.3  # one batch, 37 times over
+    assert later["health/explained_variance_intrinsic"] > 0.3
     assert 0.0 <= later["health/dead_units"] < 1.0
     assert {f"sigma_{z}/{j}" for z in ("extrinsic", "intrinsic") for j in range(3)} <= later.keys()
     assert later["learner/sigma_extrinsic"] == pytest.approx(

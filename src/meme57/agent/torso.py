@@ -110,11 +110,7 @@ class NatureTorso(nn.Module):
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 32, 8, stride=4), nn.ReLU(),
-            nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
-            nn.Conv2d(64, 64, 3), nn.ReLU(),
-        )  # fmt: skip
+        self.layers = _convolutions(height, width, (32, 8, 4), (64, 4, 2), (64, 3, 1))
         self.num_features = _num_features(self, height, width)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -128,17 +124,34 @@ class SmallTorso(nn.Module):
 
     def __init__(self, height: int, width: int, *, channels: tuple[int, int]) -> None:
         super().__init__()
-        (first, stride), (second, stride_2) = ((8, 4), (4, 2)) if min(height, width) >= 40 else ((4, 2), (3, 2))
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, channels[0], first, stride=stride), nn.ReLU(),
-            nn.Conv2d(channels[0], channels[1], second, stride=stride_2), nn.ReLU(),
-        )  # fmt: skip
+        kernels = ((8, 4), (4, 2)) if min(height, width) >= 40 else ((4, 2), (3, 2))
+        self.layers = _convolutions(
+            height, width, *((outputs, *kernel) for outputs, kernel in zip(channels, kernels, strict=True))
+        )
         self.num_features = _num_features(self, height, width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
+
+
+def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:
+    """Convolutions (channels, kernel, stride), each with a ReLU, on an image [1, H, W].
+
+    Where a stride would leave out the last rows or columns, zeros follow them: every pixel is seen. None are needed on
+    84 x 84.
+    """
+    modules: list[nn.Module] = []
+    inputs = 1
+    for outputs, kernel, stride in layers:
+        below, right = ((kernel - size) % stride for size in (height, width))
+        if below or right:
+            modules.append(nn.ZeroPad2d((0, right, 0, below)))
+        modules += [nn.Conv2d(inputs, outputs, kernel, stride=stride), nn.ReLU()]
+        inputs = outputs
+        height, width = (math.ceil((size - kernel) / stride) + 1 for size in (height, width))
+    return nn.Sequential(*modules)
 
 
 def _num_features(torso: nn.Module, height: int, width: int) -> int:

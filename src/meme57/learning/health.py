@@ -7,7 +7,7 @@ from torch import Tensor
 
 from meme57.agent.network import MemeNetwork, NetworkOutput
 from meme57.config.parameters import LossParameters
-from meme57.learning.objective import Objective
+from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
 
 PERIOD_UPDATES = 37
@@ -22,7 +22,7 @@ def health(
     network: MemeNetwork, online: NetworkOutput, target: NetworkOutput, result: Objective, batch: TensorBatch,
     images: Tensor, parameters: LossParameters,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """What docs/metrics.md says of `health/*`; all but the scales are of policy 0 or of all policies, over real steps.
+    """What docs/metrics.md says of `health/*`; of policy 0 where it does not say otherwise, over real steps.
 
     Args:
         online, target: outputs at observations 0..T, [T+1, B, N, A].
@@ -30,13 +30,18 @@ def health(
     """
     mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
     greedy, before = (greedy_actions(output, parameters) for output in (online, target))
-    td_errors = result.extrinsic.td_errors[..., 0]
-    taken = q.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+
+    def explained(values: Tensor, component: Component, policy: int) -> Tensor:
+        errors = component.td_errors[..., policy]
+        taken = values[:-1, :, policy].gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        return explained_variance(taken + errors, errors, mask)
+
     found = {
         "health/trace_length_steps": masked_mean(trace_lengths(result.traces, batch.is_last_step).mean(-1), mask),
         "health/policy_churn": masked_mean((greedy != before).float(), mask),
         "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=parameters.kappa).float(), mask),
-        "health/explained_variance": explained_variance(taken + td_errors, td_errors, mask),
+        "health/explained_variance": explained(online.q_extrinsic, result.extrinsic, 0),
+        "health/explained_variance_intrinsic": explained(online.q_intrinsic, result.intrinsic, -1),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
     }
     for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
