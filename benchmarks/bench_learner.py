@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "learner": {"batch_size": 8},
     },
     "laptop 16 x 20": {
-        "env": {**ATARI, "height": 48, "width": 48, "full_action_space": False},
+        "env": {**ATARI, "height": 52, "width": 52, "full_action_space": False},
         "family": {"num_policies": 4},
         "network": {"torso": "small", "lstm_size": 128, "head_size": 64, "feature_size": 64},
         "replay": {"period": 10},

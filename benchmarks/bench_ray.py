@@ -36,7 +36,7 @@ from timing import Figures, command
 
 GAMES = ("Breakout", "Seaquest", "MontezumaRevenge")
 LAPTOP: dict[str, Any] = {
-    "env": {"height": 48, "width": 48, "full_action_space": False},
+    "env": {"height": 52, "width": 52, "full_action_space": False},
     "family": {"num_policies": 4, "gamma_max": 0.99, "gamma_min": 0.95},
     "network": {"torso": "small", "lstm_size": 128, "head_size": 64, "feature_size": 64},
     "novelty": {"channels": (8, 16), "rnd_size": 32, "hidden_size": 64},

@@ -31,10 +31,10 @@ def preset(name: str):
 
 
 def test_student_by_hand() -> None:
-    # 48x48, kernel 8 stride 4 -> 11x11x4: 121 * 4 * 64 = 30,976.  Kernel 4 stride 2 -> 4x4x8: 16 * 8 * 4 * 16 = 8,192.
-    # LSTM: 4 * 32 * (128 + 8 + 1 + 32) = 21,632.  Logits: 32 * 9 = 288.
-    student = StudentNetwork(StudentSpec(48, 48, 9, 32, (4, 8)))
-    assert cost.student_step(student) == 30_976 + 8_192 + 21_632 + 288
+    # 52x52, kernel 8 stride 4 -> 12x12x4: 144 * 4 * 64 = 36,864.  Kernel 4 stride 2 -> 5x5x8: 25 * 8 * 4 * 16 = 12,800.
+    # LSTM: 4 * 32 * (200 + 8 + 1 + 32) = 30,848.  Logits: 32 * 9 = 288.
+    student = StudentNetwork(StudentSpec(52, 52, 9, 32, (4, 8)))
+    assert cost.student_step(student) == 36_864 + 12_800 + 30_848 + 288
 
 
 def test_grouped_convolutions_count_their_group() -> None:
@@ -52,7 +52,7 @@ def test_teacher_is_what_pytorch_counts() -> None:
     network, novelty, _ = preset("base")
     zero = torch.zeros(1)
     features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, network.spec.embedding_size))
-    frame = torch.zeros(1, 48, 48, dtype=torch.uint8)
+    frame = torch.zeros(1, 52, 52, dtype=torch.uint8)
     for betas in (None, torch.zeros(4)):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long), betas=betas)
