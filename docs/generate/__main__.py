@@ -42,7 +42,8 @@ def results_page() -> dict[Path, str]:
     """docs/results.md and its plots, from docs/data/results."""
     page, data = DOCS / "results.md", DOCS / "data" / "results"
     curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
-    small, ablations = results.read(data / "exploration.csv"), results.read(data / "ablations_curves.csv")
+    small = results.read(data / "exploration.csv")
+    ablations = {name: results.read(data / f"{name}_curves.csv") for name in ("ablations", "ablations_48")}
     text = page.read_text(encoding="utf-8")
     for name, table in {
         "games": results.games_table(curves, published),
@@ -52,12 +53,11 @@ def results_page() -> dict[Path, str]:
         "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
-        "ablations": results.ablations_table(ablations),
+        **{name: results.ablations_table(rows) for name, rows in ablations.items()},
     }.items():
         text = between(page, name, table, text)
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
-    if ablations:
-        plots[DOCS / "images" / "ablations.svg"] = results.ablations_plot(ablations)
+    plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
     return {page: text, **plots}
 
 
