@@ -129,7 +129,7 @@ SIZES = [(210, 160), (84, 84), (60, 60), (52, 52), (48, 48), (42, 50), (36, 36),
     [(kind, size) for kind in ("nfnet", "nature", "small") for size in SIZES if kind != "nature" or min(size) >= 36],
 )
 def test_every_pixel_is_seen(kind: str, size: tuple[int, int]) -> None:
-    """A stride that does not come out even would leave out the right and lower edge: Pong's own paddle is there."""
+    """A stride that does not come out even would leave out the right and lower edge, of Ms. Pac-Man's maze too."""
     torch.manual_seed(0)
     frames = torch.randn(16, 1, *size, requires_grad=True)
     _torso(kind, size)(frames).sum().backward()
