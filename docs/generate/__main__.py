@@ -49,6 +49,7 @@ def results_page() -> dict[Path, str]:
         "games": results.games_table(curves, published),
         "sticky": results.games_table(results.read(data / "games_sticky_curves.csv"), published),
         "greedy": results.greedy_table(results.read(data / "games.csv") + results.read(data / "games_sticky.csv")),
+        "boxing": results.greedy_table(results.read(data / "boxing.csv")),
         "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
         "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
         "ladder": results.ladder_table(small, "exploration"),

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from meme57.config.games import TOY_GAMES
+from meme57.config.members import CONFIGURED
 
 Row = dict[str, str]
 T = TypeVar("T")
@@ -73,8 +74,9 @@ def greedy_table(scores: Sequence[Row]) -> str:
         agents[row["run"]][row["agent"]] = row
     for found in agents.values():
         teacher = found["teacher"]
+        variant = "" if teacher["variant"] == CONFIGURED else f", {teacher['variant']}"
         cells = [
-            f"{teacher['game']}, seed {teacher['seed']}", teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
+            f"{teacher['game']}{variant}, seed {teacher['seed']}", teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
             f"{int(teacher['frames']):,}", _points(found.get("random")), _points(teacher),
             _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
