@@ -76,7 +76,8 @@ def greedy_table(scores: Sequence[Row]) -> str:
         teacher = found["teacher"]
         variant = "" if teacher["variant"] == CONFIGURED else f", {teacher['variant']}"
         cells = [
-            f"{teacher['game']}{variant}, seed {teacher['seed']}", teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
+            f"{teacher['game']}{variant}, seed {teacher['seed']}",
+            teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
             f"{int(teacher['frames']):,}", _points(found.get("random")), _points(teacher),
             _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],

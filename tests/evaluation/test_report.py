@@ -91,7 +91,7 @@ def test_every_section_is_there_in_order(arguments):
         "The trained agent at play",
         "Return per episode while learning",
         "Return of every evaluation episode",
-        "Which policy the bandit chose",
+        "Which policies played",
         "Health of the learner",
         "Novelty",
         "Speed and replay",

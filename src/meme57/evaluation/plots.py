@@ -112,7 +112,7 @@ def bandit_figure(curve: pd.DataFrame) -> Any:
     frames, width, shares = _binned_shares(curve, [f"policy_episodes/{j}" for j in policies])
     if not frames.size:
         return None
-    figure = new_figure("Which policy the bandit chose", x="ALE frames", y="share of episodes")
+    figure = new_figure("Which policies played", x="ALE frames", y="share of episodes")
     scale = [position / max(1, len(policies) - 1) for position in range(len(policies))]
     named = {policies[len(policies) // 2]: "", policies[-1]: " (explores most)", policies[0]: " (exploits)"}
     for position, colour in enumerate(plotly.colors.sample_colorscale(list(POLICY_RAMP), scale)):

@@ -34,9 +34,9 @@ EXPLANATIONS = {
         "and its dashed line the mean."
     ),
     "bandit": (
-        "What you see: how often the bandit gave an episode to each policy of the family, from the far-sighted "
-        "exploiting policy 0 to the short-sighted one that explores most; a share that grows means "
-        "that policy's recent returns were better."
+        "What you see: how often each policy of the family played an episode, from the far-sighted exploiting "
+        "policy 0 to the short-sighted one that explores most; under the bandit a share that grows means that "
+        "policy's recent returns were better, without it all are drawn evenly."
     ),
     "diagnostics": (
         "What you see: a healthy learner drops few steps, keeps its traces well above 0 and its gradient norm below "
