@@ -79,7 +79,7 @@ def _who(row: Mapping[str, Any]) -> tuple[str, str, int]:
 def main() -> None:
     """Both files of one suite."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suite", help="name of the suite: games, ablations")
+    parser.add_argument("suite", help="name of the suite: games, ablations, boxing")
     parser.add_argument("--project", type=Path, default=ROOT, help="checkout whose data/ holds the suite")
     options = parser.parse_args()
     done = members(options.project, options.suite)
