@@ -4,6 +4,10 @@
 
 A suite that is not finished gives the members that are. Rows of members that this checkout does not have are kept, so
 that one table can grow on several machines; each row tells its commit and its frames.
+
+    python benchmarks/evidence.py boxing --choice no_bandit "bandit.enabled=false"
+
+takes the members of one variant as lines of what was tried instead, named by the settings as given.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,11 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/data/results"
 SCORES = (*COLUMNS, "trained_frames", "trained_seconds", "commit")
 HEALTH = {"trace_steps": "health/trace_length_steps", "policy_churn": "health/policy_churn"}
-CURVES = ("game", "variant", "seed", "frames", "seconds", "episodes", "return", *HEALTH)
+MEMBER = ("game", "variant", "seed")
+CURVES = (*MEMBER, "frames", "seconds", "episodes", "return", *HEALTH)
+TRIED = ("game", "settings", "seed", "commit")
+CHOICES = (*TRIED, "frames", "seconds", "episodes", "return", "episodes_exploit", "return_exploit")
+STRETCH = 250_000
 
 
 def members(project: Path, suite: str) -> list[dict[str, Any]]:
@@ -48,7 +56,7 @@ def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     for member in done:
         for point in member["learning_curve"]:
             yield {
-                **{name: member[name] for name in ("game", "variant", "seed")},
+                **{name: member[name] for name in MEMBER},
                 "frames": int(float(point["frames"])),
                 "seconds": round(float(point["elapsed_seconds"])),
                 "episodes": int(float(point["episodes/finished"] or 0)),
@@ -61,30 +69,69 @@ def _rounded(cell: str) -> float | str:
     return round(float(cell), 3) if cell else ""
 
 
-def merge(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
-    """The rows take the place of those of the same members in the CSV file."""
+def choice_rows(done: Iterable[Mapping[str, Any]], settings: str) -> Iterable[dict[str, Any]]:
+    """For each stretch of frames that was finished: mean training return of all episodes, and of policy 0's."""
+    for member in done:
+        curve = member["learning_curve"]
+        for end in range(STRETCH, int(float(curve[-1]["frames"])) + 1, STRETCH):
+            mine = [point for point in curve if end - STRETCH < float(point["frames"]) <= end]
+            episodes, mean = _weighted(mine, "episodes/return", "episodes/finished")
+            exploiting, exploit = _weighted(mine, "episodes/return_exploit", "policy_episodes/0")
+            if episodes:
+                yield {
+                    **{name: member[name] for name in ("game", "seed", "commit")},
+                    "settings": settings,
+                    "frames": end,
+                    "seconds": round(float(mine[-1]["elapsed_seconds"])),
+                    "episodes": episodes,
+                    "return": f"{mean:.2f}",
+                    "episodes_exploit": exploiting,
+                    "return_exploit": f"{exploit:.2f}" if exploiting else "",
+                }
+
+
+def _weighted(points: Iterable[Mapping[str, str]], value: str, weight: str) -> tuple[int, float]:
+    """Sum of the weights, and the weighted mean (0 where nothing weighs)."""
+    pairs = [(float(point[value]), int(float(point[weight]))) for point in points if point[value] and point[weight]]
+    total = sum(n for _, n in pairs)
+    return total, sum(x * n for x, n in pairs) / max(total, 1)
+
+
+def merge(path: Path, columns: Sequence[str], key: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    """The rows take the place of those with the same key in the CSV file; sorted by member, if that is the key."""
     before = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     new = list(rows)
-    replaced = {_who(row) for row in new}
+    replaced = {_who(row, key) for row in new}
+    merged = [*(row for row in before if _who(row, key) not in replaced), *new]
+    if key == MEMBER:
+        merged.sort(key=lambda row: (row["game"], row["variant"], int(row["seed"])))
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*new, *(row for row in before if _who(row) not in replaced)], key=_who))
+        writer.writerows(merged)
 
 
-def _who(row: Mapping[str, Any]) -> tuple[str, str, int]:
-    return row["game"], row["variant"], int(row["seed"])
+def _who(row: Mapping[str, Any], key: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in key)
 
 
 def main() -> None:
-    """Both files of one suite."""
+    """Both files of one suite, or lines of what was tried."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suite", help="name of the suite: games, ablations, boxing")
     parser.add_argument("--project", type=Path, default=ROOT, help="checkout whose data/ holds the suite")
+    parser.add_argument(
+        "--choice", nargs=2, metavar=("VARIANT", "SETTINGS"), help="into choices.csv, under these settings"
+    )
     options = parser.parse_args()
     done = members(options.project, options.suite)
-    merge(RESULTS / f"{options.suite}.csv", SCORES, score_rows(done))
-    merge(RESULTS / f"{options.suite}_curves.csv", CURVES, curve_rows(done))
+    if options.choice:
+        variant, settings = options.choice
+        done = [member for member in done if member["variant"] == variant]
+        merge(RESULTS / "choices.csv", CHOICES, TRIED, choice_rows(done, settings))
+    else:
+        merge(RESULTS / f"{options.suite}.csv", SCORES, MEMBER, score_rows(done))
+        merge(RESULTS / f"{options.suite}_curves.csv", CURVES, MEMBER, curve_rows(done))
     print(f"{options.suite}: {len(done)} members")
 
 
