@@ -33,6 +33,15 @@ def test_first_sweep_tries_each_arm_once() -> None:
     assert chosen == [0, 1, 2, 3, 4]
 
 
+def test_a_sweep_begins_where_it_is_told_and_takes_up_arms_that_left_the_window_in_that_order() -> None:
+    ucb = SlidingWindowUCB(4, window=3, beta=0.0, epsilon=0.0, seed=0, first_arm=2)
+    chosen = []
+    for _ in range(6):
+        chosen.append(ucb.select())
+        ucb.update(chosen[-1], 0.0)
+    assert chosen == [2, 3, 0, 1, 2, 3]
+
+
 def test_arms_count_when_selected_so_that_a_shared_bandit_sweeps_on() -> None:
     ucb = bandit(4)
     assert [ucb.select() for _ in range(4)] == [0, 1, 2, 3]

@@ -56,17 +56,23 @@ def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNe
 
 
 def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[SlidingWindowUCB]:
-    """One bandit for each environment, or one for all (`bandit.scope`); `index` keeps two actors' seeds apart."""
+    """One bandit for each environment, or one for all (`bandit.scope`); `index` keeps two actors' seeds apart.
+
+    Episodes of many games end in step, so bandits of their own begin their sweep at different policies.
+    """
     chosen = parameters.bandit
+    is_shared = chosen.scope == "shared"
+    num_policies = parameters.family.num_policies
     return [
         SlidingWindowUCB(
-            parameters.family.num_policies,
+            num_policies,
             window=chosen.window,
             beta=chosen.ucb_beta,
             epsilon=chosen.epsilon,
             seed=parameters.run.seed * SEED_STRIDE + index * 1_009 + env,
+            first_arm=0 if is_shared else (index + env) % num_policies,
         )
-        for env in range(1 if chosen.scope == "shared" else num_envs)
+        for env in range(1 if is_shared else num_envs)
     ]
 
 

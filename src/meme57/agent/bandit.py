@@ -14,11 +14,15 @@ class SlidingWindowUCB:
 
     The score of an arm is its windowed mean + ucb_beta sqrt(1 / n), no logarithm; an arm that left the window is
     tried again. An arm counts as tried when it is selected, so that many environments sharing one bandit do not all
-    sweep the same arm. Source: Agent57 [inherited].
+    sweep the same arm; the sweep begins at `first_arm`, so that those with a bandit each need not either.
+    Source: Agent57 [inherited], both orders [ours].
     """
 
-    def __init__(self, num_arms: int, *, window: int, beta: float, epsilon: float, seed: int) -> None:
+    def __init__(
+        self, num_arms: int, *, window: int, beta: float, epsilon: float, seed: int, first_arm: int = 0
+    ) -> None:
         self._num_arms = num_arms
+        self._first_arm = first_arm
         self._beta = beta
         self._epsilon = epsilon
         self._rng = np.random.default_rng(seed)
@@ -61,7 +65,7 @@ class SlidingWindowUCB:
         counts, sums = self._window_statistics()
         untried = np.flatnonzero(counts + self._pending + self._elsewhere == 0)
         if len(untried):
-            return int(untried[0])
+            return int(untried[np.argmin((untried - self._first_arm) % self._num_arms)])
         if self._rng.random() < self._epsilon:
             return int(self._rng.integers(self._num_arms))
         finished = counts > 0
