@@ -151,6 +151,13 @@ def test_epsilon_greedy_by_hand() -> None:
     assert policy.tolist() == pytest.approx([0.05, 0.85, 0.05, 0.05])
 
 
+def test_actions_that_are_equally_good_share() -> None:
+    # A = 4, eps = 0.2: 0.8 / 2 + 0.05 on both;  nothing known yet: 1/4 each
+    policy = epsilon_greedy(torch.tensor([[3.0, 0.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), epsilon=0.2)
+    assert policy[0].tolist() == pytest.approx([0.45, 0.05, 0.45, 0.05])
+    assert policy[1].tolist() == pytest.approx([0.25] * 4)
+
+
 def test_distillation_by_hand() -> None:
     # G = (0.9, 0.1) for eps = 0.2, pi = (3/4, 1/4): L = -(0.9 ln 0.75 + 0.1 ln 0.25)
     logits = torch.tensor([math.log(3.0), 0.0])

@@ -95,6 +95,23 @@ def test_weights_are_at_most_two_rounds_old(threaded) -> None:
     assert pool.versions[-1] >= 12
 
 
+def test_the_round_that_a_taken_one_makes_room_for_has_the_newest_weights(request) -> None:
+    pool, version = Counting(), [0]
+
+    def slow() -> tuple[dict, dict, int]:
+        time.sleep(0.05)
+        return {}, {}, version[0]
+
+    collector = ThreadCollector(pool, slow, round_steps=5, torch_threads=1)
+    request.addfinalizer(collector.close)
+    wait_for(lambda: pool.round == 2 and not pool.is_playing)
+    time.sleep(0.05)  # now it waits to hand over
+    version[0] = 1
+    collector.next()
+    wait_for(lambda: pool.round == 3 and not pool.is_playing)
+    assert pool.versions == [0, 1]
+
+
 def test_a_pause_stands_still_and_hands_over_every_round_once(threaded) -> None:
     pool = Counting()
     collector = threaded(pool, [0])

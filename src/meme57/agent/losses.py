@@ -65,10 +65,12 @@ def combine_components(extrinsic: Tensor, intrinsic: Tensor, betas: Tensor) -> T
 
 
 def epsilon_greedy(q: Tensor, *, epsilon: float) -> Tensor:
-    """The epsilon-greedy policy of q [..., A] -> [..., A]: 1 - eps + eps/A on the greedy action, eps/A elsewhere."""
-    num_actions = q.shape[-1]
-    policy = torch.full_like(q, epsilon / num_actions)
-    return policy.scatter(-1, q.argmax(-1, keepdim=True), 1.0 - epsilon + epsilon / num_actions)
+    """The epsilon-greedy policy of q [..., A] -> [..., A]: 1 - eps + eps/A on the greedy action, eps/A elsewhere.
+
+    Actions that are equally good share [ours]: without a reward yet all of them are, and none is to be learned.
+    """
+    best = (q == q.amax(-1, keepdim=True)).to(q.dtype)
+    return (1.0 - epsilon) * best / best.sum(-1, keepdim=True) + epsilon / q.shape[-1]
 
 
 def distillation_loss(

@@ -54,7 +54,7 @@ class TurnCollector:
 class ThreadCollector:
     """Collects in a thread beside the learner; at most `depth` rounds wait, then the actors do.
 
-    The weights of a round are those of the moment when the round before it was taken, so a round is at most
+    The weights of a round are those of the moment before an earlier one was taken, so a round is at most
     `depth` + 1 rounds behind. An error in the thread is raised by `next`.
     """
 
@@ -73,10 +73,10 @@ class ThreadCollector:
 
     def next(self) -> Collected:
         """Takes a round, and leaves the newest weights for the next one."""
+        self._latest = self._weights()  # before: a thread that waits to hand over begins its next round at once
         taken = self._rounds.get()
         if isinstance(taken, BaseException):
             raise taken
-        self._latest = self._weights()
         return taken
 
     @contextmanager
