@@ -52,6 +52,18 @@ def test_dead_share() -> None:
     assert h.dead_share(torch.tensor([[0.0, 1.0, 0.0, -2.0], [0.0, 0.0, 3.0, 0.0]])).item() == 0.5
 
 
+def test_units_that_are_off_everywhere_are_not_active(make_parameters, make_batch) -> None:
+    parameters = make_parameters()
+    learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
+    hidden, size = learner.network.values.advantage.hidden, parameters.network.head_size
+    with torch.no_grad():
+        hidden.weight.zero_()
+        hidden.bias[:size] = 1.0  # on in the first of three policies
+        hidden.bias[size:] = -1.0
+    _, metrics = learner.update(make_batch(lengths=[6, 3, 6, 1], terminal=[False, True, False, True]))
+    assert metrics["health/active_advantage_units"].item() == pytest.approx(1 / 3, abs=1e-6)
+
+
 def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     parameters = make_parameters(learner={"learning_rate": 1e-2})
     learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
@@ -66,6 +78,7 @@ def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     assert later["health/explained_variance"] > 0.3  # one batch, 37 times over
     assert later["health/explained_variance_intrinsic"] > 0.3
     assert 0.0 <= later["health/dead_units"] < 1.0
+    assert 0.3 < first["health/active_advantage_units"] < 0.7
     assert {f"sigma_{z}/{j}" for z in ("extrinsic", "intrinsic") for j in range(3)} <= later.keys()
     assert later["learner/sigma_extrinsic"] == pytest.approx(
         np.mean([later[f"sigma_extrinsic/{j}"].item() for j in range(3)])

@@ -27,9 +27,13 @@ class BatchedHeads(nn.Module):
 
     def forward(self, core: Tensor) -> Tensor:
         """[M, inputs] -> [M, N, outputs], float32."""
-        hidden = functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
+        hidden = self.activations(core)
         with _no_autocast(core.device.type):
             return torch.baddbmm(self.bias, hidden.transpose(0, 1).to(self.weight.dtype), self.weight).transpose(0, 1)
+
+    def activations(self, core: Tensor) -> Tensor:
+        """Of the hidden layer: [M, inputs] -> [M, N, hidden]."""
+        return functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
 
 
 class DuelingHeads(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from meme57.agent.network import MemeNetwork, NetworkOutput
+from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.config.parameters import LossParameters
 from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
@@ -14,7 +14,7 @@ PERIOD_UPDATES = 37
 """Updates from one health check to the next; the first update has one. No divisor of the usual target periods, since
 right after a copy online and target network agree."""
 FRAMES = 256
-"""Frames of the batch that are looked at for dead units."""
+"""Frames of the batch that are looked at for dead and active units."""
 
 
 @torch.no_grad()
@@ -43,6 +43,7 @@ def health(
         "health/explained_variance": explained(online.q_extrinsic, result.extrinsic, 0),
         "health/explained_variance_intrinsic": explained(online.q_intrinsic, result.intrinsic, -1),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
+        "health/active_advantage_units": active_advantage_units(network, batch, images),
     }
     for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
         found |= {f"sigma_{name}/{j}": sigma for j, sigma in enumerate(component.sigma.unbind())}
@@ -79,6 +80,16 @@ def explained_variance(targets: Tensor, errors: Tensor, mask: Tensor) -> Tensor:
     """
     spread = masked_variance(targets, mask)
     return torch.where(spread > 1e-12, 1.0 - masked_variance(errors, mask) / spread.clamp_min(1e-12), 0.0)
+
+
+def active_advantage_units(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> Tensor:
+    """Share [] of the advantage streams' hidden units that are on at a step, over the batch's first sequences."""
+    num_steps = len(batch.mask)
+    few = max(1, FRAMES // (num_steps + 1))
+    features = Features(*(values[:, :few] for values in batch.features))
+    core, _ = network.core(images[: few * (num_steps + 1)], features, batch.state[:, :few])
+    units = network.values.advantage.activations(core[:-1][batch.mask[:, :few]])
+    return (units > 0).float().mean()
 
 
 def dead_share(features: Tensor) -> Tensor:
