@@ -28,6 +28,22 @@ def test_batched_heads_equal_a_loop_of_linear_layers() -> None:
         torch.testing.assert_close(out[:, j], second(functional.relu(first(core))))
 
 
+def test_standardised_heads_equal_a_loop_and_stay_alive() -> None:
+    torch.manual_seed(0)
+    heads = BatchedHeads(6, 50, 2, num_heads=3, normalise=True)
+    core = torch.randn(4, 6)
+    found = heads(core)
+    for j in range(3):
+        rows = slice(50 * j, 50 * (j + 1))
+        hidden = core @ heads.hidden.weight[rows].T + heads.hidden.bias[rows]
+        mean, std = hidden.mean(-1, keepdim=True), hidden.std(-1, correction=0, keepdim=True)
+        hidden = ((hidden - mean) / (std.square() + 1e-5).sqrt()).clamp_min(0.0)
+        torch.testing.assert_close(found[:, j], hidden @ heads.weight[j] + heads.bias[j])
+    with torch.no_grad():
+        heads.hidden.bias.sub_(100.0)  # what switches every unit off of heads that are not standardised
+    torch.testing.assert_close(heads(core), found, atol=1e-3, rtol=1e-3)
+
+
 @torch.no_grad()
 def test_dueling_heads_equal_a_loop() -> None:
     torch.manual_seed(0)
@@ -155,6 +171,16 @@ def test_value_heads_train_torso_features_and_lstm(make_network, make_inputs) ->
 
 
 @torch.no_grad()
+def test_a_balanced_picture_has_the_norm_of_the_other_features(make_network, make_inputs) -> None:
+    balanced, plain = make_network(balance_inputs=True), make_network()
+    inputs = make_inputs(plain, num_steps=3, batch=2)
+    num_visual, num_features = plain.torso.num_features, plain.spec.feature_size
+    assert not torch.allclose(balanced(*inputs).state, plain(*inputs).state)
+    with torch.no_grad():  # standardised, the picture has the squared norm num_visual
+        plain.lstm.weight_ih_l0[:, :num_visual] *= (num_features / num_visual) ** 0.5
+    torch.testing.assert_close(balanced(*inputs), plain(*inputs))
+
+
 def test_every_non_image_input_matters(make_network, make_inputs) -> None:
     network = make_network(feature_size=64)
     frames, features, state = make_inputs(network, 1, 2)

@@ -53,7 +53,7 @@ def test_dead_share() -> None:
 
 
 def test_units_that_are_off_everywhere_are_not_active(make_parameters, make_batch) -> None:
-    parameters = make_parameters()
+    parameters = make_parameters(network={"normalise_heads": False})
     learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
     hidden, size = learner.network.values.advantage.hidden, parameters.network.head_size
     with torch.no_grad():

@@ -44,6 +44,8 @@ def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
         nfnet_widths=chosen.nfnet_widths,
         nfnet_blocks=chosen.nfnet_blocks,
         nfnet_group_width=chosen.nfnet_group_width,
+        normalise_heads=chosen.normalise_heads,
+        balance_inputs=chosen.balance_inputs,
     )
     return AgentSpec(network, _novelty_spec(parameters, env), policy_family(parameters))
 

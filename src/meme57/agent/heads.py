@@ -13,13 +13,14 @@ from torch.nn import functional
 class BatchedHeads(nn.Module):
     """N two-layer perceptrons with a shared input: one wide product, then one batched product.
 
-    [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would. Under autocast the last one still runs in
-    float32: bfloat16 has values near 19, a return of 400, only at steps of 0.125.
+    [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would. With `normalise`, the hidden layer of each
+    head is standardised before its ReLU [ours]: without, noise switches most advantage units off for good. Under
+    autocast the last layer still runs in float32: bfloat16 has values near 19, a return of 400, only at steps of 0.125.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, num_heads: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, num_heads: int, normalise: bool = False) -> None:
         super().__init__()
-        self._num_heads, self._hidden = num_heads, hidden
+        self._num_heads, self._hidden, self._normalise = num_heads, hidden, normalise
         self.hidden = nn.Linear(inputs, num_heads * hidden)
         bound = 1.0 / math.sqrt(hidden)
         self.weight = nn.Parameter(torch.empty(num_heads, hidden, outputs).uniform_(-bound, bound))
@@ -33,7 +34,10 @@ class BatchedHeads(nn.Module):
 
     def activations(self, core: Tensor) -> Tensor:
         """Of the hidden layer: [M, inputs] -> [M, N, hidden]."""
-        return functional.relu(self.hidden(core)).view(-1, self._num_heads, self._hidden)
+        hidden = self.hidden(core).view(-1, self._num_heads, self._hidden)
+        if self._normalise:
+            hidden = functional.layer_norm(hidden.float(), (self._hidden,))
+        return functional.relu(hidden)
 
 
 class DuelingHeads(nn.Module):
@@ -47,11 +51,11 @@ class DuelingHeads(nn.Module):
     Source: dueling [inherited]; shared torso [paper]; two outputs [ours].
     """
 
-    def __init__(self, inputs: int, hidden: int, num_actions: int, *, num_heads: int) -> None:
+    def __init__(self, inputs: int, hidden: int, num_actions: int, *, num_heads: int, normalise: bool = False) -> None:
         super().__init__()
         self._num_actions = num_actions
-        self.value = BatchedHeads(inputs, hidden, 2, num_heads=num_heads)
-        self.advantage = BatchedHeads(inputs, hidden, 2 * num_actions, num_heads=num_heads)
+        self.value = BatchedHeads(inputs, hidden, 2, num_heads=num_heads, normalise=normalise)
+        self.advantage = BatchedHeads(inputs, hidden, 2 * num_actions, num_heads=num_heads, normalise=normalise)
         for stream in (self.value, self.advantage):
             nn.init.zeros_(stream.weight)
             nn.init.zeros_(stream.bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ class NetworkSpec:
     nfnet_widths: tuple[int, ...] = (64, 128, 128, 64)
     nfnet_blocks: int = 2
     nfnet_group_width: int = 32
+    normalise_heads: bool = False  # as in weights that were stored before there was a choice
+    balance_inputs: bool = False
 
 
 class Features(NamedTuple):
@@ -87,8 +90,9 @@ class MemeNetwork(nn.Module):
         self.torso.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = FeatureEncoder(spec)
         self.lstm = nn.LSTM(self.torso.num_features + spec.feature_size, spec.lstm_size)
-        self.values = DuelingHeads(spec.lstm_size, spec.head_size, spec.num_actions, num_heads=spec.num_policies)
-        self.policies = BatchedHeads(spec.lstm_size, spec.head_size, spec.num_actions, num_heads=spec.num_policies)
+        sizes, num_heads = (spec.lstm_size, spec.head_size, spec.num_actions), spec.num_policies
+        self.values = DuelingHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
+        self.policies = BatchedHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
 
     def forward(self, frames: Tensor, features: Features, state: Tensor) -> NetworkOutput:
         """Unrolls a sequence that lies within one episode.
@@ -114,10 +118,13 @@ class MemeNetwork(nn.Module):
     def core(self, images: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
         """The LSTM's outputs [T, B, H] and its last state [2, B, H].
 
-        The torso's output is standardised a frame, so that it weighs as much as the other features [ours].
+        The torso's output is standardised a frame, and scaled to the squared norm that as many numbers of unit variance
+        have as there are other features: 800 of unit variance saturate the gates [ours].
         """
         num_steps, batch = features.action.shape
         visual = functional.layer_norm(self.torso(images).float(), (self.torso.num_features,))
+        if self.spec.balance_inputs:
+            visual = visual * math.sqrt(self.spec.feature_size / self.torso.num_features)
         visual = visual.view(batch, num_steps, -1).transpose(0, 1)
         inputs = torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
         return unroll(self.lstm, inputs, state)

@@ -75,6 +75,8 @@ class NetworkParameters(Group):
     feature_size: Count = 256  # paper: non-image features
     action_embedding_size: Count = 32  # paper
     small_channels: tuple[Count, Count] = (16, 32)  # ours
+    normalise_heads: bool = True  # ours: standardise the heads' hidden layers, so that their units do not die
+    balance_inputs: bool = True  # ours: the picture weighs as much as the other features, so that gates do not saturate
     centre_frames: bool = True  # ours: subtract the mean frame of the untrained agent
 
 
