@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from meme57.agent.recurrence import unroll
+from meme57.agent.recurrence import gates, unroll
 
 
 @pytest.fixture(name="case")
@@ -35,6 +35,19 @@ def test_outputs_states_and_gradients_are_those_of_pytorch(case, num_steps: int,
         ours, theirs = ours + (last**2).sum(), theirs + (hidden**2).sum() + (cell**2).sum()
     for got, wanted in zip(gradients(ours, lstm, inputs, state), gradients(theirs, lstm, inputs, state), strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+def test_gates_make_the_outputs(case) -> None:
+    lstm, inputs, state = case
+    outputs, _ = unroll(lstm, inputs, state)
+    found = gates(lstm, inputs, outputs, state)
+    hidden, cell = state
+    for t, x in enumerate(inputs):
+        z = x @ lstm.weight_ih_l0.T + hidden @ lstm.weight_hh_l0.T + lstm.bias_ih_l0 + lstm.bias_hh_l0
+        i, f, o = found[t].unbind(1)
+        cell = f * cell + i * torch.tanh(z[:, 10:15])
+        hidden = o * torch.tanh(cell)
+        torch.testing.assert_close(hidden, outputs[t])
 
 
 def test_gradients_are_those_of_finite_differences(case) -> None:

@@ -64,6 +64,18 @@ def test_units_that_are_off_everywhere_are_not_active(make_parameters, make_batc
     assert metrics["health/active_advantage_units"].item() == pytest.approx(1 / 3, abs=1e-6)
 
 
+def test_gates_that_are_wide_open_are_saturated(make_parameters, make_batch) -> None:
+    parameters = make_parameters()
+    learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
+    lstm, size = learner.network.lstm, parameters.network.lstm_size
+    with torch.no_grad():
+        for weight in (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_hh_l0):
+            weight.zero_()
+        lstm.bias_ih_l0.copy_(torch.tensor([5.0, 0.0, 5.0, -5.0]).repeat_interleave(size))  # i, f, g, o: two of three
+    _, metrics = learner.update(make_batch(lengths=[6, 3, 6, 1], terminal=[False, True, False, True]))
+    assert metrics["health/saturated_gates"].item() == pytest.approx(2 / 3, abs=1e-6)
+
+
 def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     parameters = make_parameters(learner={"learning_rate": 1e-2})
     learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))

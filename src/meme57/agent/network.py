@@ -116,7 +116,11 @@ class MemeNetwork(nn.Module):
         )
 
     def core(self, images: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The LSTM's outputs [T, B, H] and its last state [2, B, H].
+        """The LSTM's outputs [T, B, H] and its last state [2, B, H]."""
+        return unroll(self.lstm, self.core_inputs(images, features), state)
+
+    def core_inputs(self, images: Tensor, features: Features) -> Tensor:
+        """What the LSTM reads, [T, B, D].
 
         The torso's output is standardised a frame, and scaled to the squared norm that as many numbers of unit variance
         have as there are other features: 800 of unit variance saturate the gates [ours].
@@ -126,8 +130,7 @@ class MemeNetwork(nn.Module):
         if self.spec.balance_inputs:
             visual = visual * math.sqrt(self.spec.feature_size / self.torso.num_features)
         visual = visual.view(batch, num_steps, -1).transpose(0, 1)
-        inputs = torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
-        return unroll(self.lstm, inputs, state)
+        return torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
 
     def act(
         self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None

@@ -25,6 +25,14 @@ def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor
     return outputs, torch.stack([outputs[-1], cell])
 
 
+def gates(lstm: nn.LSTM, inputs: Tensor, outputs: Tensor, state: Tensor) -> Tensor:
+    """The input, forget and output gates [T, B, 3, H] that made these outputs [T, B, H] of `unroll`."""
+    input_weight, weight, *biases = lstm.parameters()
+    before = torch.cat([state[0:1], outputs[:-1]])
+    z = functional.linear(inputs, input_weight, biases[0] + biases[1]) + functional.linear(before, weight)
+    return z.view(*z.shape[:2], 4, -1)[:, :, [0, 1, 3]].sigmoid()
+
+
 class _Recurrence(torch.autograd.Function):
     """i, f, g, o = gates(x_t + W h);  c = f c + i g;  h = o tanh(c): all h [T, B, H] and the last c [B, H].
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from meme57.agent.network import Features, MemeNetwork, NetworkOutput
+from meme57.agent.recurrence import gates, unroll
 from meme57.config.parameters import LossParameters
 from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
@@ -43,8 +44,8 @@ def health(
         "health/explained_variance": explained(online.q_extrinsic, result.extrinsic, 0),
         "health/explained_variance_intrinsic": explained(online.q_intrinsic, result.intrinsic, -1),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
-        "health/active_advantage_units": active_advantage_units(network, batch, images),
     }
+    found |= unit_health(network, batch, images)
     for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
         found |= {f"sigma_{name}/{j}": sigma for j, sigma in enumerate(component.sigma.unbind())}
     return found
@@ -82,14 +83,20 @@ def explained_variance(targets: Tensor, errors: Tensor, mask: Tensor) -> Tensor:
     return torch.where(spread > 1e-12, 1.0 - masked_variance(errors, mask) / spread.clamp_min(1e-12), 0.0)
 
 
-def active_advantage_units(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> Tensor:
-    """Share [] of the advantage streams' hidden units that are on at a step, over the batch's first sequences."""
+def unit_health(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> dict[str, Tensor]:
+    """Share [] of the advantage streams' units that are on, and of saturated gates, over the first sequences."""
     num_steps = len(batch.mask)
     few = max(1, FRAMES // (num_steps + 1))
     features = Features(*(values[:, :few] for values in batch.features))
-    core, _ = network.core(images[: few * (num_steps + 1)], features, batch.state[:, :few])
-    units = network.values.advantage.activations(core[:-1][batch.mask[:, :few]])
-    return (units > 0).float().mean()
+    mask, state = batch.mask[:, :few], batch.state[:, :few]
+    inputs = network.core_inputs(images[: few * (num_steps + 1)], features)
+    core, _ = unroll(network.lstm, inputs, state)
+    units = network.values.advantage.activations(core[:-1][mask])
+    opened = gates(network.lstm, inputs, core, state)[:-1][mask]
+    return {
+        "health/active_advantage_units": (units > 0).float().mean(),
+        "health/saturated_gates": ((opened - 0.5).abs() > 0.45).float().mean(),
+    }
 
 
 def dead_share(features: Tensor) -> Tensor:
