@@ -100,8 +100,8 @@ def test_evidence_takes_the_done_members_and_keeps_the_rows_of_others(story: dic
     table, columns = tmp_path / "two.csv", evidence["SCORES"]
     other = {**dict.fromkeys(columns, "x"), "game": "Boxing", "seed": "3"}
     mine = {**dict.fromkeys(columns, "old"), "game": "Pong", "variant": "configured", "seed": "1"}
-    evidence["merge"](table, columns, [other, mine])
-    evidence["merge"](table, columns, evidence["score_rows"]([done]))
+    evidence["merge"](table, columns, evidence["MEMBER"], [other, mine])
+    evidence["merge"](table, columns, evidence["MEMBER"], evidence["score_rows"]([done]))
     rows = pd.read_csv(table, dtype=str)
     assert list(rows["game"]) == ["Boxing"] + ["Pong"] * (len(rows) - 1)
     teacher = rows[rows["agent"] == "teacher"].iloc[0]
