@@ -280,14 +280,7 @@ def test_policies_come_from_the_bandits_first_sweep(make_actor) -> None:
     played = make_actor(env={**PONG, "num_envs": 2, "max_episode_frames": 32}, epsilon=0.5)
     episodes = by_episode(played.actor.collect(40).chunks)
     policies = {e: chunks[0].policy for e, chunks in episodes.items()}
-    assert [policies[e] for e in range(6)] == [
-        0,
-        1,
-        1,
-        2,
-        2,
-        0,
-    ]  # a bandit an environment, each from a policy of its own
+    assert [policies[e] for e in range(6)] == [0, 1, 1, 2, 2, 0]  # a bandit each, from different policies on
 
 
 def test_a_shared_bandit_sweeps_over_the_environments(make_actor) -> None:
