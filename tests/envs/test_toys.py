@@ -208,6 +208,12 @@ def test_every_state_of_a_game_looks_different() -> None:
         assert len(np.unique(pictures.reshape(len(pictures), -1), axis=0)) == len(pictures), game
 
 
+def test_only_the_bottom_of_the_deep_sea_is_black_and_ends_the_episode() -> None:
+    table = toys.deep_sea(5)
+    (bottom,) = np.flatnonzero((table.grid == 0).all((1, 2)))
+    np.testing.assert_array_equal(table.terminal[:-1], table.following[:-1] == bottom)
+
+
 def test_the_key_disappears_and_the_door_opens() -> None:
     table = toys.key_and_door()
     state = 0

@@ -245,6 +245,19 @@ def test_chosen_by_evaluation_the_best_checkpoint_is_kept(make_parameters, tmp_p
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-000001", "checkpoint-000004"]
 
 
+def test_a_checkpoint_whose_evaluation_was_left_out_has_no_score(make_parameters, tmp_path) -> None:
+    """Training returns are no measure beside greedy ones: a stopped run's checkpoint ranks last."""
+    parameters = parameters_for(make_parameters, "Corridor", run={"checkpoint_period_frames": 300})
+    asked: list[bool] = []
+    run = Run(parameters, tmp_path, stop=lambda: bool(asked), evaluate=lambda network, novelty: -7.0)
+    with pytest.raises(Interrupted):
+        run.until(lambda event: asked.append(True) if event.frames >= 1_200 and not event.checkpoint else False)
+    evaluated, *_, last = [event.checkpoint for event in run.events if event.checkpoint]
+    assert (evaluated.score, evaluated.is_best) == (-7.0, True)
+    assert run.trainer._statistics.exploit_score is not None
+    assert (last.score, last.is_best) == (None, False)
+
+
 # ---- the seed replay
 
 

@@ -11,8 +11,8 @@ from meme57.actors import EpisodeResult
 from meme57.learning.statistics import EXPLOIT_WINDOW, TrainingStatistics
 
 
-def episode(policy: int, extrinsic: float, num_steps: int = 10) -> EpisodeResult:
-    return EpisodeResult(policy, extrinsic, 0.0, num_steps, extrinsic / 2, extrinsic / 4)
+def episode(policy: int, extrinsic: float, num_steps: int = 10, epsilon: float = 0.01) -> EpisodeResult:
+    return EpisodeResult(policy, extrinsic, 0.0, num_steps, extrinsic / 2, extrinsic / 4, epsilon)
 
 
 def test_row_by_hand_and_starting_over() -> None:
@@ -24,9 +24,20 @@ def test_row_by_hand_and_starting_over() -> None:
     assert statistics.row() == {
         "loss/total": 3.0, "episodes/count": 3.0, "episodes/finished": 3.0, "episodes/return": 2.0,
         "episodes/length_steps": 20.0, "policy_episodes/0": 1.0,
-        "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0, "value/predicted": 0.5, "value/returned": 1.0,
+        "policy_episodes/2": 2.0, "episodes/return_exploit": 4.0, "value/predicted": 1.0, "value/returned": 2.0,
     }  # fmt: skip
     assert statistics.row() == {"episodes/count": 3.0, "episodes/finished": 0.0}
+
+
+def test_only_nearly_greedy_episodes_of_policy_0_tell_whether_values_come_true() -> None:
+    statistics = TrainingStatistics()
+    others = [episode(0, 4.0, epsilon=0.4), episode(1, 4.0)]
+    statistics.add_episodes([*others, episode(0, 1.0)])
+    row = statistics.row()
+    assert (row["value/predicted"], row["value/returned"]) == (0.25, 0.5)
+    assert row["episodes/return_exploit"] == 2.5
+    statistics.add_episodes(others)
+    assert not {"value/predicted", "value/returned"} & set(statistics.row())
 
 
 def test_later_changes_of_a_metric_do_not_reach_back() -> None:

@@ -35,6 +35,8 @@ class EpisodeResult(NamedTuple):
     """Extrinsic, from the first step on, at the policy's own discount."""
     predicted_return: float
     """What the network said at the first step that this would be."""
+    epsilon: float
+    """Exploration rate of the environment that played it."""
 
 
 @dataclass
@@ -195,6 +197,7 @@ class Actor:
                     num_steps=int(self._lengths[env]),
                     discounted_return=float(self._discounted_returns[env]),
                     predicted_return=float(self._predicted_returns[env]),
+                    epsilon=float(self._epsilons[env]),
                 )
             )
 

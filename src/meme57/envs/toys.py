@@ -48,7 +48,8 @@ def deep_sea(depth: int) -> Table:
 
     A step to the right costs 0.01 / depth, so that reward alone teaches to stay left. Which of the two actions leads to
     the right differs from cell to cell. Random play finds the treasure with probability 2^-depth an episode. Within an
-    episode no cell is seen twice: episodic novelty cannot tell the cells apart, lifelong novelty has to.
+    episode no cell is seen twice: episodic novelty cannot tell the cells apart, lifelong novelty has to. The bottom is
+    a black picture wherever it is reached: an end that looked like a cell would wear that cell's novelty out.
     Source: Osband et al., 2020 (bsuite, deep sea).
     """
     rows, columns = (index.ravel() for index in np.indices((depth, depth)))
@@ -56,13 +57,16 @@ def deep_sea(depth: int) -> Table:
     is_right = right_action[:, None] == np.arange(2)
     column = np.clip(columns[:, None] + np.where(is_right, 1, -1), 0, depth - 1)
     treasure = is_right & ((rows == depth - 1) & (columns == depth - 1))[:, None]
+    bottom = depth * depth  # the last state; nothing starts from it
+    following = np.minimum((rows[:, None] + 1) * depth + column, bottom)
+    reward = treasure - np.where(is_right, 0.01 / depth, 0.0)
     return Table(
         actions=("ONE", "TWO"),
-        following=np.minimum(rows[:, None] + 1, depth - 1) * depth + column,
-        reward=(treasure - np.where(is_right, 0.01 / depth, 0.0)).astype(np.float32),
-        terminal=np.broadcast_to((rows == depth - 1)[:, None], is_right.shape),
+        following=np.append(following, [[bottom] * 2], axis=0),
+        reward=np.append(reward, [[0.0] * 2], axis=0).astype(np.float32),
+        terminal=np.append(following == bottom, [[True] * 2], axis=0),
         max_steps=depth,
-        grid=(np.eye(depth * depth, dtype=np.uint8) * WHITE).reshape(-1, depth, depth),
+        grid=(np.eye(bottom + 1, bottom, dtype=np.uint8) * WHITE).reshape(-1, depth, depth),
     )
 
 

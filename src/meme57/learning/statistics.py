@@ -13,6 +13,9 @@ from meme57.actors import EpisodeResult
 EXPLOIT_WINDOW = 20
 """Episodes of policy 0 whose mean return ranks checkpoints when no evaluation is asked for."""
 
+NEARLY_GREEDY = 0.02
+"""Exploration rate below which an episode of policy 0 tells whether the predicted values come true."""
+
 
 class TrainingStatistics:
     """Accumulates episodes and learner metrics; `row` gives their means and starts over."""
@@ -44,12 +47,13 @@ class TrainingStatistics:
         if self._episodes:
             row["episodes/return"] = _mean(e.extrinsic_return for e in self._episodes)
             row["episodes/length_steps"] = _mean(e.num_steps for e in self._episodes)
-            row["value/predicted"] = _mean(e.predicted_return for e in self._episodes)
-            row["value/returned"] = _mean(e.discounted_return for e in self._episodes)
             for policy in sorted({e.policy for e in self._episodes}):
                 row[f"policy_episodes/{policy}"] = float(sum(e.policy == policy for e in self._episodes))
-            if any(e.policy == 0 for e in self._episodes):
-                row["episodes/return_exploit"] = _mean(e.extrinsic_return for e in self._episodes if e.policy == 0)
+            if exploiting := [e for e in self._episodes if e.policy == 0]:
+                row["episodes/return_exploit"] = _mean(e.extrinsic_return for e in exploiting)
+            if told := [e for e in exploiting if e.epsilon < NEARLY_GREEDY]:
+                row["value/predicted"] = _mean(e.predicted_return for e in told)
+                row["value/returned"] = _mean(e.discounted_return for e in told)
         self._clear()
         return row
 

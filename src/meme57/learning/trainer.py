@@ -288,7 +288,7 @@ class Trainer:
             description=describe(self._env, self.spec.network, self.spec.novelty, self._parameters),
             frames=self._frames,
             updates=self.learner.num_updates,
-            score=row.get("evaluation/return", self._statistics.exploit_score),
+            score=row.get("evaluation/return") if self._evaluate else self._statistics.exploit_score,
         )
         self._collect_garbage()
         return record
