@@ -42,7 +42,7 @@ def results_page() -> dict[Path, str]:
     """docs/results.md and its plots, from docs/data/results."""
     page, data = DOCS / "results.md", DOCS / "data" / "results"
     curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
-    small = results.read(data / "exploration.csv")
+    small, before = (results.read(data / f"{name}.csv") for name in ("exploration", "exploration_one_checkpoint"))
     ablations = {name: results.read(data / f"{name}_curves.csv") for name in ("ablations", "ablations_48")}
     text = page.read_text(encoding="utf-8")
     for name, table in {
@@ -54,6 +54,8 @@ def results_page() -> dict[Path, str]:
         "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
+        "ladder_one_checkpoint": results.ladder_table(before, "exploration"),
+        "learning_one_checkpoint": results.ladder_table(before, "learning"),
         **{name: results.ablations_table(rows) for name, rows in ablations.items()},
     }.items():
         text = between(page, name, table, text)
