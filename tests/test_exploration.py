@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meme57.envs import env_spec
-from meme57.learning.trainer import learn
+from meme57.learning.trainer import TrainingEvent, learn
 
 LADDER = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "exploration.py"), run_name="exploration")
 
@@ -32,6 +32,17 @@ def test_greedy_play_reaches_the_end_of_a_small_deep_sea() -> None:
     assert row["solved"] == 1
     assert row["best_return"] > 0.9  # 1 less the costs of the way
     assert row["frames"] < 320_000
+
+
+def test_once_is_luck_and_twice_in_a_row_is_solved(monkeypatch) -> None:
+    def events(returns: list[float]):
+        rows = [{}, *({"evaluation/return": value} for value in returns)]
+        return iter([TrainingEvent(10_000 * i, 0, [row]) for i, row in enumerate(rows)])
+
+    for returns, solved, frames in (([1.0, 0.0, 1.0, 1.0, 1.0], 1, 40_000), ([1.0, 0.0, 1.0], 0, 30_000)):
+        monkeypatch.setitem(LADDER["run"].__globals__, "learn", lambda *_, r=returns, **__: events(r))
+        row = LADDER["run"](("exploration", "DeepSea5", "full", 1))
+        assert (row["solved"], row["frames"], row["best_return"]) == (solved, frames, 1.0)
 
 
 @pytest.mark.timeout(400)
