@@ -52,6 +52,7 @@ def results_page() -> dict[Path, str]:
         "boxing": results.greedy_table(results.read(data / "boxing.csv")),
         "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
         "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
+        "choices_breakout": results.choices_table(results.read(data / "choices.csv"), "Breakout"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
         "ladder_one_checkpoint": results.ladder_table(before, "exploration"),
