@@ -187,11 +187,9 @@ def ablations_plot(curves: Sequence[Row]) -> str:
         for name in (whole, variant):
             mine = [row for row in curves if row["variant"] == name]
             for seed, colour in zip(_seeds(mine), COLOURS, strict=False):
-                frames, smooth = _smoothed([row for row in mine if row["seed"] == seed], "frames")
-                every = slice(None, None, 2)  # keeps the file small; each point is a mean over five as it is
-                axes.plot(
-                    frames[every] / MILLION, smooth[every], color="#a8a29e" if name == whole else colour, linewidth=1.0
-                )
+                curve = _smoothed([row for row in mine if row["seed"] == seed], "frames")
+                frames, smooth = (values[::2] for values in curve)  # a smaller file; each point is a mean over five
+                axes.plot(frames / MILLION, smooth, color="#a8a29e" if name == whole else colour, linewidth=1.0)
     for axes in panels[len(variants) :]:
         axes.set_visible(False)
     for axes in panels[: len(variants)][-ABLATION_COLUMNS:]:  # the lowest of each column

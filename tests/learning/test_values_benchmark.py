@@ -48,7 +48,7 @@ def test_returns_are_those_of_a_naive_loop() -> None:
             assert whole[step, env] == (not idle[step, env] and (end < 12 or weight < 0.05))
 
 
-def test_play_predicts_the_value_of_the_action_it_takes(checkpoint) -> None:
+def test_play_tells_ends_and_the_idle_steps_after_them(checkpoint) -> None:
     teacher = Teacher.load(checkpoint)
     played = VALUES["play"](teacher, policy=1, steps=40)
     assert played.predicted.shape == (40, 16)
