@@ -5,7 +5,7 @@
 
 The first leaves out parts of exploration, on all games; the second parts of learning, on two that are solved without
 luck. A run is `conf/ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
-policy 0 reaches the goal at two checkpoints in a row (they are 10,000 frames apart): solved. One alone could be luck: of
+policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
 docs/data/results/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
 docs/generate` makes the tables of docs/results.md of it.
