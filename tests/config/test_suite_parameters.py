@@ -8,7 +8,7 @@ import pytest
 
 from meme57.config import parse_parameters
 from meme57.config.games import rom_ids
-from meme57.config.members import check_suite, member_digest, member_parameters, suite_fingerprint, suite_members
+from meme57.config.members import check_suite, member_parameters, member_settings, suite_fingerprint, suite_members
 from meme57.config.suite import game_lists
 from meme57.errors import ConfigurationError
 from meme57.evaluation.reference import reference_games
@@ -53,9 +53,9 @@ def test_a_done_member_is_known_by_everything_that_shapes_its_result() -> None:
         {"run": {"total_frames": 5}}, {"evaluate": {"protocol": "sticky"}}, {"evaluate": {"episodes": 7}},
         {"distill": {"updates": 3}}, {"loss": {"kappa": 0.5}}, {"run": {"seed": 2}}, {"env": {"game": "Pong"}},
     ):  # fmt: skip
-        assert member_digest(parse_parameters(change)) != member_digest(base), change
+        assert member_settings(parse_parameters(change)) != member_settings(base), change
     for same in ({"run": {"log_period_frames": 7}}, {"suite": {"seeds": [4]}}, {"tracking": {"experiment": "x"}}):
-        assert member_digest(parse_parameters(same)) == member_digest(base), same
+        assert member_settings(parse_parameters(same)) == member_settings(base), same
 
 
 def test_more_games_and_seeds_are_the_same_suite_and_another_agent_is_not() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from meme57.config.identity import seed_settings
 from meme57.envs import env_spec
 from meme57.errors import Interrupted, ReplayError
 from meme57.learning.build import make_replay
-from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay, seed_fingerprint
+from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 
 
 @pytest.fixture(scope="module", name="collected")
@@ -53,7 +54,7 @@ def test_the_same_seed_collects_the_same_bytes(collected, tmp_path) -> None:
 def test_another_configuration_collects_anew_and_is_refused_by_load(collected, make_parameters, tmp_path) -> None:
     parameters, folder, record, _ = collected
     other = make_parameters(run={"seed": 2})
-    with pytest.raises(ReplayError, match=r"collected with other settings: collect it with"):
+    with pytest.raises(ReplayError, match=r"collected with other settings \(seed 1, now 2\): collect it with"):
         load_seed_replay(other, folder)
     assert collect_seed_replay(other, env_spec(other.env), tmp_path)["sha256"] != record["sha256"]
     assert collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)["sha256"] == record["sha256"]
@@ -92,13 +93,14 @@ def test_a_stop_writes_nothing(make_parameters, tmp_path) -> None:
 
 
 def test_the_learners_settings_do_not_matter(make_parameters) -> None:
-    base = make_parameters()
-    assert seed_fingerprint(make_parameters(learner={"learning_rate": 0.1})) == seed_fingerprint(base)
-    assert seed_fingerprint(make_parameters(loss={"lambda": 0.1})) == seed_fingerprint(base)
-    assert seed_fingerprint(make_parameters(bandit={"window": 3})) != seed_fingerprint(base)
+    base = seed_settings(make_parameters())
+    assert seed_settings(make_parameters(learner={"learning_rate": 0.1})) == base
+    assert seed_settings(make_parameters(loss={"lambda": 0.1})) == base
+    assert seed_settings(make_parameters(env={"num_threads": 2})) == base
+    assert seed_settings(make_parameters(bandit={"window": 3})) != base
 
 
-def test_all_that_shapes_the_experience_is_in_the_fingerprint(make_parameters, tmp_path) -> None:
+def test_all_that_shapes_the_experience_is_in_the_settings(make_parameters, tmp_path) -> None:
     # without distillation actors follow Q instead of the policy heads
     acting_on_logits, acting_on_values = make_parameters(), make_parameters(loss={"distil_policy": False})
     records = [
@@ -106,4 +108,10 @@ def test_all_that_shapes_the_experience_is_in_the_fingerprint(make_parameters, t
         for i, p in enumerate((acting_on_logits, acting_on_values))
     ]
     assert records[0]["sha256"] != records[1]["sha256"]
-    assert seed_fingerprint(acting_on_logits) != seed_fingerprint(acting_on_values)
+    assert seed_settings(acting_on_logits) != seed_settings(acting_on_values)
+
+
+def test_other_settings_are_named(collected, make_parameters) -> None:
+    _, folder, _, _ = collected
+    with pytest.raises(ReplayError, match=r"other settings \(bandit\.window 160, now 3\): collect it with"):
+        load_seed_replay(make_parameters(bandit={"window": 3}), folder)

@@ -19,3 +19,29 @@ class Group(BaseModel):
     """Unknown keys are refused; nothing changes after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Operational:
+    """The kind of `OPERATIONAL`."""
+
+    def __repr__(self) -> str:
+        return "OPERATIONAL"
+
+
+OPERATIONAL = _Operational()
+"""Marks a parameter that shapes neither learning nor its scores, such as a number of threads.
+
+`Annotated[Count, OPERATIONAL]`: it is no part of a run's identity, so it may change while a run goes on.
+"""
+
+
+def operational_names(model: type[BaseModel], prefix: str = "") -> frozenset[str]:
+    """Dotted names of the parameters of a tree that are marked `OPERATIONAL`."""
+    names: set[str] = set()
+    for key, field in model.model_fields.items():
+        name = f"{prefix}{field.alias or key}"
+        if OPERATIONAL in field.metadata:
+            names.add(name)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names |= operational_names(field.annotation, f"{name}.")
+    return frozenset(names)

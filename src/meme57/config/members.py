@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from meme57.config.parameters import LEARNING_GROUPS, Parameters
+from meme57.config.identity import former_member_digest
+from meme57.config.labels import digest, short_hash
+from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES, Parameters
 from meme57.config.parse import parse_parameters
-from meme57.config.tree import assign
+from meme57.config.tree import assign, without
 from meme57.errors import ConfigurationError
 
 CONFIGURED = "configured"
@@ -61,23 +61,36 @@ def member_parameters(parameters: Parameters, member: Member) -> Parameters:
     return parse_parameters(assign(tree, {**member.values, **own}))
 
 
-def member_digest(parameters: Parameters) -> str:
-    """Short digest of all that shapes the result of a member's run: learning, length, distillation, evaluation."""
-    tree = parameters.model_dump(mode="json", by_alias=True)
-    shapes = {key: tree[key] for key in ("distill", "evaluate")}
-    shapes |= {"learning": parameters.configuration(), "frames": parameters.run.total_frames}
-    return _digest(shapes)
+def member_settings(parameters: Parameters) -> dict[str, Any]:
+    """All that shapes a member's result: learning, length, choice of checkpoint, distillation, evaluation."""
+    tree = without(parameters.tree(), OPERATIONAL_NAMES)
+    return {
+        **parameters.configuration(),
+        "distill": tree["distill"],
+        "evaluate": tree["evaluate"],
+        "total_frames": parameters.run.total_frames,
+        "ranked_by_episodes": parameters.learner.evaluation_episodes,
+    }
 
 
 def suite_fingerprint(parameters: Parameters) -> str:
-    """Short digest of what makes scores of one suite comparable; games and seeds may be added later."""
-    agent = parameters.model_copy(
+    """Short label of what makes scores of one suite comparable; games and seeds may be added later."""
+    return short_hash({"agent": digest(member_settings(_any_agent(parameters))), "variants": variants(parameters)})
+
+
+def former_suite_fingerprint(parameters: Parameters) -> str:
+    """The label that commit fd8d2c1 gave."""
+    return short_hash({"agent": former_member_digest(_any_agent(parameters)), "variants": variants(parameters)})
+
+
+def _any_agent(parameters: Parameters) -> Parameters:
+    """The suite's agent, whatever its game and seed."""
+    return parameters.model_copy(
         update={
             "run": parameters.run.model_copy(update={"seed": 0}),
             "env": parameters.env.model_copy(update={"game": "Pong"}),
         }
     )
-    return _digest({"agent": member_digest(agent), "variants": variants(parameters)})
 
 
 def check_suite(parameters: Parameters) -> None:
@@ -122,8 +135,3 @@ def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[str]:
 def _run_name(prefix: str, game: str, variant: str, seed: int) -> str:
     parts = [prefix, game, "" if variant == CONFIGURED else variant, f"s{seed}"]
     return "-".join(part for part in parts if part)
-
-
-def _digest(value: Any) -> str:
-    plain = json.loads(json.dumps(value), parse_constant=str)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

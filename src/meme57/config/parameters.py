@@ -6,15 +6,26 @@ Every default is the paper's setting where docs/specification.md knows it; a com
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from meme57.config.fields import Count, Discount, Fraction, Group, NonNegative, Positive, Seed, Whole
+from meme57.config.fields import (
+    OPERATIONAL,
+    Count,
+    Discount,
+    Fraction,
+    Group,
+    NonNegative,
+    Positive,
+    Seed,
+    Whole,
+    operational_names,
+)
 from meme57.config.games import canonical_game
+from meme57.config.labels import digest
 from meme57.config.suite import SuiteParameters
+from meme57.config.tree import plain, without
 from meme57.config.tuning import TuneParameters
 
 
@@ -50,7 +61,7 @@ class EnvParameters(Group):
     max_pool: bool = True  # reported
     noop_max: Annotated[int, Field(ge=0, le=30)] = 30  # reported
     max_episode_frames: Count = 108_000  # reported
-    num_threads: Whole = 1
+    num_threads: Annotated[Whole, OPERATIONAL] = 1
     """Threads of the emulator pool; 0 takes one per core."""
 
 
@@ -200,10 +211,10 @@ class LearnerParameters(Group):
     max_gradient_norm: Positive = 40.0  # inherited
     target_period_updates: Count = 1500  # inherited
     precision: Literal["float32", "bfloat16"] = "float32"
-    torch_threads: Count = 1
-    max_bad_updates: Count = 10
+    torch_threads: Annotated[Count, OPERATIONAL] = 1
+    max_bad_updates: Annotated[Count, OPERATIONAL] = 10
     """Updates in a row that may be skipped for a non-finite loss or gradient before the run stops."""
-    evaluation_episodes: Whole = 0
+    evaluation_episodes: Annotated[Whole, OPERATIONAL] = 0
     """Greedy episodes at each checkpoint that decide which one is best; 0 takes the training returns of policy 0."""
 
 
@@ -236,7 +247,7 @@ class EvaluateParameters(Group):
     epsilon: Fraction = 0.0
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     bootstrap_repetitions: Count = 2_000
-    video_seconds: NonNegative = 60.0
+    video_seconds: Annotated[NonNegative, OPERATIONAL] = 60.0
 
 
 class RegisterParameters(Group):
@@ -322,21 +333,26 @@ class Parameters(Group):
         """The games that trials play: `tune.games`, by default the run's."""
         return self.tune.games or (self.env.game,)
 
+    def tree(self) -> dict[str, Any]:
+        """Every value as JSON keeps it; infinity is text."""
+        return plain(self.model_dump(mode="json", by_alias=True))
+
     def configuration(self) -> dict[str, Any]:
-        """Everything that shapes learning, JSON-able (infinity is text); the run's length and logging do not."""
-        tree = self.model_dump(mode="json", by_alias=True)
+        """Everything that shapes learning; the run's length, logging and operational settings do not."""
+        tree = without(self.tree(), OPERATIONAL_NAMES)
         learning: dict[str, Any] = {key: tree[key] for key in LEARNING_GROUPS}
         learning["seed"] = self.run.seed
         learning["exact_resume"] = self.run.exact_resume
         if self.run.exact_resume:
             learning["checkpoint_period_frames"] = self.run.checkpoint_period_frames
-        plain: dict[str, Any] = json.loads(json.dumps(learning), parse_constant=str)
-        return plain
+        return learning
 
     def fingerprint(self) -> str:
-        """Short digest of `configuration()`."""
-        text = json.dumps(self.configuration(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """Short label of `configuration()`; the configurations themselves are what is compared."""
+        return digest(self.configuration())
 
 
 LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
+"""Groups that shape learning."""
+OPERATIONAL_NAMES = operational_names(Parameters)
+"""What is no part of any identity."""

@@ -1,9 +1,10 @@
-"""Dotted names in a nested tree of parameters."""
+"""A nested tree of parameters, and the dotted names in it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 
@@ -25,3 +26,27 @@ def look_up(tree: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value[part]
     return value
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted name to value; an empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return flat
+
+
+def without(tree: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """A copy of the nested tree that lacks the dotted names."""
+    return {
+        key: without(value, names, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in tree.items()
+        if f"{prefix}{key}" not in names
+    }
+
+
+def plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree as JSON reads it back; infinity is text."""
+    read: dict[str, Any] = json.loads(json.dumps(tree), parse_constant=str)
+    return read

@@ -99,6 +99,7 @@ class TrackingHook:
             pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
+            former_fingerprint=self._former_fingerprint(),
             parameters=parameters.model_dump(mode="json", by_alias=True),
         )
         return active, TrackingRun(
@@ -109,6 +110,15 @@ class TrackingHook:
             created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
             commit=commit,
         )
+
+    def _former_fingerprint(self) -> str:
+        """The label under which commit fd8d2c1 opened the same run, study or suite."""
+        from meme57.config.identity import former_fingerprint
+        from meme57.config.members import former_suite_fingerprint
+        from meme57.tuning.identity import former_study_fingerprint
+
+        former = {"study": former_study_fingerprint, "suite": former_suite_fingerprint, "run": former_fingerprint}
+        return former[self._checked.kind](self._checked.parameters)
 
     def _tags(self, commit: str) -> dict[str, str]:
         from meme57.config.members import suite_fingerprint

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from meme57.config.differences import describe_differences
+from meme57.config.identity import changes
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import commit_folder, read_json, storage_errors, write_json
 from meme57.learning.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
@@ -172,8 +172,7 @@ class CheckpointStore:
 
     def _open(self, path: Path) -> Checkpoint:
         manifest = check_folder(path)
-        if manifest.fingerprint != self._fingerprint:
-            what = describe_differences(manifest.configuration, self._configuration)
+        if what := changes(manifest.configuration, self._configuration):
             raise IncompatibleCheckpointError(
                 f"{path} was made by configuration {manifest.fingerprint}, this is {self._fingerprint} ({what}): "
                 "choose another run.name, or start anew with run.fresh=true"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from meme57.actors import Collected, agent_spec, make_pool
 from meme57.config import Parameters
+from meme57.config.identity import changes, former_seed_fingerprint, is_same, seed_settings
+from meme57.config.labels import digest
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, storage_errors, write_bytes, write_json
@@ -19,15 +20,9 @@ from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
 
 RECORD = "record.json"
 CHUNKS = "chunks.safetensors"
-GROUPS = ("env", "family", "network", "novelty", "bandit", "replay", "actors")
+REMEDY = "collect it with `kedro run --pipelines collect`"
 
-
-def seed_fingerprint(parameters: Parameters) -> str:
-    """Digest of everything that shapes the seed replay; the learner's settings do not."""
-    tree = parameters.model_dump(mode="json", by_alias=True)
-    shaping = [parameters.run.seed, parameters.loss.distil_policy, *(tree[group] for group in GROUPS)]
-    text = json.dumps(shaping, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+logger = logging.getLogger(__name__)
 
 
 def collect_seed_replay(
@@ -49,7 +44,7 @@ def collect_seed_replay(
         StorageError: the folder cannot be written to.
     """
     with storage_errors(folder / CHUNKS), hold(folder):
-        if (existing := _matching_record(folder, seed_fingerprint(parameters))) is not None:
+        if (existing := _matching_record(parameters, folder)) is not None:
             return existing
         return _collect(parameters, env, folder, stop, progress)
 
@@ -77,7 +72,8 @@ def _collect(
     content = encode_chunks(collected.chunks)
     write_bytes(folder / CHUNKS, content)
     record = {
-        "fingerprint": seed_fingerprint(parameters),
+        "fingerprint": digest(seed_settings(parameters)),
+        "settings": seed_settings(parameters),
         "game": env.game,
         "frames": collected.num_steps * env.frame_skip,
         "steps": collected.num_steps,
@@ -99,26 +95,11 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
     Raises:
         ReplayError: missing, damaged, or collected with other settings.
     """
-    remedy = "collect it with `kedro run --pipelines collect`"
-    if not (folder / RECORD).is_file():
-        raise ReplayError(f"no seed replay in {folder}: {remedy}")
-    try:
-        record = read_json(folder / RECORD)
-    except CheckpointError as error:
-        raise ReplayError(f"{error}: delete {folder} and {remedy}") from error
-    if not isinstance(record, dict):
-        raise ReplayError(f"{folder / RECORD} is damaged: it holds no object: delete {folder} and {remedy}")
-    if record.get("fingerprint") != seed_fingerprint(parameters):
-        raise ReplayError(f"the seed replay in {folder} was collected with other settings: {remedy}")
-    chunks = folder / CHUNKS
-    if not chunks.is_file() or checksum(chunks) != record.get("sha256"):
-        raise ReplayError(f"{chunks} is damaged or missing: delete {folder} and {remedy}")
-    decoded = decode_chunks(chunks.read_bytes())
+    record = _checked_record(parameters, folder)
+    decoded = decode_chunks((folder / CHUNKS).read_bytes())
     steps = sum(chunk.num_steps for chunk in decoded)
     if record.get("steps") != steps or record.get("frames") != steps * parameters.env.frame_skip:
-        raise ReplayError(
-            f"{folder / RECORD} is damaged: it does not count {steps} steps: delete {folder} and {remedy}"
-        )
+        raise _damaged(folder, f"{folder / RECORD} is damaged: it does not count {steps} steps")
     return decoded, record
 
 
@@ -132,14 +113,39 @@ def _take(new: Collected, replay: SequenceReplay, collected: Collected) -> None:
     collected.add(new)
 
 
-def _matching_record(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
+    """The record, after settings and checksum were found right."""
+    if not (folder / RECORD).is_file():
+        raise ReplayError(f"no seed replay in {folder}: {REMEDY}")
     try:
         record: dict[str, Any] = read_json(folder / RECORD)
-        if record["fingerprint"] == fingerprint and checksum(folder / CHUNKS) == record["sha256"]:
-            return record
-    except Exception:
+    except CheckpointError as error:
+        raise _damaged(folder, str(error)) from error
+    if not isinstance(record, dict) or not isinstance(record.get("settings", {}), dict):
+        raise _damaged(folder, f"{folder / RECORD} is damaged: it holds no object")
+    settings, now = record.get("settings"), seed_settings(parameters)
+    if not is_same(settings, record.get("fingerprint"), now, former_seed_fingerprint(parameters)):
+        what = "an older version kept no list" if settings is None else changes(settings, now)
+        raise ReplayError(f"the seed replay in {folder} was collected with other settings ({what}): {REMEDY}")
+    chunks = folder / CHUNKS
+    if not chunks.is_file() or checksum(chunks) != record.get("sha256"):
+        raise _damaged(folder, f"{chunks} is damaged or missing")
+    return record
+
+
+def _damaged(folder: Path, what: str) -> ReplayError:
+    return ReplayError(f"{what}: delete {folder} and {REMEDY}")
+
+
+def _matching_record(parameters: Parameters, folder: Path) -> dict[str, Any] | None:
+    """The record of a whole replay of the same settings; None where there is none, and a line that says why."""
+    if not (folder / RECORD).exists():
         return None
-    return None
+    try:
+        return _checked_record(parameters, folder)
+    except ReplayError as error:
+        logger.warning("collected anew: %s", error)
+        return None
 
 
 def _mean(values: list[float]) -> float | None:

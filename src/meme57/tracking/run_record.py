@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from meme57.config import Parameters
-from meme57.config.differences import describe_differences
+from meme57.config.identity import changes, former_fingerprint, is_same
 from meme57.errors import CheckpointError, RunConflictError
 from meme57.files import read_json, storage_errors
 from meme57.lock import LOCK, hold, refuse_if_held
@@ -96,12 +96,11 @@ def check_identity(record: RunRecord, parameters: Parameters) -> None:
     Raises:
         RunConflictError: one line with the two commands that help.
     """
-    if record["fingerprint"] == parameters.fingerprint():
+    stored, now = record.get("configuration"), parameters.configuration()
+    if is_same(stored, record["fingerprint"], now, former_fingerprint(parameters)):
         return
     name = parameters.run_name
-    what = describe_differences(record.get("configuration", {}), parameters.configuration())
-    if "configuration" not in record:
-        what = f"{record['fingerprint']}, now {parameters.fingerprint()}"
+    what = f"{record['fingerprint']}, now {parameters.fingerprint()}" if stored is None else changes(stored, now)
     raise RunConflictError(
         f"run {name!r} exists with another configuration ({what}): "
         f"`kedro run --params run.name={name}-b` starts another run beside it, "

@@ -76,10 +76,12 @@ def open_run(
     tags: Mapping[str, str],
     parameters: Mapping[str, Any],
     kind: Literal["run", "study", "suite"] = "run",
+    former_fingerprint: str | None = None,
 ) -> ActiveRun:
     """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
 
     A study or a suite has no run record that knows its parent: the oldest one of its name and fingerprint is it.
+    `former_fingerprint` is the label that an earlier version gave to the same settings.
 
     Raises:
         TrackingError: the store refuses.
@@ -89,6 +91,9 @@ def open_run(
         parent = None
         if parent_run_id or kind != "run":
             parent = _find_parent(client, experiment_id, parent_run_id, identity, kind)
+            if parent is None and former_fingerprint:
+                former = {**identity, FINGERPRINT: former_fingerprint}
+                parent = _find_parent(client, experiment_id, None, former, kind)
         if parent is None:
             parent = create_run(client, experiment_id, run_name, {**identity, KIND: kind}, parameters)
             parent = parent if kind == "run" else _only_parent(client, experiment_id, parent, identity, kind)

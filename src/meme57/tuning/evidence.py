@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from meme57.config import Parameters
+from meme57.config.identity import former_fingerprint
+from meme57.config.labels import short_hash
 from meme57.errors import TuningError
 from meme57.evaluation.reference import has_reference
 from meme57.evaluation.statistics import stratified_bootstrap
@@ -47,7 +47,7 @@ def compare(
         return None
     units = [Unit(game, seed) for game in parameters.tune_games for seed in tune.evidence_seeds]
     runs = {
-        side: [FreshRun(parameters, chosen, unit, folder / _name(parameters, chosen, unit)) for unit in units]
+        side: [FreshRun(parameters, chosen, unit, _folder(folder, parameters, chosen, unit)) for unit in units]
         for side, chosen in zip(SIDES, ({}, dict(values)), strict=True)
     }
     unique = {run.folder: run for side in SIDES for run in runs[side]}  # the best may be what is configured
@@ -110,8 +110,17 @@ def _fresh_parameters(parameters: Parameters, values: Mapping[str, Any], unit: U
     return unit_parameters(tree, values, unit, tune, frames=tune.evidence_frames or tune.frames)
 
 
-def _name(parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> str:
-    """Tells apart what was learned with other settings, for another length, or measured in another way."""
-    tune, chosen = parameters.tune, _fresh_parameters(parameters, values, unit)
-    identity = [chosen.fingerprint(), chosen.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
-    return f"{unit.name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
+def _folder(folder: Path, parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> Path:
+    """Tells apart what was learned with other settings, for another length, or measured in another way.
+
+    What commit fd8d2c1 left lies under its former label.
+    """
+    chosen = _fresh_parameters(parameters, values, unit)
+    former = folder / _name(parameters, unit, chosen, former_fingerprint(chosen))
+    return former if former.exists() else folder / _name(parameters, unit, chosen, chosen.fingerprint())
+
+
+def _name(parameters: Parameters, unit: Unit, chosen: Parameters, fingerprint: str) -> str:
+    tune = parameters.tune
+    identity = [fingerprint, chosen.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
+    return f"{unit.name}-{short_hash(identity)}"

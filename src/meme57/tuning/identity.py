@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from typing import Any
 
 from meme57.config import Parameters
+from meme57.config.identity import former_fingerprint
+from meme57.config.labels import digest, settled, short_hash
 
 SHAPES_SCORES = (
     "space",
@@ -21,10 +22,30 @@ SHAPES_SCORES = (
 """What makes trials of one study comparable; budget, sampler and workers may change while it goes on."""
 
 
+def study_settings(parameters: Parameters) -> dict[str, Any]:
+    """The agent, the games, and everything in `tune` that shapes the scores of trials."""
+    tune = parameters.tree()["tune"]
+    shapes = {
+        "tune": {key: tune[key] for key in SHAPES_SCORES},
+        "games": list(parameters.tune_games),
+        **_any_seed(parameters).configuration(),
+    }
+    if parameters.tune.score == "evaluation":
+        shapes["ranked_by_episodes"] = parameters.learner.evaluation_episodes
+    return shapes
+
+
 def study_fingerprint(parameters: Parameters) -> str:
-    """Short digest of the agent, the games, and everything in `tune` that shapes the scores of trials."""
-    tune = parameters.tune.model_dump(mode="json")
-    agent = parameters.model_copy(update={"run": parameters.run.model_copy(update={"seed": 0})})
+    """Short label of `study_settings`."""
+    return digest(study_settings(parameters))
+
+
+def former_study_fingerprint(parameters: Parameters) -> str:
+    """The label that commit fd8d2c1 gave."""
+    tune = settled(parameters.tree())["tune"]
     shapes = {key: tune[key] for key in SHAPES_SCORES}
-    shapes |= {"games": parameters.tune_games, "agent": agent.fingerprint()}
-    return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:12]
+    return short_hash({**shapes, "games": parameters.tune_games, "agent": former_fingerprint(_any_seed(parameters))})
+
+
+def _any_seed(parameters: Parameters) -> Parameters:
+    return parameters.model_copy(update={"run": parameters.run.model_copy(update={"seed": 0})})

@@ -21,16 +21,17 @@ from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from meme57.config import Parameters
+from meme57.config.identity import changes, is_same
 from meme57.config.tuning import TuneParameters
 from meme57.errors import Interrupted, TuningError
 from meme57.tracking.trials import StudyRun, TrialRun
-from meme57.tuning.identity import study_fingerprint
+from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, study_settings
 from meme57.tuning.objective import Objective
 from meme57.tuning.samplers import make_sampler
 from meme57.tuning.space import configured_values, suggest
 from meme57.tuning.storage import CAUSE, Leases, give_up, open_storage, origin, requeue, requeue_dead
 
-FINGERPRINT, MLFLOW_RUN = "fingerprint", "mlflow_run_id"
+FINGERPRINT, SETTINGS, MLFLOW_RUN = "fingerprint", "settings", "mlflow_run_id"
 POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -52,22 +53,26 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
     Raises:
         TuningError: the storage cannot be opened, or the name is taken by another study.
     """
-    tune, name, asked_for = parameters.tune, parameters.study_name, study_fingerprint(parameters)
+    tune, name, settings = parameters.tune, parameters.study_name, study_settings(parameters)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(tune.storage, place.journal, heartbeat_seconds=tune.heartbeat_seconds)
     with Leases(place.trials).study():
         study = optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=make_pruner(tune)
         )
-        made_by = study.user_attrs.get(FINGERPRINT)
-        if made_by is None:
-            study.set_user_attr(FINGERPRINT, asked_for)
+        known = study.user_attrs
+        if FINGERPRINT not in known:
+            study.set_user_attr(FINGERPRINT, study_fingerprint(parameters))
+            study.set_user_attr(SETTINGS, settings)
             if tune.baseline:
                 tree = parameters.model_dump(mode="json", by_alias=True)
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
-    if made_by not in (None, asked_for):
+    if FINGERPRINT in known and not is_same(
+        known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)
+    ):
+        what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
         raise TuningError(
-            f"study {name!r} exists with another space, objective or agent ({made_by}, now {asked_for}): "
+            f"study {name!r} exists with another space, objective or agent ({what}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
         )
     return study

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from meme57.config.members import Member
+from meme57.config import parse_parameters
+from meme57.config.identity import former_member_digest, is_same
+from meme57.config.labels import digest
+from meme57.config.members import Member, member_settings
 from meme57.errors import CheckpointError, Interrupted, Meme57Error, own_error
 from meme57.files import read_json, write_json
 from meme57.stopping import stop_requested
@@ -34,7 +37,6 @@ class Task:
     """Everything that a member's process needs; plain values."""
 
     member: Member
-    digest: str
     parameters: dict[str, Any]
     """The whole tree of the member's run."""
     project: str
@@ -57,9 +59,17 @@ def read_note(path: Path) -> dict[str, Any]:
     return {}
 
 
-def is_done(note: Mapping[str, Any], digest: str) -> bool:
-    """Whether a member ended well with the same configuration, length and evaluation."""
-    return note.get("state") == "done" and note.get("digest") == digest and "scores" in note
+def is_done(task: Task) -> bool:
+    """Whether the member ended well with the same configuration, length and evaluation."""
+    note = read_note(task.note)
+    return note.get("state") == "done" and "scores" in note and _is_of(task, note)
+
+
+def _is_of(task: Task, note: Mapping[str, Any]) -> bool:
+    """Whether the note tells of the same settings."""
+    own, settings = parse_parameters(task.parameters), note.get("settings")
+    stored = settings if isinstance(settings, Mapping) else None
+    return is_same(stored, note.get("digest"), member_settings(own), former_member_digest(own))
 
 
 def run_member(task: Task) -> None:
@@ -72,13 +82,19 @@ def run_member(task: Task) -> None:
     from meme57.tracking.trials import TrialRun
 
     before = read_note(task.note)
-    known = before.get("mlflow_run_id") if before.get("digest") == task.digest else None
+    known = before.get("mlflow_run_id") if _is_of(task, before) else None
     member = task.member
+    settings = member_settings(parse_parameters(task.parameters))
     who = {"game": member.game, "seed": member.seed, "variant": member.variant}
     run = TrialRun(task.suite_run, member.name, {**who, **member.values}, known, tags=_tags(task))
     note: dict[str, Any] = {
-        "name": member.name, **who, "digest": task.digest, "state": "running", "mlflow_run_id": run.run_id
-    }  # fmt: skip
+        "name": member.name,
+        **who,
+        "digest": digest(settings),
+        "settings": settings,
+        "state": "running",
+        "mlflow_run_id": run.run_id,
+    }
     write_json(task.note, note)
     state, why = "FAIL", None
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
-from meme57.config.members import Member, member_digest, member_parameters, suite_members
+from meme57.config.members import Member, member_parameters, suite_members
 from meme57.errors import Interrupted, SuiteError
 from meme57.stopping import stop_requested
 from meme57.tracking.run_record import TrackingRun
@@ -37,7 +37,7 @@ def run_members(
     members = suite_members(chosen)
     tasks = {member.name: _task(chosen, member, tracking_run, suite_place, suite_folder) for member in members}
     with hold(suite_folder):
-        done = [name for name, task in tasks.items() if is_done(read_note(task.note), task.digest)]
+        done = [name for name, task in tasks.items() if is_done(task)]
         done = [] if chosen.run.fresh else done
         open_ones = [task for name, task in tasks.items() if name not in done]
         log.info("suite %s: %d members, %d done before", chosen.suite_name, len(members), len(done))
@@ -65,7 +65,6 @@ def _task(
     own = member_parameters(parameters, member)
     return Task(
         member=member,
-        digest=member_digest(own),
         parameters=own.model_dump(mode="json", by_alias=True),
         project=place["project"],
         environment=place["environment"],
