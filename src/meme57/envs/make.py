@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meme57.config import is_toy, rom_id
+from meme57.config.differences import describe_differences
 from meme57.config.parameters import EnvParameters
 from meme57.envs import atari
 from meme57.envs.spec import EnvSpec, VectorEnv
@@ -39,6 +40,21 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
         noop_max=parameters.noop_max,
         max_episode_frames=limit,
     )
+
+
+def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
+    """The task that the parameters describe, which the stored description must be.
+
+    Raises:
+        EnvironmentSetupError: `env_spec.json` was edited, or made by another version or another ROM.
+    """
+    spec = env_spec(parameters)
+    tree = stored if isinstance(stored, dict) else {}
+    if what := describe_differences(tree, spec.to_json()):
+        raise EnvironmentSetupError(
+            f"env_spec.json is not of the configured game ({what}): `kedro run --pipelines setup` writes it anew"
+        )
+    return spec
 
 
 def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool = False) -> VectorEnv:

@@ -17,7 +17,9 @@ CONSTANT_RATE_FACTOR = 18
 """H.264's quality: visually lossless, and still kilobytes a second for an Atari game."""
 
 
-def write_video(path: Path, frames: Iterable[Frame], *, frames_per_second: float, scale: int = 1) -> Path:
+def write_video(
+    path: Path, frames: Iterable[Frame], *, frames_per_second: float, scale: int = 1, comment: str = ""
+) -> Path:
     """Writes `frames` as mp4 (H.264, yuv420p, faststart), atomically, and gives back `path`.
 
     Args:
@@ -26,6 +28,7 @@ def write_video(path: Path, frames: Iterable[Frame], *, frames_per_second: float
         frames_per_second: of the film (agent steps a second: 60 / frame skip shows an Atari game at its own speed).
         scale: every pixel becomes a block of scale x scale. Odd sizes then get one black row or column, as the
             format needs even ones.
+        comment: kept in the file, such as the weights that play.
 
     Raises:
         ConfigurationError: an impossible `scale` or `frames_per_second`.
@@ -42,10 +45,12 @@ def write_video(path: Path, frames: Iterable[Frame], *, frames_per_second: float
     if not (first.ndim == 2 or (first.ndim == 3 and first.shape[2] == 3)):
         raise Meme57Error(f"a frame is {first.shape}: a video needs [H, W, 3] or [H, W].")
     pictures = itertools.chain([first], stream)
-    return write_atomically(path, lambda temporary: _encode(temporary, first, pictures, frames_per_second, scale))
+    return write_atomically(
+        path, lambda temporary: _encode(temporary, first, pictures, frames_per_second, _output_options(scale, comment))
+    )
 
 
-def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second: float, scale: int) -> None:
+def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second: float, options: list[str]) -> None:
     import imageio_ffmpeg
 
     writer = imageio_ffmpeg.write_frames(
@@ -58,7 +63,7 @@ def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second
         codec="libx264",
         macro_block_size=1,  # otherwise it stretches odd sizes; the filter below pads them
         ffmpeg_log_level="error",
-        output_params=_output_options(scale),
+        output_params=options,
     )
     writer.send(None)
     num_frames = 0
@@ -85,10 +90,21 @@ def _check_whole(path: Path, num_frames: int) -> None:
         raise Meme57Error(f"ffmpeg wrote {written} of {num_frames} frames: is there space left on the disk?")
 
 
-def _output_options(scale: int) -> list[str]:
+def _output_options(scale: int, comment: str) -> list[str]:
     even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
     picture = f"scale=iw*{scale}:ih*{scale}:flags=neighbor,{even}"
-    return ["-vf", picture, "-crf", str(CONSTANT_RATE_FACTOR), "-movflags", "+faststart", "-f", "mp4"]
+    return [
+        "-vf",
+        picture,
+        "-crf",
+        str(CONSTANT_RATE_FACTOR),
+        "-movflags",
+        "+faststart",
+        "-metadata",
+        f"comment={comment}",
+        "-f",
+        "mp4",
+    ]
 
 
 def _checked(frame: Frame, first: Frame) -> Frame:

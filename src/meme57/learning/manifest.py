@@ -80,6 +80,15 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def manifest_checksum(folder: Path) -> str:
+    """SHA-256 of a checkpoint folder's manifest, and so of every file that it names.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    return _digest(read_manifest(folder).model_dump(mode="json"))
+
+
 def check_folder(folder: Path) -> Manifest:
     """The manifest of a checkpoint folder, after every file's checksum was found right.
 

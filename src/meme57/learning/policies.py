@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +22,9 @@ from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError
-from meme57.files import read_json, write_atomically, write_json
+from meme57.files import checksum, read_json, write_atomically, write_json
 from meme57.learning.manifest import MANIFEST, check_folder
+from meme57.learning.source import Source, check_source
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
@@ -178,6 +180,18 @@ def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = No
     write_json(folder / STUDENT_SPEC, asdict(network.spec))
     if env is not None:
         write_json(folder / STUDENT_ENV, env.to_json())
+
+
+def check_student(record: Mapping[str, Any], folder: Path, teacher: Source) -> None:
+    """Refuses a student that was distilled from another checkpoint, or whose weights are not those of its record.
+
+    Raises:
+        CheckpointError: one line with the command that helps.
+    """
+    check_source(record.get("source"), teacher, what="the student is", maker="distill")
+    weights = folder / STUDENT_WEIGHTS
+    if not weights.is_file() or checksum(weights) != record.get("weights_sha256"):
+        raise CheckpointError(f"{weights} is not what was distilled: `kedro run --pipelines distill` makes it anew")
 
 
 def load_student(folder: Path) -> StudentNetwork:

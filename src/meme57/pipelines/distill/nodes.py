@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
+from meme57.files import checksum
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ ONNX = "student.onnx"
 
 def distill_student(
     parameters: dict[str, Any], checkpoints: dict[str, Any], checkpoint_folder: Path, student_folder: Path
-) -> tuple[dict[str, Any], dict[str, float]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Trains the student on the best checkpoint, exports it to ONNX, and says how faithful it is."""
     from meme57.learning import distillation
     from meme57.learning.checkpoints import newest_replay_index
+    from meme57.learning.policies import STUDENT_WEIGHTS
     from meme57.learning.progress import counter
+    from meme57.learning.source import checkpoint_source
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
@@ -42,8 +45,14 @@ def distill_student(
     fidelity |= _export(best, student_folder)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
-    record = {"teacher": best.name, "onnx": ONNX, "bytes": int(fidelity["onnx_bytes"])}
-    return record, fidelity
+    source = checkpoint_source(best)
+    record = {
+        "source": source,
+        "weights_sha256": checksum(student_folder / STUDENT_WEIGHTS),
+        "onnx": ONNX,
+        "bytes": int(fidelity["onnx_bytes"]),
+    }
+    return record, {**fidelity, "source": source}
 
 
 def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:

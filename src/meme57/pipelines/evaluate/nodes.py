@@ -27,16 +27,24 @@ SECONDS_OF_EMULATION = 60
 def play(
     parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any], student_folder: Path
 ) -> pd.DataFrame:
-    """Whole episodes of each agent, on the same evaluation seeds; `student` only says that the student is there."""
+    """Whole episodes of each agent, on the same evaluation seeds, and which weights played.
+
+    Raises:
+        CheckpointError: the student was distilled from another checkpoint.
+    """
     import pandas as pd
 
     from meme57.envs import env_spec
     from meme57.evaluation.protocols import evaluation_spec
+    from meme57.learning.policies import check_student
     from meme57.learning.progress import counter
+    from meme57.learning.source import checkpoint_source
 
     chosen = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
     teacher_folder = Path(checkpoints["best"]["folder"])
+    source = checkpoint_source(teacher_folder)
+    check_student(student, student_folder, source)
     makers = policy_makers(chosen, spec, teacher_folder, student_folder)
     rows: list[dict[str, Any]] = []
     for agent, make_policy in makers.items():
@@ -60,7 +68,7 @@ def play(
                     "truncated": episode.truncated,
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(**source, student_sha256=student["weights_sha256"])
 
 
 def _play_here(
@@ -128,7 +136,11 @@ def policy_makers(
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
-    """Means, bootstrap intervals and human-normalised scores, with the protocol that made them."""
+    """Means, bootstrap intervals and human-normalised scores, with the weights and the protocol that made them.
+
+    Raises:
+        CheckpointError: the episodes are of other weights.
+    """
     from dataclasses import asdict
 
     from meme57.envs import env_spec
@@ -136,9 +148,12 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     from meme57.evaluation.reference import has_reference, reference_score
     from meme57.evaluation.statistics import summarise_returns
     from meme57.learning.favourite import favourite_policy
+    from meme57.learning.source import check_source, checkpoint_source
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
+    source = checkpoint_source(Path(checkpoints["best"]["folder"]))
+    check_source(episodes_source(episodes), source, what="the episodes are", maker="evaluate")
     game, evaluate = chosen.env.game, chosen.evaluate
     agents = {
         agent: summarise_returns(
@@ -156,6 +171,8 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     return {
         "run": chosen.run_name,
         "game": game,
+        "source": source,
+        "student_sha256": str(episodes["student_sha256"].iloc[0]),
         "frames": checkpoints["best"]["frames"],
         "confidence": evaluate.confidence,
         "protocol": protocol_facts(
@@ -169,6 +186,13 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }
+
+
+def episodes_source(episodes: pd.DataFrame) -> dict[str, str] | None:
+    """The checkpoint that the episodes' table names; None where it names none, or several."""
+    columns = ["checkpoint", "sha256"]
+    named = episodes[columns].drop_duplicates() if set(columns) <= set(episodes) else episodes[[]]
+    return {name: str(named[name].iloc[0]) for name in columns} if named.shape == (1, 2) else None
 
 
 def score_metrics(agents: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -195,6 +219,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
     from meme57.learning.policies import Teacher
+    from meme57.learning.source import as_text, checkpoint_source
 
     chosen = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
@@ -207,6 +232,13 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
         max_steps=max(1, int(chosen.evaluate.video_seconds * steps_a_second)),
         epsilon=chosen.evaluate.epsilon,
     )
+    source = checkpoint_source(Path(checkpoints["best"]["folder"]))
     with tempfile.TemporaryDirectory() as folder:
-        path = write_video(Path(folder) / "video.mp4", frames, frames_per_second=steps_a_second, scale=2)
+        path = write_video(
+            Path(folder) / "video.mp4",
+            frames,
+            frames_per_second=steps_a_second,
+            scale=2,
+            comment=as_text(source),
+        )
         return path.read_bytes()

@@ -22,7 +22,7 @@ def learn(
     checkpoint_folder: Path,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
     """Yields (checkpoint record or {}, metrics rows); `seed_replay` only says that the seed replay is there."""
-    from meme57.envs import EnvSpec
+    from meme57.envs import agreed_spec
     from meme57.evaluation.ranking import checkpoint_evaluation
     from meme57.learning import trainer
     from meme57.learning.progress import show_progress
@@ -30,7 +30,7 @@ def learn(
     chosen = parse_parameters(parameters)
     events = trainer.learn(
         chosen,
-        EnvSpec.from_json(env_spec),
+        agreed_spec(chosen.env, env_spec),
         checkpoint_folder,
         seed_replay=seed_replay_folder,
         evaluate=checkpoint_evaluation(chosen),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config import parse_parameters, rom_id
-from meme57.errors import TrackingError
+from meme57.errors import CheckpointError, TrackingError
 
 REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
 
@@ -24,13 +24,23 @@ def register_policies(
 ) -> dict[str, Any]:
     """A model version of the teacher and one of the student, each with its score and lineage as tags.
 
-    `student` only says that the student is there.
+    Raises:
+        CheckpointError: scores or student are of other weights than the best checkpoint.
     """
     from meme57.learning.checkpoints import newest_replay_index
+    from meme57.learning.policies import check_student
+    from meme57.learning.source import check_source, checkpoint_source
     from meme57.replay.snapshot import replay_version
 
     chosen = parse_parameters(parameters)
     best = checkpoints["best"]
+    source = checkpoint_source(Path(best["folder"]))
+    check_student(student, student_folder, source)
+    check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
+    if scores.get("student_sha256") != student["weights_sha256"]:
+        raise CheckpointError(
+            "the scores are of another student: `kedro run --pipelines evaluate` first (same options)"
+        )
     data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
     tags = {
         "meme57.run": chosen.run_name,
@@ -38,7 +48,8 @@ def register_policies(
         "meme57.fingerprint": run_record["fingerprint"],
         "meme57.commit": run_record["commit"],
         "meme57.frames": str(best["frames"]),
-        "meme57.checkpoint": best["name"],
+        "meme57.checkpoint": source["checkpoint"],
+        "meme57.checkpoint_sha256": source["sha256"],
         "meme57.data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
     }
     return {

@@ -24,23 +24,35 @@ def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dic
 
 
 def make_report(
+    checkpoints: dict[str, Any],
     scores: dict[str, Any],
     learning_curve: pd.DataFrame,
     episodes: pd.DataFrame,
-    fidelity: dict[str, float],
+    fidelity: dict[str, Any],
     video: Path,
     run_record: dict[str, Any],
     hardware: dict[str, Any],
 ) -> str:
-    """The whole page."""
-    from meme57.evaluation.report import build_report
+    """The whole page.
 
+    Raises:
+        CheckpointError: scores, episodes, student and film are not all of the best checkpoint.
+    """
+    from meme57.evaluation.report import build_report
+    from meme57.learning.source import check_source, checkpoint_source, find_text
+    from meme57.pipelines.evaluate.nodes import episodes_source
+
+    source = checkpoint_source(Path(checkpoints["best"]["folder"]))
+    check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
+    check_source(episodes_source(episodes), source, what="the episodes are", maker="evaluate")
+    check_source(fidelity.get("source"), source, what="the student's numbers are", maker="distill")
+    check_source(find_text(film := video.read_bytes()), source, what="the film is", maker="evaluate")
     return build_report(
         run_name=scores["run"],
         scores=scores,
         learning_curve=learning_curve,
         episodes=episodes,
-        fidelity=fidelity,
-        video=video.read_bytes(),
-        lineage={**run_record, **hardware},
+        fidelity={name: value for name, value in fidelity.items() if name != "source"},
+        video=film,
+        lineage={**run_record, **hardware, **source},
     )

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.make_report,
-                ["scores", "learning_curve", "episodes", "fidelity", "video", "run_record", "hardware"],
+                ["checkpoints", "scores", "learning_curve", "episodes", "fidelity", "video", "run_record", "hardware"],
                 "report",
                 name="make_report",
             ),

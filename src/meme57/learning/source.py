@@ -1,0 +1,66 @@
+"""Which weights a file was derived from: a checkpoint's name and checksum. What is of other weights is not joined."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypedDict
+
+from meme57.errors import CheckpointError
+from meme57.learning.manifest import manifest_checksum
+
+SHORT = 12
+_TEXT = re.compile(rb"(checkpoint-\d{6,}) ([0-9a-f]{64})")
+
+
+class Source(TypedDict):
+    """The checkpoint that something was derived from."""
+
+    checkpoint: str
+    sha256: str
+    """Of its manifest, which holds the checksum of every file."""
+
+
+def checkpoint_source(folder: Path) -> Source:
+    """Name and checksum of a checkpoint folder.
+
+    Raises:
+        CheckpointError: its manifest is missing or damaged.
+    """
+    return Source(checkpoint=folder.name, sha256=manifest_checksum(folder))
+
+
+def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None:
+    """Refuses what was derived from other weights than `expected`.
+
+    Args:
+        found: the `source` that was stored; anything, since a person may have edited it.
+        what: with its verb, such as `the scores are`.
+        maker: the pipeline that makes it anew.
+
+    Raises:
+        CheckpointError: one line with the command that helps.
+    """
+    if found == expected:
+        return
+    named = isinstance(found, dict) and {"checkpoint", "sha256"} <= set(found)
+    of = f"of {_words(found)}" if named else "of no checkpoint that they name"
+    raise CheckpointError(
+        f"{what} {of}, and the best checkpoint is {_words(expected)}: "
+        f"`kedro run --pipelines {maker}` first (same options)"
+    )
+
+
+def as_text(source: Source) -> str:
+    """For a file that can carry a comment, such as a film."""
+    return f"{source['checkpoint']} {source['sha256']}"
+
+
+def find_text(content: bytes) -> Source | None:
+    """What `as_text` gave, found in a file's content."""
+    found = _TEXT.search(content)
+    return Source(checkpoint=found[1].decode(), sha256=found[2].decode()) if found else None
+
+
+def _words(source: Any) -> str:
+    return f"{source['checkpoint']} ({str(source['sha256'])[:SHORT]})"
