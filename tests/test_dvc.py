@@ -14,9 +14,9 @@ import pytest
 import yaml
 from kedro.framework.project import configure_project, pipelines
 
+from meme57.config.identity import SEED_GROUPS as SEED_REPLAY_GROUPS
 from meme57.config.parameters import LEARNING_GROUPS
 from meme57.hooks.configuration import ProjectConfigLoader
-from meme57.learning.seed_replay import GROUPS as SEED_REPLAY_GROUPS
 from meme57.pipeline_registry import FLOW
 from meme57.settings import CONFIG_LOADER_ARGS
 
