@@ -40,6 +40,10 @@ class StorageError(Meme57Error):
     """A file cannot be written: the disk is full, or the folder is not ours to write to."""
 
 
+class VideoError(Meme57Error):
+    """A film cannot be made: there is no ffmpeg that works. Nothing else depends on a film."""
+
+
 class RunConflictError(Meme57Error):
     """The run's name is taken by another configuration or another process."""
 

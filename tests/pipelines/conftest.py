@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -17,3 +18,11 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(make_project: Callable[[str], Any]) -> Any:
     return make_project("empty")
+
+
+@pytest.fixture
+def copied(trained: Any, make_project: Callable[[str], Any]) -> Any:
+    """The files of a run that went through every pipeline, in a project of its own; nothing is in its MLflow yet."""
+    project = make_project("copied")
+    shutil.copytree(trained[0].data, project.data, dirs_exist_ok=True)
+    return project

@@ -17,10 +17,10 @@ import click
 
 from meme57.cli.options import json_option, print_json, project_folder
 from meme57.cli.store import configured_store
-from meme57.errors import Meme57Error, TrackingError
+from meme57.errors import Meme57Error, TrackingError, VideoError
 
 PACKAGES = ("torch", "ale-py", "gymnasium", "numpy", "kedro", "mlflow", "optuna")
-OPTIONAL_PACKAGES = ("dvc", "kedro-viz", "onnxruntime", "ray")
+OPTIONAL_PACKAGES = ("dvc", "kedro-viz", "onnx", "onnxscript", "onnxruntime", "ray")
 LEAST_FREE_GIB = 2.0
 SELF_TEST: dict[str, Any] = {
     "run": {"total_frames": 2_000, "checkpoint_period_frames": 2_000, "log_period_frames": 1_000},
@@ -70,6 +70,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "tracking store", _store
     yield "ROMs", _roms
     yield "emulator", _emulator
+    yield "film", _film
     yield "self test", _self_test
 
 
@@ -158,6 +159,16 @@ def _emulator() -> str:
     finally:
         env.close()
     return f"{spec.game}: ROM loads, {spec.num_actions} actions, {spec.height}x{spec.width}"
+
+
+def _film() -> str:
+    """A run does without a film, so it is no failure."""
+    from meme57.evaluation.video import find_ffmpeg
+
+    try:
+        return find_ffmpeg()
+    except VideoError as error:
+        return f"- (no films: {error})"
 
 
 def _self_test() -> str:

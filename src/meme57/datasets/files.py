@@ -131,7 +131,10 @@ class PlotDataset(_PathDataset):
 
 
 class FileDataset(_PathDataset):
-    """A file that something else knows how to write, such as a video: bytes or a path go in, the path comes out."""
+    """A file that something else knows how to write, such as a video: bytes or a path go in, the path comes out.
+
+    An empty file stands for what could not be made: Kedro and DVC ask for every output.
+    """
 
     def load(self) -> Path:
         """The path.

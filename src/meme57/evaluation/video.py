@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meme57.errors import ConfigurationError, Meme57Error
+from meme57.errors import ConfigurationError, Meme57Error, VideoError
 from meme57.files import write_atomically
 
 Frame = NDArray[np.uint8]
 CONSTANT_RATE_FACTOR = 18
 """H.264's quality: visually lossless, and still kilobytes a second for an Atari game."""
+PATIENCE_SECONDS = 10.0
+"""Time in which ffmpeg has to tell its version."""
+REMEDY = "`pip install --force-reinstall imageio-ffmpeg` brings one, or set IMAGEIO_FFMPEG_EXE to one that works"
 
 
 def write_video(
@@ -32,12 +36,14 @@ def write_video(
 
     Raises:
         ConfigurationError: an impossible `scale` or `frames_per_second`.
-        Meme57Error: no frames, frames that differ in shape, or the encoder failed; nothing is left at `path`.
+        Meme57Error: no frames, or frames that differ in shape.
+        VideoError: the encoder is missing or failed. In every case nothing is left at `path`.
     """
     if scale < 1 or frames_per_second <= 0:
         raise ConfigurationError(
             f"scale={scale}, frames_per_second={frames_per_second} is not possible: both must be positive."
         )
+    program = find_ffmpeg()  # before the first frame is played
     stream = iter(frames)
     first = next(stream, None)
     if first is None:
@@ -45,12 +51,32 @@ def write_video(
     if not (first.ndim == 2 or (first.ndim == 3 and first.shape[2] == 3)):
         raise Meme57Error(f"a frame is {first.shape}: a video needs [H, W, 3] or [H, W].")
     pictures = itertools.chain([first], stream)
+    options = _output_options(scale, comment)
     return write_atomically(
-        path, lambda temporary: _encode(temporary, first, pictures, frames_per_second, _output_options(scale, comment))
+        path, lambda temporary: _encode(temporary, first, pictures, frames_per_second, options, program)
     )
 
 
-def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second: float, options: list[str]) -> None:
+def find_ffmpeg() -> str:
+    """The ffmpeg that writes films; it was started and told its version.
+
+    Raises:
+        VideoError: there is none, or it does not work.
+    """
+    program = "imageio-ffmpeg"
+    try:
+        import imageio_ffmpeg
+
+        program = imageio_ffmpeg.get_ffmpeg_exe()
+        subprocess.run([program, "-version"], capture_output=True, timeout=PATIENCE_SECONDS, check=True)
+    except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        raise VideoError(f"ffmpeg ({program}) does not work: {_reason(error)}: {REMEDY}") from error
+    return str(program)
+
+
+def _encode(
+    path: Path, first: Frame, frames: Iterable[Frame], frames_per_second: float, options: list[str], program: str
+) -> None:
     import imageio_ffmpeg
 
     writer = imageio_ffmpeg.write_frames(
@@ -72,13 +98,13 @@ def _encode(path: Path, first: Frame, frames: Iterable[Frame], frames_per_second
             writer.send(_checked(frame, first))
             num_frames += 1
     except OSError as error:
-        raise Meme57Error(f"ffmpeg stopped at frame {num_frames}: {str(error).splitlines()[0]}.") from error
+        raise VideoError(f"ffmpeg ({program}) stopped at frame {num_frames}: {_reason(error)}: {REMEDY}") from error
     finally:
         writer.close()
-    _check_whole(path, num_frames)
+    _check_whole(path, num_frames, program)
 
 
-def _check_whole(path: Path, num_frames: int) -> None:
+def _check_whole(path: Path, num_frames: int, program: str) -> None:
     """The encoder's exit status is lost (a full disk looks like success), so the file itself is counted."""
     import imageio_ffmpeg
 
@@ -87,24 +113,21 @@ def _check_whole(path: Path, num_frames: int) -> None:
     except (OSError, RuntimeError):
         written = 0
     if written != num_frames:
-        raise Meme57Error(f"ffmpeg wrote {written} of {num_frames} frames: is there space left on the disk?")
+        raise VideoError(
+            f"ffmpeg ({program}) wrote {written} of {num_frames} frames: is there space left on the disk? Else {REMEDY}"
+        )
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _output_options(scale: int, comment: str) -> list[str]:
     even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
     picture = f"scale=iw*{scale}:ih*{scale}:flags=neighbor,{even}"
-    return [
-        "-vf",
-        picture,
-        "-crf",
-        str(CONSTANT_RATE_FACTOR),
-        "-movflags",
-        "+faststart",
-        "-metadata",
-        f"comment={comment}",
-        "-f",
-        "mp4",
-    ]
+    quality, told = ["-crf", str(CONSTANT_RATE_FACTOR)], ["-metadata", f"comment={comment}"]
+    return ["-vf", picture, *quality, "-movflags", "+faststart", *told, "-f", "mp4"]
 
 
 def _checked(frame: Frame, first: Frame) -> Frame:

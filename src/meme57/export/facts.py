@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
@@ -21,16 +21,27 @@ TIMED_STEPS = 200
 
 
 @dataclass(frozen=True)
-class ExportFacts:
-    """Of one exported student, one environment, one CPU thread."""
+class StudentFacts:
+    """Of one student, one environment, one CPU thread."""
+
+    torch_step_ms: float
+    multiply_adds_student: int
+
+
+@dataclass(frozen=True)
+class ExportFacts(StudentFacts):
+    """Of its ONNX file, too."""
 
     onnx_difference: float
     """The largest difference from PyTorch on one random step, logits and states."""
     onnx_bytes: int
     onnx_step_ms: float
     """Median time of one step through ONNX Runtime."""
-    torch_step_ms: float
-    multiply_adds_student: int
+
+
+def student_facts(network: StudentNetwork) -> StudentFacts:
+    """Measures the student in PyTorch."""
+    return StudentFacts(torch_step_ms=_torch_step_ms(network), multiply_adds_student=student_step(network))
 
 
 def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
@@ -39,8 +50,7 @@ def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
         onnx_difference=parity(network, path),
         onnx_bytes=path.stat().st_size,
         onnx_step_ms=_onnx_step_ms(network, path),
-        torch_step_ms=_torch_step_ms(network),
-        multiply_adds_student=student_step(network),
+        **asdict(student_facts(network)),
     )
 
 

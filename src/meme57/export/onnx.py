@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -19,6 +20,14 @@ from meme57.files import write_atomically
 INPUTS = ("frame", "action", "reward", "state")
 OUTPUTS = ("logits", "next_state")
 TOLERANCE = 1e-4
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INSTALL = 'pip install "meme57[onnx]"'
+
+
+def missing_packages() -> str | None:
+    """Which packages of the extra `onnx` are absent, and what to type; None where all are there."""
+    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None
 
 
 def export_student(network: StudentNetwork, path: Path) -> float:
@@ -31,21 +40,27 @@ def export_student(network: StudentNetwork, path: Path) -> float:
         The largest difference of logits and states.
 
     Raises:
-        Meme57Error: it exceeds 1e-4; no file is left.
+        Meme57Error: a package of the extra is missing, the exporter failed, or it exceeds 1e-4; no file is left.
     """
+    if (absent := missing_packages()) is not None:
+        raise Meme57Error(f"no {path.name}: {absent}")
     network = network.eval()
     batch = torch.export.Dim("batch", min=1, max=4096)
     example = example_inputs(network, 2)
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            example,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: batch}, {0: batch}, {0: batch}, {1: batch}),
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                example,
+                input_names=list(INPUTS),
+                output_names=list(OUTPUTS),
+                dynamic_shapes=({0: batch}, {0: batch}, {0: batch}, {1: batch}),
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # what the exporter and its packages raise has no common base
+        words = f"{type(error).__name__} {str(error)[:200]}"
+        raise Meme57Error(f"no {path.name}, the exporter failed ({words}): {INSTALL} --upgrade") from error
     assert program is not None
     _forget_sources(program)
     write_atomically(path, lambda temporary: program.save(str(temporary)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from meme57.envs import StepResult
 from meme57.errors import Meme57Error
-from meme57.export.onnx import INPUTS, OUTPUTS
+from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS
 
 
 def open_session(path: Path) -> Any:
@@ -22,9 +22,9 @@ def open_session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise Meme57Error("onnxruntime is not installed: pip install 'meme57[onnx]'") from error
+        raise Meme57Error(f"onnxruntime is not installed ({error}): {INSTALL}") from error
     if not path.is_file():
-        raise Meme57Error(f"{path} is missing: `kedro run --pipelines distill` or `meme57 export` writes it")
+        raise Meme57Error(f"{path} is missing: `kedro run --pipelines distill` writes it, with the extra ({INSTALL})")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
+from meme57.errors import Meme57Error
 from meme57.files import checksum
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
+    from meme57.agent.student import StudentNetwork
     from meme57.learning.policies import Policy
 
 FIDELITY_SEED = 1_700_000_001
 ONNX = "student.onnx"
 
+log = logging.getLogger(__name__)
+
 
 def distill_student(
     parameters: dict[str, Any], checkpoints: dict[str, Any], checkpoint_folder: Path, student_folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trains the student on the best checkpoint, exports it to ONNX, and says how faithful it is."""
+    """Trains the student on the best checkpoint, exports it to ONNX where it can, and says how faithful it is."""
     from meme57.learning import distillation
     from meme57.learning.checkpoints import newest_replay_index
     from meme57.learning.policies import STUDENT_WEIGHTS
@@ -42,15 +47,15 @@ def distill_student(
             progress=progress,
         )
     fidelity |= _returns(chosen, best, student_folder)
-    fidelity |= _export(best, student_folder)
+    fidelity |= _costs(best, student_folder)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
-    source = checkpoint_source(best)
+    source, exported = checkpoint_source(best), "onnx_bytes" in fidelity
     record = {
         "source": source,
         "weights_sha256": checksum(student_folder / STUDENT_WEIGHTS),
-        "onnx": ONNX,
-        "bytes": int(fidelity["onnx_bytes"]),
+        "onnx": ONNX if exported else None,
+        "bytes": int(fidelity["onnx_bytes"]) if exported else None,
     }
     return record, {**fidelity, "source": source}
 
@@ -79,19 +84,32 @@ def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> 
     return returns
 
 
-def _export(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
-    """Writes the ONNX file; what it weighs, and what its teacher costs."""
-    from meme57.export.facts import export_facts, teacher_multiply_adds
-    from meme57.export.onnx import export_student
+def _costs(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
+    """What student and teacher cost."""
+    from meme57.export.facts import teacher_multiply_adds
     from meme57.learning.policies import Teacher, load_student
 
-    student, path = load_student(student_folder), student_folder / ONNX
-    export_student(student, path)
+    facts = _export(load_student(student_folder), student_folder / ONNX)
     network, novelty = teacher_multiply_adds(Teacher.load(teacher_folder))
-    facts = {name: float(value) for name, value in asdict(export_facts(student, path)).items()}
     return {
         **facts,
         "multiply_adds_teacher": float(network),
         "multiply_adds_novelty": float(novelty),
         "multiply_adds_ratio": facts["multiply_adds_student"] / network,
     }
+
+
+def _export(student: StudentNetwork, path: Path) -> dict[str, float]:
+    """Writes the ONNX file, and measures it; the student is whole without one, so a failure costs a warning."""
+    from meme57.export.facts import StudentFacts, export_facts, student_facts
+    from meme57.export.onnx import export_student
+
+    facts: StudentFacts
+    try:
+        export_student(student, path)
+        facts = export_facts(student, path)
+    except Meme57Error as error:
+        log.warning("%s", error)
+        path.unlink(missing_ok=True)  # it is an earlier student's
+        facts = student_facts(student)
+    return {name: float(value) for name, value in asdict(facts).items()}

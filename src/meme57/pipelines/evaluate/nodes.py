@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
+from meme57.errors import StorageError, VideoError
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ AGENTS = ("random", "teacher", "favourite", "student")
 """Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
 SECONDS_OF_EMULATION = 60
 """The console draws 60 frames a second."""
+
+log = logging.getLogger(__name__)
 
 
 def play(
@@ -211,7 +215,7 @@ def score_metrics(agents: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
-    """The start of one episode of the teacher, as an H.264 video."""
+    """The start of one episode of the teacher, as an H.264 video; empty, with a warning, where none can be made."""
     import tempfile
 
     from meme57.envs import env_spec
@@ -234,11 +238,10 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     )
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
     with tempfile.TemporaryDirectory() as folder:
-        path = write_video(
-            Path(folder) / "video.mp4",
-            frames,
-            frames_per_second=steps_a_second,
-            scale=2,
-            comment=as_text(source),
-        )
+        path = Path(folder) / "video.mp4"
+        try:
+            write_video(path, frames, frames_per_second=steps_a_second, scale=2, comment=as_text(source))
+        except (VideoError, StorageError) as error:
+            log.warning("there is no film: %s", error)
+            return b""
         return path.read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config import parse_parameters
-from meme57.errors import ResourceError
+from meme57.errors import ResourceError, VideoError
 from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_folders
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,11 @@ def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What the run has to work with."""
+    """What the run has to work with; what is missing and costs a nicety later is said now, one line each."""
     import torch
 
+    for missing in missing_niceties():
+        log.warning("%s", missing)
     return {
         "machine": platform.machine(),
         "system": platform.system(),
@@ -47,6 +49,21 @@ def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
     }
+
+
+def missing_niceties() -> list[str]:
+    """What this machine lacks that a run can do without."""
+    from meme57.evaluation.video import find_ffmpeg
+    from meme57.export.onnx import missing_packages
+
+    missing = []
+    if (packages := missing_packages()) is not None:
+        missing.append(f"the student will have no ONNX file: {packages}")
+    try:
+        find_ffmpeg()
+    except VideoError as error:
+        missing.append(f"there will be no film: {error}")
+    return missing
 
 
 def estimate_resources(parameters: dict[str, Any]) -> dict[str, dict[str, int]]:
