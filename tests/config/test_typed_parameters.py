@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from meme57.config import Parameters, parse_parameters
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES
+from meme57.config.tree import assign, look_up
 from meme57.errors import ConfigurationError
 
 
@@ -111,6 +113,34 @@ def test_the_whole_tree_goes_through_json() -> None:
     p = parse_parameters({"env": {"game": "ALE/Pong-v5"}, "loss": {"lambda": 0.8}, "run": {"name": "a"}})
     assert p.env.game == "Pong"
     assert parse_parameters(json.loads(json.dumps(p.model_dump(mode="json", by_alias=True)))) == p
+
+
+def _names(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        yield from _names(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, "inf", "nan"], ids=str)
+def test_only_limits_may_be_infinite_and_nothing_may_be_no_number(value: object) -> None:
+    """JSON has neither: what accepts one dies when it is written, long after the start."""
+    tree, accepted = Parameters().model_dump(mode="json", by_alias=True), set()
+    for name in _names(tree):
+        try:
+            parsed = parse_parameters(assign(tree, {name: value}))
+        except ConfigurationError:
+            continue
+        kept = look_up(parsed.model_dump(mode="json", by_alias=True), name)
+        if not isinstance(kept, str):  # a name may be "nan"
+            accepted.add(name)
+    infinite = value in (math.inf, "inf")
+    assert accepted == ({"loss.kappa", "loss.trust_region_alpha", "loss.max_kl"} if infinite else set())
+
+
+@pytest.mark.parametrize("end", ["low", "high", "step"])
+def test_a_range_is_finite(end: str) -> None:
+    space = [{"name": "loss.kappa", "type": "float", "low": 0, "high": 1, end: math.inf}]
+    with pytest.raises(ConfigurationError, match=rf"tune\.space\.0\.{end}=inf is not possible"):
+        parse_parameters({"tune": {"space": space}})
 
 
 def test_infinite_kappa_and_alpha_are_allowed() -> None:

@@ -14,8 +14,10 @@ from meme57.config.fields import (
     OPERATIONAL,
     Count,
     Discount,
+    Finite,
     Fraction,
     Group,
+    Limit,
     NonNegative,
     Positive,
     Seed,
@@ -96,11 +98,11 @@ class LossParameters(Group):
 
     target: Literal["soft_watkins", "retrace", "q_lambda"] = "soft_watkins"  # paper: soft Watkins
     lambda_: Fraction = Field(default=0.95, alias="lambda")  # reported
-    kappa: Annotated[float, Field(ge=0.0)] = 0.01  # reported
+    kappa: Limit = 0.01  # reported
     target_temperature: Positive = 0.25  # reported
     bootstrap: Literal["online", "target"] = "online"  # paper: A1
     trust_region: bool = True  # paper: A1
-    trust_region_alpha: Annotated[float, Field(ge=0.0)] = 3.0  # reported
+    trust_region_alpha: Limit = 3.0  # reported
     normalise_td: bool = True  # paper: B1
     sigma_floor: Positive = 0.01  # paper
     sigma_decay: Discount = 0.99  # ours
@@ -109,7 +111,7 @@ class LossParameters(Group):
     distil_policy: bool = True  # paper: D. Off: act and bootstrap on the eps-greedy policy of Q
     distillation_weight: NonNegative = 1.0  # ours
     distillation_epsilon: Fraction = 1e-4  # reported
-    max_kl: Annotated[float, Field(ge=0.0)] = 0.5  # reported
+    max_kl: Limit = 0.5  # reported
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -125,7 +127,7 @@ class NoveltyParameters(Group):
     cluster_distance: NonNegative = 0.008  # inherited
     pseudo_count: Positive = 1e-3  # inherited
     max_similarity: Positive = 8.0  # inherited
-    max_modulation: Annotated[float, Field(ge=1.0)] = 5.0  # inherited: L
+    max_modulation: Annotated[Finite, Field(ge=1.0)] = 5.0  # inherited: L
     rnd_size: Count = 128  # inherited
     channels: tuple[Count, Count] = (16, 32)  # ours
     hidden_size: Count = 128  # inherited

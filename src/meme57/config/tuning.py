@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from meme57.config.fields import Count, Fraction, Group, Positive, Seed, Whole
+from meme57.config.fields import Count, Finite, Fraction, Group, Positive, Seed, Whole
 from meme57.config.games import canonical_game
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -19,9 +19,9 @@ class Dimension(Group):
     name: str
     """Dotted name, such as `learner.learning_rate`."""
     type: Literal["float", "log_float", "int", "log_int", "categorical"]
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
+    low: Finite | None = None
+    high: Finite | None = None
+    step: Finite | None = None
     choices: tuple[Any, ...] | None = None
     when: dict[str, Any] | None = None
     """Values that earlier categorical dimensions must have; else the parameter keeps its configured value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
         "pruner": parameters.tune.pruner,
         "frames": sum(trial["frames"] for trial in trials),
         "states": {state: sum(trial["state"] == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
-        "best": {"trial": origin(best), "score": best.value, "values": trial_values(best, parameters)},
+        "best": {"trial": origin(best), "score": best.value, "values": _json(trial_values(best, parameters))},
         "trials": trials,
     }
 
@@ -89,8 +90,14 @@ def _trial(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str,
         "frames": int(trial.user_attrs.get("frames", 0)),
         "scores": trial.user_attrs.get("scores", {}),
         "cause": trial.user_attrs.get(CAUSE),
-        "values": trial_values(trial, parameters) if trial.params else {},
+        "values": _json(trial_values(trial, parameters)) if trial.params else {},
     }
+
+
+def _json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as JSON has them: infinity, which some limits may be, is text, and a parameter takes that."""
+    plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=str)
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,26 @@
+"""What a study leaves can be written: JSON has no infinity, and a limit may be infinite."""
+
+from __future__ import annotations
+
+import json
+
+import optuna
+import yaml
+from optuna.trial import create_trial
+from tiny_study import make_parameters
+
+from meme57.config import parse_parameters
+from meme57.tuning.result import environment_text, study_record
+
+
+def test_an_infinite_choice_is_text_and_comes_back() -> None:
+    inf = float("inf")
+    space = [{"name": "loss.kappa", "type": "categorical", "choices": [0.01, inf]}]
+    parameters = make_parameters(space=space)
+    study = optuna.create_study(direction="maximize")
+    kappa = optuna.distributions.CategoricalDistribution([0.01, inf])
+    study.add_trial(create_trial(params={"loss.kappa": inf}, distributions={"loss.kappa": kappa}, value=1.0))
+    record = json.loads(json.dumps(study_record(study, parameters), allow_nan=False))
+    assert record["best"]["values"] == record["trials"][0]["values"] == {"loss.kappa": "Infinity"}
+    tree = yaml.safe_load(environment_text(parameters, record, None))
+    assert parse_parameters(tree).loss.kappa == inf
