@@ -4,6 +4,7 @@ import os
 
 from meme57.hooks import ParametersHook, TrackingHook
 from meme57.hooks.configuration import ProjectConfigLoader, environment_variable
+from meme57.hooks.selection import ProjectSession
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
 
@@ -11,6 +12,8 @@ _parameters = ParametersHook()
 
 HOOKS = (_parameters, TrackingHook(_parameters))
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")
+
+SESSION_CLASS = ProjectSession
 
 CONFIG_LOADER_CLASS = ProjectConfigLoader
 CONFIG_LOADER_ARGS = {

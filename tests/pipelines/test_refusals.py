@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from kedro.framework.project import configure_project
 
 from meme57.hooks.one_line import OneLineError
+from meme57.hooks.selection import ProjectSession
 
 
 @pytest.mark.parametrize(
@@ -16,8 +18,9 @@ from meme57.hooks.one_line import OneLineError
         (["--params", "family.gamma_min=0.999"], "Error: family.gamma_min=0.999 is above family.gamma_max=0.99"),
         (["--pipelines", "learn"], "Error: run 'Pong-s1' is not set up: `kedro run --pipelines setup` first"),
         (["--env", "tset"], "Error: there is no environment 'tset' in "),
+        (["--pipelines", "setup,lern"], "Error: --pipelines lern: there is no such pipeline: did you mean learn?"),
     ],
-    ids=["game", "key", "value", "combination", "order", "environment"],
+    ids=["game", "key", "value", "combination", "order", "environment", "pipeline"],
 )
 def test_one_line_and_nothing_written(project, arguments: list[str], line: str) -> None:
     done = project.kedro(*arguments)
@@ -26,6 +29,51 @@ def test_one_line_and_nothing_written(project, arguments: list[str], line: str) 
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
     assert project.files() == {}
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "options", "line"),
+    [
+        (["zzzz"], {}, "--pipelines zzzz: there is no such pipeline: there are __default__, collect, distill, "),
+        ([], {"node_names": ["lern"]}, "--nodes lern: nothing here has it: did you mean learn?"),
+        (["learn"], {"node_names": ["make_report"]}, "--nodes make_report: nothing here has it: there are learn"),
+        ([], {"from_nodes": ["distil_student"]}, "--from-nodes distil_student: .*: did you mean distill_student?"),
+        ([], {"to_nodes": ["learn", "x"]}, "--to-nodes x: nothing here has it: there are "),
+        ([], {"from_inputs": ["env_spek"]}, "--from-inputs env_spek: nothing here has it: did you mean env_spec?"),
+        ([], {"to_outputs": ["chekpoints"]}, "--to-outputs chekpoints: .*: did you mean checkpoints or "),
+        ([], {"tags": ["gpu"]}, "--tags gpu: nothing here has it: there are none"),
+        ([], {"namespaces": ["x"]}, "--namespaces x: nothing here has it: there are none"),
+        (
+            ["setup"],
+            {"to_nodes": ["make_env_spec"], "from_nodes": ["describe_hardware"]},
+            "--from-nodes describe_hardware --to-nodes make_env_spec: no node meets all of these: leave one out",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list | dict) else "",
+)
+def test_a_name_that_there_is_not_is_one_line(project, pipelines, options, line: str) -> None:
+    configure_project("meme57")
+    with (
+        pytest.raises(OneLineError, match=line.replace("?", r"\?")) as caught,
+        ProjectSession.create(project_path=project.folder, env="test") as session,
+    ):
+        session.run(pipeline_names=pipelines, **options)
+    assert caught.value.exit_code == 1
+    assert "\n" not in caught.value.message
+    assert project.files() == {}
+
+
+def test_a_part_of_the_flow_runs_as_in_kedro(project) -> None:
+    configure_project("meme57")
+    with ProjectSession.create(project_path=project.folder, env="test") as session:
+        session.run(to_nodes=["make_policy_family"], tags=())
+    assert [path.name for path in project.data.rglob("*.json")] == ["policy_family.json"]
+    with (
+        ProjectSession.create(project_path=project.folder, env="suite") as session,
+        pytest.raises(OneLineError) as caught,
+    ):
+        session.run(node_names=["run_member"])
+    assert "did you mean run_members or" in caught.value.message
 
 
 def test_a_run_that_cannot_fit_is_refused_in_one_line_and_leaves_no_record(project) -> None:

@@ -1,0 +1,87 @@
+"""A Kedro session that refuses names of pipelines, nodes, datasets and tags that there are not, in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.pipeline import Pipeline
+
+from meme57.errors import ConfigurationError
+from meme57.hooks.one_line import one_line_errors
+
+FILTERS = {
+    "tags": "--tags",
+    "from_nodes": "--from-nodes",
+    "to_nodes": "--to-nodes",
+    "node_names": "--nodes",
+    "from_inputs": "--from-inputs",
+    "to_outputs": "--to-outputs",
+    "namespaces": "--namespaces",
+}
+"""What narrows a run down, and the option that a person types for it."""
+
+
+class ProjectSession(KedroSession):  # type: ignore[misc]
+    """Looks at what it is asked for before it runs; Kedro itself answers with a traceback."""
+
+    def run(
+        self, pipeline_name: str | None = None, pipeline_names: Iterable[str] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """As in Kedro."""
+        names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
+        filters = {name: list(options[name]) for name in FILTERS if options.get(name)}
+        with one_line_errors():
+            _check_pipelines(names)
+            if filters:
+                pipelines.set_requested(names or None)
+                self.load_context()  # the environment decides what `__default__` is
+                _check_filters(sum((pipelines[name] for name in names or ["__default__"]), Pipeline([])), filters)
+        found: dict[str, Any] = super().run(pipeline_name, list(pipeline_names or []) or None, **options)
+        return found
+
+
+def _check_pipelines(names: Iterable[str]) -> None:
+    pipelines.set_requested(None)  # all of them, to name the nearest
+    known = sorted(pipelines.keys())
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"--pipelines {name}: there is no such pipeline: {_hint(name, known)}")
+
+
+def _check_filters(pipeline: Pipeline, filters: Mapping[str, list[str]]) -> None:
+    """Raises `ConfigurationError` where Kedro would find nothing to run."""
+    try:
+        pipeline.filter(**{"node_namespaces" if name == "namespaces" else name: filters[name] for name in filters})
+    except ValueError:
+        for name, asked in filters.items():
+            known = _names(pipeline, name)
+            for value in asked:
+                if value not in known:
+                    raise ConfigurationError(
+                        f"{FILTERS[name]} {value}: nothing here has it: {_hint(value, known)}"
+                    ) from None
+        options = " ".join(f"{FILTERS[name]} {','.join(values)}" for name, values in filters.items())
+        raise ConfigurationError(f"{options}: no node meets all of these: leave one out") from None
+
+
+def _names(pipeline: Pipeline, kind: str) -> list[str]:
+    if kind == "tags":
+        return sorted({tag for node in pipeline.nodes for tag in node.tags})
+    if kind == "namespaces":
+        return sorted({node.namespace for node in pipeline.nodes if node.namespace})
+    if kind == "from_inputs":
+        return sorted(set().union(*(node.inputs for node in pipeline.nodes)))
+    if kind == "to_outputs":
+        return sorted(pipeline.all_outputs())
+    return [node.name for node in pipeline.nodes]
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known)}" if known else "there are none"
