@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from meme57.errors import CheckpointError, StorageError
+
+Kind = TypeVar("Kind")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
@@ -46,13 +50,42 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; a missing or damaged file is a `CheckpointError` that names it."""
+    """Reads JSON as `write_json` writes it; a file that is missing, damaged or holds NaN is a `CheckpointError`."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def checked(kind: type[Kind], tree: Any, path: Path) -> Kind:
+    """What was read from `path` as a dataclass or a model.
+
+    Raises:
+        CheckpointError: a field is missing or of another type, or a dataclass has none of that name; in one line.
+    """
+    try:
+        return parse_as(kind, tree)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def parse_as(kind: type[Kind], tree: Any) -> Kind:
+    """A tree from JSON as a dataclass or a model.
+
+    Raises:
+        ValueError: as `checked`.
+    """
+    try:
+        value = TypeAdapter(kind).validate_python(tree)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "it"
+        raise ValueError(f"{where}: {fault['msg']}") from error
+    if dataclasses.is_dataclass(kind) and (unknown := set(tree) - {field.name for field in dataclasses.fields(kind)}):
+        raise ValueError(f"{min(unknown)} is unknown")
+    return value
 
 
 @contextlib.contextmanager
@@ -87,6 +120,10 @@ def checksum(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
 def _free_space(path: Path) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from meme57.datasets import LearningCurveDataset
-from meme57.tracking.runs import ActiveRun
+from meme57.tracking.runs import ActiveRun, set_active_run
 
 
 @pytest.fixture
@@ -50,13 +50,67 @@ def test_rows_go_to_the_active_run_at_their_frames(dataset: LearningCurveDataset
     assert set(active.client.get_run(active.run_id).data.metrics) == {"loss"}
 
 
+def _steps(active: ActiveRun, run_id: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in active.client.get_metric_history(run_id, "loss")]
+
+
+def _lives(
+    dataset: LearningCurveDataset, active: ActiveRun, rows: list[dict[str, float]], checkpoint: int
+) -> ActiveRun:
+    """Rows told one by one, a checkpoint with that of `checkpoint` frames, and then the process is gone."""
+    life = ActiveRun(active.client, active.experiment_id, active.client.create_run(active.experiment_id).info.run_id,
+                     active.parent_run_id)  # fmt: skip
+    set_active_run(life)
+    for row in rows:
+        life.checkpointed_frames = max(life.checkpointed_frames, checkpoint if row["frames"] == checkpoint else -1)
+        dataset.save([row])
+    life.metrics.flush()
+    return life
+
+
+def test_the_parent_has_the_whole_curve_and_no_step_twice(dataset: LearningCurveDataset, active: ActiveRun) -> None:
+    first = _lives(dataset, active, [{"frames": at, "loss": at / 10} for at in (100, 200, 300)], checkpoint=200)
+    assert _steps(active, active.parent_run_id) == [(100, 10.0), (200, 20.0)]  # 300 may be learned otherwise
+    second = _lives(dataset, active, [{"frames": at, "loss": at / 100} for at in (200, 310, 400)], checkpoint=400)
+    assert _steps(active, first.run_id) == [(100, 10.0), (200, 20.0), (300, 30.0)]
+    assert _steps(active, second.run_id) == [(310, 3.1), (400, 4.0)]
+    assert _steps(active, active.parent_run_id) == [(100, 10.0), (200, 20.0), (310, 3.1), (400, 4.0)]
+    _lives(dataset, active, [{"frames": 400, "loss": 4.0}], checkpoint=400)  # nothing was left to learn
+    assert _steps(active, active.parent_run_id) == [(100, 10.0), (200, 20.0), (310, 3.1), (400, 4.0)]
+
+
+def test_a_store_that_was_away_gets_the_curve_with_the_next_checkpoint(
+    dataset: LearningCurveDataset, active: ActiveRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        for name in ("log_batch", "get_metric_history"):
+            patch.setattr(active.client, name, gone)
+        _lives(dataset, active, [{"frames": 100, "loss": 1.0}, {"frames": 200, "loss": 2.0}], checkpoint=200)
+    assert "the learning curve waits for the MLflow store: gone" in caplog.text
+    _lives(dataset, active, [{"frames": 200, "loss": 2.0}, {"frames": 300, "loss": 3.0}], checkpoint=300)
+    assert _steps(active, active.parent_run_id) == [(100, 1.0), (200, 2.0), (300, 3.0)]
+
+
 def test_preview_is_json(dataset: LearningCurveDataset) -> None:
     dataset.save([{"frames": 100, "loss": None}, {"frames": 200, "loss": 0.5}])
     assert dataset.preview(nrows=2)["data"] == [[100, None], [200, 0.5]]
 
 
 @pytest.mark.parametrize(
-    "content", ["", "frames,loss\n100,1\nabc,2\n", "other\n1\n", "frames\n100,1,2\n", "frames\nnan\n", "\x00\xff"]
+    "content",
+    [
+        "",
+        "frames,loss\n100,1\nabc,2\n",
+        "frames,loss\n100,x\n",
+        "\xff\xfef\x00r\x00\n\x001\x00\n\x00",
+        "other\n1\n",
+        "frames\n100,1,2\n",
+        "frames\nnan\n",
+        "\x00\xff",
+    ],
 )
 def test_a_damaged_curve_is_set_aside_and_training_goes_on(
     dataset: LearningCurveDataset, content: str, caplog: pytest.LogCaptureFixture

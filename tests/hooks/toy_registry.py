@@ -19,12 +19,17 @@ behaviour = "finish"
 """What `learn` does after its first checkpoint; tests set it."""
 
 received: dict[str, Any] = {}
+SPEC: dict[str, Any] = {
+    "game": "Pong", "rom_id": "pong", "num_actions": 1, "action_meanings": ["NOOP"], "height": 84, "width": 84,
+    "full_action_space": False, "sticky_action_probability": 0.0, "frame_skip": 4, "max_pool": True, "noop_max": 30,
+    "max_episode_frames": 1000,
+}  # fmt: skip
 
 
 def _set_up(parameters: dict[str, Any], tracking_run: TrackingRun) -> tuple[dict[str, Any], RunRecord]:
     received["parameters"] = parameters
     typed = parse_parameters(parameters)
-    return {"game": typed.env.game}, new_record(typed, tracking_run)
+    return {**SPEC, "game": typed.env.game}, new_record(typed, tracking_run)
 
 
 def _learn(env_spec: dict[str, Any], folder: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

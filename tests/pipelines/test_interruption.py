@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from meme57.tracking.metrics import metric_name
+
 FIRST_ROW = r"^learn Pong-s1 .*/12,000 frames"
 """Metrics are logged every 2,000 frames, checkpoints written every 4,000: half-way between two checkpoints."""
 
@@ -81,6 +83,30 @@ def test_run_finishes_after_a_kill_and_closes_what_was_left_open(interrupted) ->
     seen = frames(interrupted["project"])
     assert seen == sorted(set(seen))
     assert 12_000 <= seen[-1] < 12_160
+
+
+def test_mlflow_has_the_whole_curve_in_the_parent_and_no_step_twice(interrupted) -> None:
+    """The children are three; what the killed one learned after its last checkpoint was learned again."""
+    project = interrupted["project"]
+    parent, *children = project.runs()
+    told = history(project, parent)
+    expected = curve(project).drop(columns="frames")
+    for name in expected:
+        column = expected[name].set_axis([*map(int, frames(project))]).dropna()
+        assert told.pop(metric_name(name)) == list(column.items()), name
+    assert told == {}
+    for run in (parent, *children):
+        for name, points in history(project, run).items():
+            steps = [step for step, _ in points]
+            assert steps == sorted(set(steps)), (run.info.run_name, name)
+    resumed = history(project, children[1])["updates"]
+    assert interrupted["after_term"][1][-1] not in [step for step, _ in resumed]  # the first child's row
+
+
+def history(project, run) -> dict[str, list[tuple[int, float]]]:
+    """Every metric's (step, value), in the order of steps."""
+    points = {name: project.client().get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    return {name: sorted((point.step, point.value) for point in found) for name, found in points.items()}
 
 
 def test_weights_equal_those_of_an_uninterrupted_run_bit_for_bit(interrupted, trained) -> None:

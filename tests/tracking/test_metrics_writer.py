@@ -25,6 +25,17 @@ def test_writes_when_the_period_is_over_and_not_before(active: ActiveRun) -> Non
     assert _history(active, "loss") == [(100, 1.0), (200, 2.0), (300, 3.0)]
 
 
+def test_a_step_is_told_once(active: ActiveRun) -> None:
+    """A checkpoint and the curve's row tell the same numbers, and a resumed run repeats a row."""
+    writer = MetricsWriter(active.client, active.run_id)
+    writer.note(["loss/total (mean)"], step=100)
+    for step in (100, 200, 200, 100, 300):
+        writer.add({"loss/total (mean)": step, "other": step}, step=step)
+    writer.flush()
+    assert _history(active, "loss/total _mean_") == [(200, 200.0), (300, 300.0)]
+    assert _history(active, "other") == [(100, 100.0), (200, 200.0), (300, 300.0)]
+
+
 def test_flush_takes_more_than_one_batch(active: ActiveRun) -> None:
     writer = MetricsWriter(active.client, active.run_id, period_seconds=1e9)
     for step in range(1201):

@@ -42,6 +42,17 @@ def test_a_trial_that_goes_on_is_the_same_run(study: StudyRun, active: ActiveRun
     assert active.client.get_run(str(first.run_id)).info.status == "RUNNING"
 
 
+def test_a_resumed_trial_tells_no_step_twice(study: StudyRun, active: ActiveRun) -> None:
+    first = TrialRun(study, "trial-0000", {}, None)
+    first.report({"score": 0.5}, frames=100)
+    first.close("STOPPED")
+    second = TrialRun(study, "trial-0000", {}, first.run_id)
+    for frames in (100, 200):
+        second.report({"score": 0.5}, frames=frames)
+    second.close("COMPLETE")
+    assert [point.step for point in active.client.get_metric_history(str(first.run_id), "score")] == [100, 200]
+
+
 def test_a_store_that_refuses_does_not_stop_a_trial(study: StudyRun) -> None:
     trial = TrialRun(StudyRun(study.tracking_uri, "987654321", study.run_id, "Pong"), "trial-0000", {}, None)
     trial.report({"score": 1.0}, frames=1)

@@ -15,6 +15,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0.0)]
 """What exceeds it is treated otherwise; infinity switches it off, and a configuration keeps it as text."""
 Discount = Annotated[float, Field(ge=0.0, lt=1.0)]
+Height = Annotated[int, Field(ge=16, le=210)]
+Width = Annotated[int, Field(ge=16, le=160)]
+FrameSkip = Annotated[int, Field(ge=1, le=16)]
+NoopMax = Annotated[int, Field(ge=0, le=30)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 

@@ -16,12 +16,16 @@ from meme57.config.fields import (
     Discount,
     Finite,
     Fraction,
+    FrameSkip,
     Group,
+    Height,
     Limit,
     NonNegative,
+    NoopMax,
     Positive,
     Seed,
     Whole,
+    Width,
     operational_names,
 )
 from meme57.config.games import canonical_game
@@ -55,13 +59,13 @@ class EnvParameters(Group):
 
     game: Annotated[str, AfterValidator(canonical_game)] = "Breakout"
     num_envs: Count = 64  # reported: 64 actor processes
-    height: Annotated[int, Field(ge=16, le=210)] = 210  # reported: full image
-    width: Annotated[int, Field(ge=16, le=160)] = 160
+    height: Height = 210  # reported: full image
+    width: Width = 160
     full_action_space: bool = True  # paper
     sticky_action_probability: Fraction = 0.0  # reported through RECODE
-    frame_skip: Annotated[int, Field(ge=1, le=16)] = 4  # reported
+    frame_skip: FrameSkip = 4  # reported
     max_pool: bool = True  # reported
-    noop_max: Annotated[int, Field(ge=0, le=30)] = 30  # reported
+    noop_max: NoopMax = 30  # reported
     max_episode_frames: Count = 108_000  # reported
     num_threads: Annotated[Whole, OPERATIONAL] = 1
     """Threads of the emulator pool; 0 takes one per core."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from kedro.io import AbstractDataset
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from meme57.datasets.files import damage
 from meme57.errors import CheckpointError
-from meme57.files import read_json, write_json
+from meme57.files import checked, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,15 @@ class CheckpointIndex(TypedDict):
 
 
 class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     name: str
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """A plain name: the index never leads out of its folder."""
-    frames: int
+    frames: Annotated[int, Field(ge=0, lt=2**63)]
+    """MLflow's step."""
     updates: int = 0
-    score: float | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class _Index(BaseModel):
@@ -76,7 +80,8 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         """
         if not self.index_path.exists():
             raise CheckpointError(f"no checkpoint in {self.path}: `kedro run --pipelines learn` makes one")
-        index = self._read_index()
+        with damage(self.path, self.metadata):
+            index = self._read_index()
         records = [self._absolute(record) for record in index["checkpoints"]]
         by_name = {str(record["name"]): record for record in records if Path(record["folder"]).is_dir()}
         for role in ("newest", "best"):
@@ -94,6 +99,8 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         Raises:
             CheckpointError: the record's folder does not lie in this one.
         """
+        from meme57.tracking import runs
+
         if not data:
             return
         folder = Path(data["folder"]).resolve()
@@ -106,17 +113,14 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         record = {**data, "folder": folder.name, "score": _finite(data.get("score"))}
         record.pop("metrics", None)
         write_json(self.index_path, {"newest": data["name"], "best": best, "checkpoints": [*kept, record]})
+        if (active := runs.active_run()) is not None:
+            active.checkpointed_frames = data["frames"]
         if (data["name"], data["frames"]) not in {(known["name"], known["frames"]) for known in index["checkpoints"]}:
             self._track(data, folder)  # a resumed run repeats the record of its checkpoint
 
     def _read_index(self) -> dict[str, Any]:
         tree: dict[str, Any] = read_json(self.index_path)
-        try:
-            _Index.model_validate(tree)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise CheckpointError(f"{self.index_path} is damaged: {where}: {fault['msg']}") from error
+        checked(_Index, tree, self.index_path)
         return tree
 
     def _index_to_extend(self) -> dict[str, Any]:
@@ -149,6 +153,7 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
             checkpoints.log_checkpoint(
                 active.client, active.run_id, data["name"], folder, frames=data["frames"], metrics=metrics, **files
             )
+            active.metrics.note(metrics, step=data["frames"])  # the curve's row has them, too
         except Exception as error:  # the checkpoint is on disk: training goes on, whatever the store says
             log.warning("%s is not in MLflow: %s", data["name"], " ".join(str(error).split()))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import pkgutil
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 
 from meme57.errors import CheckpointError
-from meme57.files import read_json, storage_errors, write_atomically, write_bytes, write_json
+from meme57.files import checked, read_json, storage_errors, write_atomically, write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,25 @@ def table_preview(table: pd.DataFrame) -> TablePreview:
     """Rows as Kedro-Viz wants them; a missing cell is None, which JSON knows."""
     cells = table.astype(object).where(table.notna(), None)
     return TablePreview(cells.to_dict(orient="split"))
+
+
+@contextlib.contextmanager
+def damage(path: Path, metadata: Mapping[str, Any] | None) -> Iterator[None]:
+    """Turns what a missing or damaged file raises into one line that names it and the pipeline that makes it.
+
+    Raises:
+        CheckpointError: see there.
+    """
+    maker = (metadata or {}).get("made_by")
+    remedy = f": `kedro run --pipelines {maker}` makes it" if maker else ""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{remedy}") from error
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing{remedy}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {str(error)[:200]}{remedy}") from error
 
 
 class _PathDataset(AbstractDataset[Any, Any]):  # type: ignore[misc]
@@ -51,20 +74,23 @@ def _track(path: Path) -> None:
 
 
 class JsonDataset(_PathDataset):
-    """JSON; NaN and infinity are refused."""
+    """JSON; NaN and infinity are refused. `schema` names the dataclass or model that the value must fit."""
+
+    def __init__(self, *, filepath: str, schema: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self.schema = schema
 
     def load(self) -> Any:
-        """The value.
+        """The value, as it is in the file.
 
         Raises:
             CheckpointError: the file is missing or damaged; the pipeline that makes it is named.
         """
-        try:
-            return read_json(self.path)
-        except CheckpointError as error:
-            maker = (self.metadata or {}).get("made_by")
-            remedy = f": `kedro run --pipelines {maker}` makes it" if maker else ""
-            raise CheckpointError(f"{error}{remedy}") from error
+        with damage(self.path, self.metadata):
+            tree = read_json(self.path)
+            if self.schema is not None:
+                checked(pkgutil.resolve_name(self.schema), tree, self.path)
+        return tree
 
     def save(self, data: Any) -> None:
         """Writes the value atomically, keys in the order given."""
@@ -83,8 +109,9 @@ class TextDataset(_PathDataset):
         self.track = track
 
     def load(self) -> str:
-        """The text."""
-        return self.path.read_text(encoding="utf-8")
+        """The text; damage is a `CheckpointError`."""
+        with damage(self.path, self.metadata):
+            return self.path.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         """Writes the text atomically."""
@@ -94,13 +121,27 @@ class TextDataset(_PathDataset):
 
 
 class TableDataset(_PathDataset):
-    """A CSV table without an index; an empty table keeps its columns."""
+    """A CSV table without an index; an empty table keeps its columns.
+
+    `columns` are those that must be there, with their types; none of their cells may be empty or infinite.
+    """
+
+    def __init__(
+        self, *, filepath: str, columns: dict[str, str] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self.columns = columns or {}
 
     def load(self) -> pd.DataFrame:
-        """The table."""
+        """The table; damage is a `CheckpointError`."""
         import pandas as pd
 
-        return pd.read_csv(self.path)
+        with damage(self.path, self.metadata):
+            table = pd.read_csv(self.path, dtype=self.columns)
+            for name in self.columns:
+                if name not in table or table[name].isin([math.inf, -math.inf, math.nan]).any():
+                    raise ValueError(f"column {name} is missing, or a cell of it is")
+        return table
 
     def save(self, data: pd.DataFrame) -> None:
         """Writes the table atomically."""
@@ -115,10 +156,11 @@ class PlotDataset(_PathDataset):
     """A Plotly figure as JSON, in MLflow too; `plotly.io.read_json` reads it anywhere."""
 
     def load(self) -> Any:
-        """The figure."""
+        """The figure; damage is a `CheckpointError`."""
         import plotly.io
 
-        return plotly.io.from_json(self.path.read_text())
+        with damage(self.path, self.metadata):
+            return plotly.io.from_json(self.path.read_text(encoding="utf-8"))
 
     def save(self, data: Any) -> None:
         """Writes the figure atomically."""
@@ -140,10 +182,10 @@ class FileDataset(_PathDataset):
         """The path.
 
         Raises:
-            FileNotFoundError: nothing has been saved.
+            CheckpointError: nothing has been saved, or it cannot be read.
         """
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path} is missing")
+        with damage(self.path, self.metadata):
+            self.path.open("rb").close()
         return self.path
 
     def save(self, data: bytes | Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from meme57.datasets.files import TablePreview, table_preview
+from meme57.datasets.files import TablePreview, damage, table_preview
 from meme57.files import write_bytes
 
 if TYPE_CHECKING:
@@ -32,24 +32,36 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """The whole curve; a cell that was not measured is NaN."""
+        """The whole curve; a cell that was not measured is NaN.
+
+        Raises:
+            CheckpointError: it is damaged; `learn` sets it aside and begins it again.
+        """
         import pandas as pd
 
-        return pd.read_csv(self.path)
+        with damage(self.path, self.metadata):
+            curve = pd.read_csv(self.path)
+            texts = list(curve.select_dtypes(exclude="number"))
+            if texts:
+                raise ValueError(f"column {texts[0]} holds what is no number")
+            if self.step not in curve or not curve[self.step].between(0, 2**63, inclusive="left").all():
+                raise ValueError(f"column {self.step} is missing, or a cell of it is")
+        return curve
 
     def save(self, data: list[Row]) -> None:
         """Appends rows atomically; older rows at or beyond the first new one go (a resumed run repeats them)."""
         if not data:
             return
-        start = float(data[0][self.step])
-        rows = [row for row in self._read() if float(row[self.step]) < start] + data
+        start, before = float(data[0][self.step]), self._read()
+        rows = [row for row in before if float(row[self.step]) < start] + data
         columns = dict.fromkeys([self.step, *(column for row in rows for column in row)])
         text = io.StringIO()
         writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(self.path, text.getvalue().encode())
-        self._track(data)
+        told = {float(row[self.step]) for row in before}
+        self._track([row for row in data if float(row[self.step]) not in told], rows)
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """The last rows, for Kedro-Viz."""
@@ -60,9 +72,10 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         if not self.path.exists():
             return []
         try:
-            with self.path.open(newline="") as stream:
+            with self.path.open(newline="", encoding="utf-8") as stream:
                 rows: list[Row] = list(csv.DictReader(stream))
-            if all(math.isfinite(float(row[self.step])) and None not in row for row in rows):
+            numbers = [[float(cell) for cell in row.values() if cell] for row in rows if None not in row]
+            if len(numbers) == len(rows) and all(math.isfinite(float(row[self.step])) for row in rows):
                 return rows
             reason = "a row is not finite or too long"
         except (KeyError, TypeError, ValueError, csv.Error) as error:
@@ -72,18 +85,26 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         log.warning("%s is damaged (%s): set aside as %s, the curve begins anew", self.path, reason, aside.name)
         return []
 
-    def _track(self, rows: list[Row]) -> None:
+    def _track(self, new: list[Row], rows: list[Row]) -> None:
+        """New rows go to the active run, and all rows to its parent once a checkpoint covers them."""
         from meme57.tracking import runs
 
         active = runs.active_run()
         if active is None:
             return
-        for row in rows:
+        for row in new:
             metrics = {key: value for key, value in row.items() if key != self.step}
             active.metrics.add(metrics, step=int(row[self.step]))
+        if float(rows[-1][self.step]) <= active.checkpointed_frames:
+            active.curve.bring_up_to_date([_numbers(row) for row in rows], step=self.step)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path), "step": self.step}
 
     def _exists(self) -> bool:
         return self.path.exists()
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    """Cells of the file, which are text, as numbers; what was not measured is left out."""
+    return {name: float(cell) for name, cell in row.items() if cell not in (None, "")}

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from meme57.config.fields import Count, Fraction, FrameSkip, Height, NoopMax, Width
 from meme57.errors import EnvironmentSetupError
+from meme57.files import parse_as
 
 
 @dataclass(frozen=True)
@@ -17,16 +19,16 @@ class EnvSpec:
 
     game: str
     rom_id: str
-    num_actions: int
+    num_actions: Count
     action_meanings: tuple[str, ...]
-    height: int
-    width: int
+    height: Height
+    width: Width
     full_action_space: bool
-    sticky_action_probability: float
-    frame_skip: int
+    sticky_action_probability: Fraction
+    frame_skip: FrameSkip
     max_pool: bool
-    noop_max: int
-    max_episode_frames: int
+    noop_max: NoopMax
+    max_episode_frames: Count
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able mapping; tuples become lists."""
@@ -40,11 +42,14 @@ class EnvSpec:
             EnvironmentSetupError: it is not what `to_json` gave.
         """
         try:
-            return cls(**{**tree, "action_meanings": tuple(tree["action_meanings"])})
-        except (KeyError, TypeError) as error:
+            spec = parse_as(cls, tree)
+            if len(spec.action_meanings) != spec.num_actions:
+                raise ValueError(f"num_actions={spec.num_actions}, and {len(spec.action_meanings)} have a meaning")
+        except ValueError as error:
             raise EnvironmentSetupError(
                 f"the stored env_spec is damaged ({error}): `kedro run --pipelines setup` makes it anew"
             ) from error
+        return spec
 
 
 @dataclass(frozen=True)

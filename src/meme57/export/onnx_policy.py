@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meme57.envs import StepResult
-from meme57.errors import Meme57Error
+from meme57.envs import EnvSpec, StepResult
+from meme57.errors import CheckpointError, Meme57Error
 from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS
 
 
@@ -45,6 +45,16 @@ class OnnxStudent:
         self._session, self._num_envs = open_session(path), num_envs
         self._num_actions = int(self._session.get_outputs()[0].shape[1])
         self._size = int(self._session.get_inputs()[3].shape[2])
+        self._frame = tuple(self._session.get_inputs()[0].shape[1:])
+        self._path = path
+
+    def check_fits(self, env: EnvSpec) -> None:
+        """Raises `CheckpointError` where the file was made for another game."""
+        if (*self._frame, self._num_actions) != (env.height, env.width, env.num_actions):
+            raise CheckpointError(
+                f"{self._path} was made for frames of {self._frame} and {self._num_actions} actions, the game beside "
+                f"it has {(env.height, env.width)} and {env.num_actions}: `kedro run --pipelines distill` makes both"
+            )
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
         """Episodes begin."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.export.onnx_policy import OnnxStudent
 from meme57.files import read_json
 from meme57.learning.manifest import AGENT
@@ -42,7 +42,16 @@ def open_policy(folder: Path) -> PlayablePolicy:
             raise CheckpointError(
                 f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student anew"
             )
-        env = EnvSpec.from_json(read_json(folder / STUDENT_ENV))
-        OnnxStudent(folder / ONNX, 1)  # what is wrong with it is said before a game starts
+        env = _student_env(folder)
+        OnnxStudent(folder / ONNX, 1).check_fits(env)  # what is wrong with it is said before a game starts
         return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(folder / ONNX, num_envs))
     raise CheckpointError(f"{folder} holds no policy: give a checkpoint-000123 folder, or a student folder")
+
+
+def _student_env(folder: Path) -> EnvSpec:
+    try:
+        return EnvSpec.from_json(read_json(folder / STUDENT_ENV))
+    except EnvironmentSetupError as error:
+        raise CheckpointError(
+            f"{folder / STUDENT_ENV} is damaged ({error.__cause__}): `kedro run --pipelines distill` makes it anew"
+        ) from error

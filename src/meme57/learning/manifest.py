@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
-from meme57.files import checksum, read_json, write_json
+from meme57.files import checked, checksum, read_json, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -67,11 +67,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has format {tree.get('format')!r}, this version of meme57 reads {FORMAT}: use the version that "
             "wrote it (a newer format: update meme57), or start anew with run.fresh=true"
         )
-    try:
-        manifest = Manifest.model_validate(tree)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise CheckpointError(f"{path} is damaged: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    manifest = checked(Manifest, tree, path)
     if digest is None or not {STATE, AGENT} <= set(manifest.files):
         raise CheckpointError(f"{path} is damaged: a checksum is missing")
     for name in manifest.files:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +21,19 @@ from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.config import Parameters
+from meme57.config.parameters import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError
-from meme57.files import checksum, read_json, write_atomically, write_json
+from meme57.files import checked, checksum, parse_as, read_json, write_atomically, write_json
 from meme57.learning.manifest import MANIFEST, check_folder
 from meme57.learning.source import Source, check_source
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
 STUDENT_ENV = "env.json"
+LARGEST_SIZE, MOST_BLOCKS = 2**24, 1000
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Policy(Protocol):
@@ -63,15 +68,17 @@ class Teacher:
             _check_whole(folder)
         tree = read_json(folder / "agent.json")
         try:
-            network = MemeNetwork(NetworkSpec(**_tuples(tree["network"])))
-            novelty = NoveltyNetworks(NoveltySpec(**_tuples(tree["novelty"]))) if tree["novelty_enabled"] else None
             env = EnvSpec.from_json(tree["env"])
-            betas = None if tree["distil_policy"] else PolicyFamily.ladder(**tree["family"]).betas.float()
-        except (KeyError, TypeError, ValueError, EnvironmentSetupError) as error:
+            specs = parse_as(NetworkSpec, tree["network"]), parse_as(NoveltySpec, tree["novelty"])
+            _check_sizes(env, *specs)
+            family = PolicyFamily.ladder(**parse_as(FamilyParameters, tree["family"]).model_dump())
+            betas = None if tree["distil_policy"] else family.betas.float()
+            with_novelty = bool(tree["novelty_enabled"])
+        except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
-        load_weights(network, folder / "network.safetensors")
-        if novelty is not None:
-            load_weights(novelty, folder / "novelty.safetensors")
+        network, novelty = load_network(partial(MemeNetwork, specs[0]), folder / "network.safetensors"), None
+        if with_novelty:
+            novelty = load_network(partial(NoveltyNetworks, specs[1]), folder / "novelty.safetensors")
         return cls(env, network, novelty, betas=betas)
 
     def to(self, device: torch.device) -> Teacher:
@@ -200,26 +207,33 @@ def load_student(folder: Path) -> StudentNetwork:
     Raises:
         CheckpointError: a file is missing or damaged.
     """
-    tree = read_json(folder / STUDENT_SPEC)
     try:
-        network = StudentNetwork(StudentSpec(**_tuples(tree)))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / STUDENT_SPEC} is damaged: {error}") from error
-    load_weights(network, folder / STUDENT_WEIGHTS)
-    return network.eval()
+        spec = checked(StudentSpec, read_json(folder / STUDENT_SPEC), folder / STUDENT_SPEC)
+        return load_network(partial(StudentNetwork, spec), folder / STUDENT_WEIGHTS).eval()
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}: `kedro run --pipelines distill` makes the student anew") from error
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Loads a safetensors file into `module`.
+def load_network(make: Callable[[], Network], path: Path) -> Network:
+    """The network with the weights of a safetensors file.
+
+    It is made without memory first: sizes that are not those of the file cost nothing, however large they are.
 
     Raises:
-        CheckpointError: missing, damaged, or of another shape.
+        CheckpointError: the file is missing or damaged, or its shapes are not the network's.
     """
     try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        weights = load_file(path)
+        with torch.device("meta"):
+            shapes = {name: value.shape for name, value in make().state_dict().items()}
+        if shapes != {name: value.shape for name, value in weights.items()}:
+            raise ValueError("other names or sizes")
+        network = make()
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {reason}") from error
+    return network
 
 
 def _check_whole(folder: Path) -> None:
@@ -231,7 +245,12 @@ def _check_whole(folder: Path) -> None:
         ) from error
 
 
-def _tuples(tree: Any) -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        raise TypeError(f"{tree!r} is no mapping")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
+def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:
+    """Refuses networks of another game than `env`, and sizes that no weights need to have and nothing can."""
+    for spec in specs:
+        if (spec.height, spec.width, spec.num_actions) != (env.height, env.width, env.num_actions):
+            raise ValueError("env has other sizes than the networks")
+        for name, value in asdict(spec).items():
+            largest = MOST_BLOCKS if name == "nfnet_blocks" else LARGEST_SIZE
+            if isinstance(value, int) and not 0 <= value <= largest:
+                raise ValueError(f"{name}={value} is not possible")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.errors import CheckpointError, ReplayError
+from meme57.files import checked
 
 Whole = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -65,12 +66,7 @@ def parse_state(tree: Any, path: Path) -> TrainingState:
     Raises:
         CheckpointError: a value is missing, of another type, or impossible.
     """
-    try:
-        return TrainingState.model_validate(tree)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"])) or "it"
-        raise CheckpointError(f"{path} is damaged: {name}: {fault['msg']}") from error
+    return checked(TrainingState, tree, path)
 
 
 @contextmanager

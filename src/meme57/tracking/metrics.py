@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -36,8 +36,10 @@ class MetricsWriter:
         period_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`add` leaves out what the run has already: a metric's steps rise, so none is there twice."""
         self._client = client
         self._run_id = run_id
+        self._last_steps: dict[str, int] = {}
         self._period_seconds = period_seconds
         self._wait_seconds = period_seconds
         self._clock = clock
@@ -47,10 +49,15 @@ class MetricsWriter:
     def add(self, metrics: Mapping[str, object], *, step: int) -> None:
         """Takes finite numbers (None, NaN, infinities and text are left out), and writes when the period is over."""
         timestamp = int(time.time() * 1000)
-        finite = finite_numbers(metrics)
-        self._waiting += [Metric(metric_name(key), value, timestamp, step) for key, value in finite.items()]
+        new = {key: value for key, value in _finite(metrics).items() if step > self._last_steps.get(key, -1)}
+        self._waiting += [Metric(key, value, timestamp, step) for key, value in new.items()]
+        self.note(new, step=step)
         if self._clock() - self._flushed_at >= self._wait_seconds:
             self.flush()
+
+    def note(self, names: Iterable[str], *, step: int) -> None:
+        """What the run has up to `step`, whoever wrote it."""
+        self._last_steps |= dict.fromkeys(map(metric_name, names), step)
 
     def flush(self) -> bool:
         """Writes everything that waits; False when the store did not take it all."""
@@ -68,6 +75,10 @@ class MetricsWriter:
             self._wait_seconds = self._period_seconds
             self._waiting = self._waiting[len(batch) :]
         return True
+
+
+def _finite(metrics: Mapping[str, object]) -> dict[str, float]:
+    return {metric_name(key): value for key, value in finite_numbers(metrics).items()}
 
 
 def finite_numbers(metrics: Mapping[str, object]) -> dict[str, float]:

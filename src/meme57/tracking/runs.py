@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
 from meme57.tracking.metrics import MetricsWriter, finite_numbers, metric_name
+from meme57.tracking.parent_curve import ParentCurve
 from meme57.tracking.process import is_alive, process_tags
 from meme57.tracking.store import first_line
 
@@ -40,13 +41,18 @@ class ActiveRun:
     run_id: str
     parent_run_id: str
     metrics: MetricsWriter = field(init=False)
+    curve: ParentCurve = field(init=False)
+    checkpointed_frames: int = -1
+    """Of the newest checkpoint; what was learned after it may be learned again."""
 
     def __post_init__(self) -> None:
         self.metrics = MetricsWriter(self.client, self.run_id)
+        self.curve = ParentCurve(self.client, self.parent_run_id)
 
     def close(self, status: Status, note: str | None = None) -> None:
         """Writes the last metrics and ends child and parent; a parent with another running child stays open."""
         self.metrics.flush()
+        self.curve.close()
         end_run(self.client, self.run_id, status, note)
         if not _running_children(self.client, self.experiment_id, self.parent_run_id):
             end_run(self.client, self.parent_run_id, status, note)
@@ -80,6 +86,7 @@ def open_run(
 ) -> ActiveRun:
     """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
 
+    A parent that is known to be somewhere ("" after a run that no store followed) is looked for by name, too.
     A study or a suite has no run record that knows its parent: the oldest one of its name and fingerprint is it.
     `former_fingerprint` is the label that an earlier version gave to the same settings.
 
@@ -89,7 +96,7 @@ def open_run(
     identity = {**tags, **process_tags(), RUN_NAME: run_name}
     try:
         parent = None
-        if parent_run_id or kind != "run":
+        if parent_run_id is not None or kind != "run":
             parent = _find_parent(client, experiment_id, parent_run_id, identity, kind)
             if parent is None and former_fingerprint:
                 former = {**identity, FINGERPRINT: former_fingerprint}

@@ -57,6 +57,8 @@ class TrialRun:
         try:
             self.run_id = self._open(study, name, parameters, known, tags or {})
             self._metrics = MetricsWriter(self._client, self.run_id)
+            if known is not None:
+                self._note_what_is_there(known)
         except MlflowException as error:
             log.warning("%s is not followed in MLflow: %s", name, first_line(error))
 
@@ -75,6 +77,13 @@ class TrialRun:
             end_run(self._client, self.run_id, STATUSES[state], note)
         except MlflowException as error:
             log.warning("run %s stays open in MLflow: %s", self.run_id, first_line(error))
+
+    def _note_what_is_there(self, run_id: str) -> None:
+        """A resumed trial reports again what it reported before its last checkpoint."""
+        assert self._metrics is not None
+        for name in self._client.get_run(run_id).data.metrics:
+            history = self._client.get_metric_history(run_id, name)
+            self._metrics.note([name], step=max(point.step for point in history))
 
     def _open(
         self, study: StudyRun, name: str, parameters: Mapping[str, Any], known: str | None, tags: Mapping[str, str]
