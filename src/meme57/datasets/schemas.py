@@ -19,8 +19,8 @@ class Hardware(RootModel[dict[str, Scalar]]):
     """What the run had to work with."""
 
 
-class Fidelity(RootModel[dict[str, Finite]]):
-    """What the student weighs and how faithful it is."""
+class Fidelity(RootModel[dict[str, Finite | dict[str, str]]]):
+    """What the student weighs and how faithful it is, and the checkpoint that it is of."""
 
 
 class _Mean(BaseModel):
