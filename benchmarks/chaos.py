@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would its children
     share = -(-arguments.kills // len(arguments.modes))
     results = [chaos(mode, share, arguments.seed) for mode in arguments.modes]
     print(table(results), end="\n\n")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ class Project:
         """Every file under data and mlruns with the time of its last change."""
         found = [*self.data.rglob("*"), *(self.folder / "mlruns").rglob("*")]
         return {str(path.relative_to(self.folder)): path.stat().st_mtime_ns for path in found if path.is_file()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigint_as_in_a_terminal() -> Iterator[None]:
+    """Ctrl-C reaches the tests and what they start. A shell's background job ignores it, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

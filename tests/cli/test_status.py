@@ -84,7 +84,6 @@ def test_watch_shows_again_until_ctrl_c(here: Path, environment: dict[str, str])
     terminal, inside = pty.openpty()
     process = subprocess.Popen(
         command, cwd=here, env={**environment, "TERM": "xterm"}, stdout=inside, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     os.close(inside)
     seen = b""

@@ -46,7 +46,6 @@ def dashboards(
     command = [sys.executable, "-c", "from meme57.cli import main; main()", "ui", *options]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )  # fmt: skip
     links = {}
     try:
