@@ -18,6 +18,7 @@ from meme57.agent.losses import (
     td_scale,
     trust_region_mask,
 )
+from meme57.agent.ties import TIE_TOLERANCE
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -156,6 +157,57 @@ def test_actions_that_are_equally_good_share() -> None:
     policy = epsilon_greedy(torch.tensor([[3.0, 0.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), epsilon=0.2)
     assert policy[0].tolist() == pytest.approx([0.45, 0.05, 0.45, 0.05])
     assert policy[1].tolist() == pytest.approx([0.25] * 4)
+
+
+def test_the_share_falls_from_half_the_tolerance_to_the_tolerance() -> None:
+    # weights of gaps 0, 1/2, 3/4 and 1 of the tolerance: 1, 1, 1/2, 0; eps = 0.2: 0.8 w / 2.5 + 0.05
+    gaps = torch.tensor([0.0, 0.5, 0.75, 1.0], dtype=torch.float64) * TIE_TOLERANCE
+    expected = [0.37, 0.37, 0.21, 0.05]
+    for q in (-gaps, 0.5 - gaps, -0.25 - gaps):  # absolute up to |Q| = 1
+        assert epsilon_greedy(q, epsilon=0.2).tolist() == pytest.approx(expected, abs=1e-9)
+    for size in (3.0, 1e3, -1e3):  # in proportion from there on
+        q = size - abs(size) * gaps
+        assert epsilon_greedy(q, epsilon=0.2).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_tolerance_is_a_keyword_with_a_default() -> None:
+    q, logits = torch.tensor([1.0, 0.9]), torch.tensor([math.log(3.0), 0.0])
+    assert epsilon_greedy(q, epsilon=0.0).tolist() == [1.0, 0.0]
+    assert epsilon_greedy(q, epsilon=0.0, tolerance=0.4).tolist() == [0.5, 0.5]
+    # -(ln 0.75 + ln 0.25) / 2
+    loss, _ = distillation_loss(q, logits, logits, epsilon=0.0, max_kl=0.5, tolerance=0.4)
+    assert loss.item() == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2, abs=1e-6)
+
+
+def test_no_step_on_the_way_from_equal_to_clearly_worse() -> None:
+    gaps = torch.linspace(0.0, 2.0 * TIE_TOLERANCE, 2001, dtype=torch.float64)
+    policy = epsilon_greedy(torch.stack([torch.zeros_like(gaps), -gaps], dim=-1), epsilon=0.0)
+    assert policy[0].tolist() == [0.5, 0.5]
+    assert policy[-1].tolist() == [1.0, 0.0]
+    steps = policy[1:, 0] - policy[:-1, 0]
+    assert steps.min() >= 0.0
+    assert steps.max() <= 2.0 * 2.0 / 2000  # a weight falls by 2/1000 in a step, a share by no more
+
+
+def rounded(q: Tensor, generator: torch.Generator) -> Tensor:
+    """Each value moved by up to half the spacing of float32 at the largest value of its state, or at 1."""
+    size = q.abs().amax(-1, keepdim=True).clamp_min(1.0)
+    return q + size * 2.0**-24 * torch.empty_like(q).uniform_(-1.0, 1.0, generator=generator)
+
+
+@pytest.mark.parametrize("num_actions", [2, 4, 18])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 300.0])
+def test_rounding_changes_no_target(num_actions: int, size: float) -> None:
+    generator = torch.Generator().manual_seed(num_actions)
+    q = size * torch.randn(20_000, num_actions, generator=generator, dtype=torch.float64)
+    best, levels = q.amax(-1, keepdim=True), torch.rand(q.shape, generator=generator, dtype=torch.float64)
+    levels[:, 0] = 0.0
+    tied = torch.where(levels < 0.5, best, best - size * levels)  # half are the best ones, the others clearly worse
+    near = best - 2.0 * TIE_TOLERANCE * max(size, 1.0) * levels  # all are near the edge
+    for values, bound in ((tied, 1e-12), (near, 0.1)):
+        before = epsilon_greedy(values, epsilon=1e-4)
+        after = epsilon_greedy(rounded(values, generator), epsilon=1e-4)
+        assert (after - before).abs().max() <= bound
 
 
 def test_distillation_by_hand() -> None:

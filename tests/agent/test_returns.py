@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from meme57.agent.returns import corrected_returns, retrace_returns, retrace_traces, soft_watkins_traces
+from meme57.agent.ties import TIE_TOLERANCE
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -24,6 +25,26 @@ def case(num_steps: int = 7, batch: int = 3, n: int = 2, seed: int = 0) -> tuple
 
 
 # ---- traces
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 300.0])
+@pytest.mark.parametrize("kappa", [0.0, 0.01])
+def test_rounding_cuts_no_trace_between_equal_actions(kappa: float, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    best = size * (1.0 + torch.rand(20_000, 1, generator=generator, dtype=torch.float64))
+    noise = torch.rand(20_000, 4, generator=generator, dtype=torch.float64) - 0.5
+    q = (best + noise * max(size, 1.0) * 2.0**-23).float()
+    taken, policy = torch.zeros(20_000, dtype=torch.long), torch.full_like(q, 0.25)
+    c = soft_watkins_traces(q, taken, policy, lambda_=1.0, kappa=kappa)
+    assert c.unique().tolist() == [1.0]
+
+
+def test_a_trace_falls_without_a_step() -> None:
+    # kappa = 0.01, Q(a) = 1: the edge is 0.99; beyond it by 1/2, 3/4 and 1 of the tolerance: 1, 1/2, 0
+    q = torch.tensor([[0.99 - TIE_TOLERANCE * beyond, 1.0] for beyond in (0.5, 0.75, 1.0)], dtype=torch.float64)
+    policy = torch.tensor([[0.0, 1.0]] * 3, dtype=torch.float64)
+    c = soft_watkins_traces(q, torch.tensor([0, 0, 0]), policy, lambda_=1.0, kappa=0.01)
+    assert c.tolist() == pytest.approx([1.0, 0.5, 0.0], abs=1e-9)
 
 
 def test_trace_by_hand() -> None:

@@ -49,9 +49,17 @@ def softmax(x: list[float], temperature: float = 1.0) -> list[float]:
     return [v / sum(exponentials) for v in exponentials]
 
 
+def as_good(value: float, other: float, q: list[float]) -> float:
+    """1 where `value` is at most 2e-6 of the scale below `other`, 0 from 4e-6 on, a straight line between."""
+    short = (other - value) / max(1.0, *(abs(v) for v in q))
+    if short <= 2e-6:
+        return 1.0
+    return (4e-6 - short) / 2e-6 if short < 4e-6 else 0.0
+
+
 def greedy(q: list[float], eps: float) -> list[float]:
-    best = q.index(max(q))
-    return [eps / len(q) + (1 - eps if a == best else 0.0) for a in range(len(q))]
+    good = [as_good(v, max(q), q) for v in q]
+    return [eps / len(q) + (1 - eps) * g / sum(good) for g in good]
 
 
 def naive_objective(online, target, batch: Batch, gammas, betas, running, loss, *, priority_eta: float) -> Result:
@@ -74,8 +82,10 @@ def naive_objective(online, target, batch: Batch, gammas, betas, running, loss, 
         if loss.target == "retrace":
             return loss.lambda_ * min(1.0, probabilities[action] / batch.mu[t][b])
         q = q_combined(t, b, j)
-        passes = [q[action] >= v - loss.kappa * abs(v) for v in q]
-        return loss.lambda_ * sum(p for p, ok in zip(probabilities, passes, strict=True) if ok)
+        if loss.kappa == math.inf:
+            return loss.lambda_
+        passes = [as_good(q[action], v - loss.kappa * abs(v), q) for v in q]
+        return loss.lambda_ * sum(p * good for p, good in zip(probabilities, passes, strict=True))
 
     def value(z, t, b, j):
         values = (online if loss.bootstrap == "online" else target)[z][t][b][j]

@@ -103,6 +103,34 @@ def test_equals_a_loop_over_numbers(online, target, batch, variant: str) -> None
         torch.testing.assert_close(gradients[z], expected[z], rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("variant", ["paper", "no distillation", "no kappa"])
+def test_nearly_equal_actions_equal_the_loop_too(online, target, batch, variant: str, size: float) -> None:
+    settings = {**VARIANTS, "no kappa": {"kappa": 0.0}}[variant]
+    level = torch.randint(4, online.logits.shape, generator=torch.Generator().manual_seed(0))
+    levels = torch.tensor([0.0, 1e-6, 2.5e-6, 3.7e-6]).double()[level]
+    near = size * (online.q_extrinsic[..., :1] - levels)
+    online = online._replace(q_extrinsic=near, q_intrinsic=torch.zeros_like(near))
+    result, gradients = compute(online, target, batch, **settings)
+    naive = compute_naively(online, target, batch, **settings)
+    assert result.loss.item() == pytest.approx(naive.loss, rel=1e-9)
+    for (z, *where), value in naive.gradients.items():
+        assert gradients[z][tuple(where)].item() == pytest.approx(value, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{}, {"kappa": 0.0, "distil_policy": False}])
+def test_rounding_of_equal_actions_changes_nothing(online, target, batch, settings: dict[str, Any]) -> None:
+    # two of four actions are equal, and of two machines each adds its own rounding, of one part in 2 ** 23
+    q = torch.cat([online.q_extrinsic[..., :2]] * 2, dim=-1)
+    losses = []
+    for seed in range(20):
+        noise = 2.0**-23 * (torch.rand(q.shape, generator=torch.Generator().manual_seed(seed)).double() - 0.5)
+        heads = {"q_extrinsic": q * (1.0 + noise), "q_intrinsic": torch.zeros_like(q)}
+        result, _ = compute(online._replace(**heads), target, batch, **settings)
+        losses.append(result.loss.item())
+    assert losses == pytest.approx([losses[0]] * 20, rel=1e-6)
+
+
 def test_the_case_exercises_every_branch(online, target, batch) -> None:
     naive = compute_naively(online, target, batch, trust_region_alpha=0.3)
     steps = sum(LENGTHS) * 3

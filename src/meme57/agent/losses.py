@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from meme57.agent.ties import TIE_TOLERANCE, as_good
+
 
 def td_scale(running_std: Tensor, td_errors: Tensor, mask: Tensor, *, floor: float) -> Tensor:
     """sigma_j = max(running, batch, floor), one per policy.
@@ -64,17 +66,18 @@ def combine_components(extrinsic: Tensor, intrinsic: Tensor, betas: Tensor) -> T
     return (extrinsic + weights * intrinsic) / (1.0 + weights)
 
 
-def epsilon_greedy(q: Tensor, *, epsilon: float) -> Tensor:
+def epsilon_greedy(q: Tensor, *, epsilon: float, tolerance: float = TIE_TOLERANCE) -> Tensor:
     """The epsilon-greedy policy of q [..., A] -> [..., A]: 1 - eps + eps/A on the greedy action, eps/A elsewhere.
 
-    Actions that are equally good share [ours]: without a reward yet all of them are, and none is to be learned.
+    Actions that are equally good, rounding apart (`as_good`), share [ours]: without a reward yet all of them are, and
+    none is to be learned.
     """
-    best = (q == q.amax(-1, keepdim=True)).to(q.dtype)
+    best = as_good(q.amax(-1, keepdim=True) - q, q, tolerance=tolerance)
     return (1.0 - epsilon) * best / best.sum(-1, keepdim=True) + epsilon / q.shape[-1]
 
 
 def distillation_loss(
-    q: Tensor, logits: Tensor, target_logits: Tensor, *, epsilon: float, max_kl: float
+    q: Tensor, logits: Tensor, target_logits: Tensor, *, epsilon: float, max_kl: float, tolerance: float = TIE_TOLERANCE
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy from the eps-greedy policy of q to softmax(logits), dropped where the policy has moved too far.
 
@@ -82,6 +85,7 @@ def distillation_loss(
 
     Args:
         q, logits, target_logits: [..., A]; the gradient flows through `logits` alone. Temperature 1.
+        tolerance: of equally good actions.
 
     Returns:
         loss [...] (0 where dropped), kept [...] bool.
@@ -92,5 +96,5 @@ def distillation_loss(
     log_target = target_logits.detach().log_softmax(-1)
     kl = (log_target.exp() * (log_target - log_pi.detach())).sum(-1)
     kept = kl <= max_kl
-    loss = -(epsilon_greedy(q.detach(), epsilon=epsilon) * log_pi).sum(-1)
+    loss = -(epsilon_greedy(q.detach(), epsilon=epsilon, tolerance=tolerance) * log_pi).sum(-1)
     return torch.where(kept, loss, torch.zeros_like(loss)), kept

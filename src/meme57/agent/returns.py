@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from meme57.agent.ties import TIE_TOLERANCE, as_good
 
-def soft_watkins_traces(q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: float, kappa: float) -> Tensor:
+
+def soft_watkins_traces(
+    q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: float, kappa: float, tolerance: float = TIE_TOLERANCE
+) -> Tensor:
     """The trace continues where the action taken is nearly as good as what the target policy would do.
 
         c = lambda E_{a ~ pi} [ 1{ Q(x, a_t) >= Q(x, a) - kappa |Q(x, a)| } ]
@@ -16,7 +20,8 @@ def soft_watkins_traces(q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: 
         actions: [...] long, the actions taken.
         policy: [..., A] probabilities of the target policy.
         lambda_: in [0, 1].
-        kappa: tolerance; `inf` lets every action pass.
+        kappa: how much worse an action may be; `inf` lets every action pass.
+        tolerance: of the comparison, for rounding (`as_good`) [ours].
 
     Returns:
         [...] traces in [0, lambda].
@@ -26,7 +31,7 @@ def soft_watkins_traces(q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: 
     if kappa == float("inf"):
         return lambda_ * policy.sum(-1)
     taken = q.gather(-1, actions.unsqueeze(-1))
-    passes = taken >= q - kappa * q.abs()
+    passes = as_good(q - kappa * q.abs() - taken, q, tolerance=tolerance)
     return lambda_ * (policy * passes).sum(-1)
 
 

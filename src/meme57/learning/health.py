@@ -7,6 +7,7 @@ from torch import Tensor
 
 from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.agent.recurrence import gates, unroll
+from meme57.agent.ties import as_good
 from meme57.config.parameters import LossParameters
 from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
@@ -59,8 +60,9 @@ def greedy_actions(output: NetworkOutput, parameters: LossParameters) -> Tensor:
 
 def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:
     """Where an action is worth less than the best one by more than kappa |max Q|: [..., A], [...] -> [...] bool."""
-    best = q.amax(-1)
-    return q.gather(-1, actions.unsqueeze(-1)).squeeze(-1) < best - kappa * best.abs()
+    best = q.amax(-1, keepdim=True)
+    taken = q.gather(-1, actions.unsqueeze(-1))
+    return (as_good(best - kappa * best.abs() - taken, q) == 0).squeeze(-1)
 
 
 def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:

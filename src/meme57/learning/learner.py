@@ -250,7 +250,7 @@ def step_where(optimiser: torch.optim.Optimizer, usable: Tensor) -> None:
 
     The fused kernels leave weights, moments and step counts alone where `found_inf` is 1, as a gradient scaler asks.
     """
-    optimiser.found_inf = (~usable).float()  # type: ignore[attr-defined]
+    optimiser.found_inf = (~usable).to(torch.float32)  # type: ignore[attr-defined]
     optimiser.step()
 
 
