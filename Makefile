@@ -5,9 +5,14 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 DONE := $(VENV)/.setup-done
 
+# As in src/meme57/privacy.py: for the programs that are started here without our code.
 export DO_NOT_TRACK := true
 export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export ORT_DISABLE_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
+export RAY_USAGE_STATS_REPORT_URL := http://127.0.0.1:9
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: run test test-full setup lint benchmark ladder ladder-learning ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
@@ -82,7 +87,7 @@ ui: $(DONE)
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
 
 viz: $(DONE)
-	$(BIN)/python -m kedro viz run --host 127.0.0.1
+	$(BIN)/meme57 ui --no-mlflow --no-optuna
 
 # The generated parts brought up to date, then the site, in build/site. Any broken link stops it.
 docs: $(DONE)

@@ -33,7 +33,7 @@ def test_the_launchers_file_passes_rays_own_schema() -> None:
     assert "--num-cpus=0 --num-gpus=0" in head
     assert "--include-dashboard=false" in head
     for commands in (head, " ".join(config["worker_start_ray_commands"])):
-        assert "RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token" in commands
+        assert "RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9 RAY_AUTH_MODE=token" in commands
     assert f"ray[default]=={locked_ray()}" in (ROOT / "deploy/ray-cluster.yaml").read_text()
 
 

@@ -1,12 +1,8 @@
 """Kedro's settings: how configuration is found, and which hooks run."""
 
-import os
-
 from meme57.hooks import ParametersHook, TrackingHook
 from meme57.hooks.configuration import ProjectConfigLoader, environment_variable
 from meme57.hooks.selection import ProjectSession
-
-os.environ.setdefault("DO_NOT_TRACK", "true")
 
 _parameters = ParametersHook()
 

@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
 from kedro.framework.project import pipelines
 from omegaconf import OmegaConf
 
 from meme57.errors import ConfigurationError
 from meme57.hooks.configuration import environment_variable
 from meme57.settings import CONFIG_LOADER_ARGS
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_kedro_starts_without_mlflow_and_torch() -> None:
@@ -36,10 +32,6 @@ def test_resolver_is_registered_for_configuration_files(monkeypatch: pytest.Monk
     resolver = CONFIG_LOADER_ARGS["custom_resolvers"]["env"]  # type: ignore[index]
     OmegaConf.register_new_resolver("env", resolver, replace=True)
     assert OmegaConf.create({"a": "${env:MEME57_SET}", "b": "${env:NO_SUCH,x}"})["a"] == "here"
-
-
-def test_telemetry_is_refused() -> None:
-    assert yaml.safe_load((ROOT / ".telemetry").read_text()) == {"consent": False}
 
 
 def test_default_pipeline_is_the_flow_without_tuning() -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from meme57.errors import ActorError
+from meme57.privacy import NOWHERE
+
+CLOUDS = ("http://169.254.169.254", "http://metadata.google.internal")
+"""Where Ray's head asks which cloud it runs in, even when its reports are off. It has no switch for that."""
 
 
 def import_ray(wish: str) -> Any:
-    """Ray itself, its usage reports switched off unless asked for.
+    """Ray itself.
 
     Raises:
         ActorError: Ray is not installed; `wish` is the parameter that asked for it.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -44,7 +49,8 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, **settings)
+        with _no_cloud_asked():
+            ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ActorError(
             f"no Ray cluster could be reached at {address}: start one with `ray start --head`, give its token "
@@ -55,3 +61,15 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
         if is_main:
             signal.signal(signal.SIGTERM, handler)
     return True
+
+
+@contextlib.contextmanager
+def _no_cloud_asked() -> Iterator[None]:
+    """Processes that start meanwhile ask a closed port in place of `CLOUDS`: it is the proxy to these alone."""
+    proxies = {f"{url}_proxy": NOWHERE for url in CLOUDS}
+    os.environ.update(proxies)
+    try:
+        yield
+    finally:
+        for name in proxies:
+            del os.environ[name]

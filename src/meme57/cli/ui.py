@@ -22,7 +22,15 @@ HOST = "127.0.0.1"
 START_SECONDS = 90.0
 END_SECONDS = 10.0
 SECONDS_BETWEEN = 0.2
-SWITCHES = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+KEDRO_VIZ = """
+from kedro_viz.integrations import pypi
+from kedro_viz.integrations.kedro import telemetry
+pypi.get_latest_version = lambda: pypi.parse(pypi.__version__)
+telemetry.get_heap_identity = lambda: None
+from kedro.framework.cli.cli import main
+main()
+"""
+"""Kedro-Viz would ask PyPI for its newest version, and make an identity under HOME; it has no switch for either."""
 
 Commands = dict[str, list[str]]
 
@@ -55,7 +63,7 @@ def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Comman
         with _said("MLflow"):
             commands["MLflow"] = _mlflow(project)
     if viz and _installed("kedro_viz", "Kedro-Viz"):
-        commands["Kedro-Viz"] = _module("kedro", "viz", "run", "--host", HOST, "--no-browser", "--port")
+        commands["Kedro-Viz"] = _script(KEDRO_VIZ, "viz", "run", "--host", HOST, "--no-browser", "--port")
     if optuna and _installed("optuna_dashboard", "Optuna"):
         with _said("Optuna"):
             commands["Optuna"] = _optuna(project)
@@ -74,7 +82,7 @@ def _optuna(project: Path) -> list[str]:
     if not found:
         raise Meme57Error("no study here yet, `kedro run --pipelines tune` makes one")
     dashboard = "from optuna_dashboard._cli import main; main()"
-    return [sys.executable, "-c", dashboard, str(found[-1]), "--host", HOST, "--port"]
+    return _script(dashboard, str(found[-1]), "--host", HOST, "--port")
 
 
 @contextlib.contextmanager
@@ -105,7 +113,6 @@ def _start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         cwd=project,
-        env={**SWITCHES, **os.environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -168,6 +175,10 @@ def _installed(module: str, name: str) -> bool:
 
 def _module(*words: str) -> list[str]:
     return [sys.executable, "-m", *words]
+
+
+def _script(text: str, *words: str) -> list[str]:
+    return [sys.executable, "-c", text, *words]
 
 
 def _words(child: subprocess.Popen[bytes]) -> list[str]:

@@ -1,16 +1,14 @@
 """Runs, checkpoints and policies in MLflow; the only import of mlflow.
 
-MLflow reads these switches when it is imported, so they are set here, before any module of this package imports it.
+MLflow reads these settings when it is imported, so they are set here, before any module of this package imports it.
 """
 
 import os
 
-_SWITCHES = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+_SETTINGS = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # its lines go through conf/base/logging.yml
     "MLFLOW_UV_AUTO_DETECT": "false",  # a policy's requirements are given, not guessed
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default waits for minutes while a learner stands still
 }
-for _name, _value in _SWITCHES.items():
+for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
