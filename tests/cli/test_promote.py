@@ -22,7 +22,10 @@ def register(active: ActiveRun, folder: Path, content: str, *, low: float, mean:
     folder.mkdir(exist_ok=True)
     (folder / "MLmodel").write_text("flavors: {}\n")
     (folder / "data").write_text(content)
-    score = PolicyScore(mean=mean, low=low, high=mean + 1, episodes=10, protocol="p", random_mean=0.0)
+    score = PolicyScore(
+        mean=mean, std=mean - low, low=low, high=mean + 1, episodes=10, protocol="p", random_mean=0.0, random_std=0.5,
+        random_episodes=10,
+    )  # fmt: skip
     tags = {"meme57.run": run}
     register_policy(active.client, name=MODEL, folder=folder, run_id=active.run_id, score=score, tags=tags)
 
@@ -64,10 +67,10 @@ def test_promote_asks_shows_what_changes_and_keeps_the_reason(client: MlflowClie
     assert champion(client) == "1"
     refused = meme57("promote", MODEL, "--reason", "plays nicer", input="n\n")
     assert refused.exit_code == 1
-    assert f"{MODEL}@champion: version 1 -> version 2 (5.0 [4.0, 6.0])?" in refused.output
+    assert f"{MODEL}@champion: version 1 -> version 2 (5.0 [4.0, 6.0], n 10)?" in refused.output
     assert champion(client) == "1"
     done = meme57("promote", MODEL, "--reason", "plays nicer", "--yes", "--json")
-    assert json.loads(done.output) == {"model": MODEL, "before": "1", "after": "2", "score": "5.0 [4.0, 6.0]"}
+    assert json.loads(done.output) == {"model": MODEL, "before": "1", "after": "2", "score": "5.0 [4.0, 6.0], n 10"}
     assert champion(client) == "2"
     tags = client.get_model_version(MODEL, "2").tags
     assert tags["meme57.promotion"] == "by hand, in place of version 1: plays nicer"
@@ -100,7 +103,7 @@ def test_demote_takes_the_title_and_register_does_not_give_it_back(
 ) -> None:
     meme57("promote", MODEL, "--reason", "x", "--yes")
     done = meme57("demote", MODEL, "--reason", "cheats", "--yes")
-    assert done.output == f"{MODEL}@champion: version 2 (5.0 [4.0, 6.0]) -> none\n"
+    assert done.output == f"{MODEL}@champion: version 2 (5.0 [4.0, 6.0], n 10) -> none\n"
     assert champion(client) is None
     assert client.get_model_version(MODEL, "2").tags["meme57.demoted"] == "cheats"
     register(active, tmp_path, "two", low=4.0, mean=5.0, run="Toy-s2")  # the same policy again

@@ -1,7 +1,10 @@
 """Aggregates over games and seeds against hand values, naive loops and published tables."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from meme57.errors import ConfigurationError
 from meme57.evaluation import aggregates as a
@@ -78,14 +81,46 @@ def test_improvement_interval_tells_a_difference_from_none():
 
 def test_improvement_interval_equals_a_naive_loop():
     first, second = {"Pong": [1.0, 4.0, 2.0]}, {"Pong": [0.0, 3.0]}
-    ours, theirs = np.random.default_rng(5), np.random.default_rng(6)
-    x = np.array(first["Pong"])[ours.integers(3, size=(400, 3))]
-    y = np.array(second["Pong"])[theirs.integers(2, size=(400, 2))]
+    generator = np.random.default_rng(5)
+    x = np.array(first["Pong"])[generator.integers(3, size=(400, 3))]
+    y = np.array(second["Pong"])[generator.integers(2, size=(400, 2))]
     drawn = [np.mean([(p > q) + 0.5 * (p == q) for p in row for q in other]) for row, other in zip(x, y, strict=True)]
-    assert a.improvement_interval(first, second, **DRAWS) == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])))
+    # 5 runs of 2 samples, 3 degrees of freedom: t = 2.3534 times sqrt(5 / 3) is 3.0382, beyond which 0.119 % lie
+    beyond = 0.5 * math.erfc(2.353363 * math.sqrt(5 / 3) / math.sqrt(2))
+    expected = tuple(np.quantile(drawn, [beyond, 1 - beyond]))
+    assert a.improvement_interval(first, second, **DRAWS) == pytest.approx(expected, abs=1e-5)
 
 
-def test_intervals_hold_the_value_and_one_seed_has_no_width():
+def test_the_mean_of_games_has_satterthwaites_interval_by_hand():
+    scores = {"Pong": [1.0, 3.0], "Breakout": [4.0, 5.0, 6.0]}
+    # Variances of the games' means 2 / 2 = 1 and 1 / 3; of their mean (1 + 1/3) / 4 = 1/3. Degrees of freedom
+    # (1/4 + 1/12)^2 / ((1/4)^2 / 1 + (1/12)^2 / 2) = 0.11111 / 0.065972 = 1.68421
+    reach = stats.t.ppf(0.975, 1.684211) * (1 / 3) ** 0.5
+    assert a.mean_interval(scores, confidence=0.95) == pytest.approx((3.5 - reach, 3.5 + reach), rel=1e-5)
+    # Shortfalls: Pong 0, 0; Breakout 0, 0, 0; nothing varies.
+    settings = {**DRAWS, "confidence": 0.95}
+    assert a.aggregate_intervals(scores, **settings)["optimality_gap"] == (0.0, 0.0)
+    gap = a.aggregate_intervals({"Pong": [0.0, 0.5], "Breakout": [0.2, 0.4, 0.6]}, **settings)["optimality_gap"]
+    # (1 + 0.5 + 0.8 + 0.6 + 0.4) / 5 = 0.66; variances 0.125 / 2 and 0.04 / 3, weights 2/5 and 3/5: 0.01 and 0.0048;
+    # 0.0148^2 / (0.01^2 / 1 + 0.0048^2 / 2) = 0.00021904 / 0.00011152 = 1.964132
+    reach = stats.t.ppf(0.975, 1.964132) * 0.0148**0.5
+    assert gap == pytest.approx((0.66 - reach, 0.66 + reach), rel=1e-5)
+
+
+def test_the_iqm_of_one_game_has_the_bootstraps_standard_error():
+    runs = np.random.default_rng(8).normal(size=12)
+    low, high = a.aggregate_intervals({"Pong": runs}, **{**DRAWS, "repetitions": 4_000})["iqm"]
+    drawn = runs[np.random.default_rng(9).integers(12, size=(4_000, 12))]
+    error = np.std([interquartile_mean(row) for row in drawn]) * (12 / 11) ** 0.5
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.95, 11) * error, rel=0.05)
+    assert (high + low) / 2 == pytest.approx(interquartile_mean(runs))
+
+
+def test_pairs_that_all_go_one_way_leave_no_interval():
+    assert a.improvement_interval({"Pong": [3.0, 4.0]}, {"Pong": [1.0, 2.0]}, **DRAWS) is None
+
+
+def test_intervals_hold_the_value_and_one_seed_has_none():
     generator = np.random.default_rng(7)
     scores = {game: generator.normal(1, 1, size=10) for game in ("Pong", "Breakout", "Freeway")}
     values, intervals = a.aggregate(scores), a.aggregate_intervals(scores, **DRAWS)
@@ -93,8 +128,10 @@ def test_intervals_hold_the_value_and_one_seed_has_no_width():
     for name, (low, high) in intervals.items():
         assert low < values[name] < high, name
     alone = {"Pong": [1.0], "Breakout": [3.0]}
-    assert a.aggregate_intervals(alone, **DRAWS)["mean"] == (2.0, 2.0)
-    assert a.mean_interval(alone, **DRAWS) == (2.0, 2.0)
+    assert set(a.aggregate_intervals(alone, **DRAWS).values()) == {None}
+    assert a.mean_interval(alone, confidence=0.9) is None
+    assert a.profile_band(alone, [0.0], **DRAWS) is None
+    assert a.improvement_interval(alone, scores, **DRAWS) is None
 
 
 def test_games_count_alike_whatever_their_number_of_runs():

@@ -102,7 +102,7 @@ def test_every_section_is_there_in_order(arguments):
     for explanation in EXPLANATIONS.values():
         assert explanation in words
     for detail in ("Pong-s1", "1,234,567 frames", "sticky action probability 0.25", "max pool yes", "3f9c2d1",
-                   "configuration fingerprint", "evaluate 1000003", "torch 2.13.0", "95 % bootstrap"):  # fmt: skip
+                   "configuration fingerprint", "evaluate 1000003", "torch 2.13.0", "95 % interval"):  # fmt: skip
         assert detail in words
 
 

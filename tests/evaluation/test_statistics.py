@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from meme57.errors import ConfigurationError
 from meme57.evaluation import statistics as s
+from meme57.intervals import mean_of
 
 
 def test_human_normalised_by_hand():
@@ -137,8 +139,9 @@ def test_summary_by_hand():
     assert summary["median"] == -19.5
     assert summary["std"] == pytest.approx(54.6875**0.5)
     assert (summary["min"], summary["max"], summary["iqm"]) == (-21.0, -3.0, -19.5)
+    # Student: variance 218.75 / 3 = 72.917, standard error sqrt(72.917 / 4) = 4.2696, t(3) = 3.1824, reach 13.588
     low, high = summary["interval"]
-    assert -21 <= low < -15.75 < high <= -3
+    assert (low, high) == (pytest.approx(-29.338, abs=1e-3), pytest.approx(-2.162, abs=1e-3))
     normalised = summary["human_normalised"]
     assert normalised["mean"] == pytest.approx(4.95 / 35.3)  # (-15.75 + 20.7) / 35.3
     assert normalised["interval"] == pytest.approx([(low + 20.7) / 35.3, (high + 20.7) / 35.3])
@@ -151,7 +154,47 @@ def test_summary_of_a_game_without_reference_is_raw():
     assert summary["mean"] == 1.5
 
 
+def test_one_episode_has_no_interval():
+    summary = s.summarise_returns([7.0], "Pong", confidence=0.95, repetitions=50, seed=1)
+    assert summary["interval"] is None
+    assert summary["human_normalised"]["interval"] is None
+    alone = s.stratified_bootstrap({"Pong": [7.0]}, np.mean, repetitions=50, confidence=0.95, seed=1)
+    assert np.isnan(alone).all()
+
+
+def test_a_mean_of_few_values_is_students_and_of_many_the_bootstraps():
+    values = np.random.default_rng(2).exponential(size=s.FEW)
+    settings = {"repetitions": 2_000, "confidence": 0.95, "seed": 3}
+    few, many = values[:-1], values
+    t = stats.t.interval(0.95, few.size - 1, few.mean(), stats.sem(few))
+    assert s.mean_interval(few, **settings) == pytest.approx(t)
+    draws = {"n_resamples": 2_000, "confidence_level": 0.95, "method": "BCa"}
+    bca = stats.bootstrap((many,), np.mean, **draws, rng=np.random.default_rng(3)).confidence_interval
+    assert s.mean_interval(many, **settings) == pytest.approx(tuple(bca))
+
+
+def test_values_that_are_all_the_same_have_an_interval_without_width():
+    for n in (2, 32):
+        assert s.mean_interval([0.1] * n, repetitions=50, confidence=0.95, seed=0) == pytest.approx((0.1, 0.1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_mean_has_bounds_however_few_the_repetitions():
+    values = np.arange(40.0)
+    low, high = s.mean_interval(values, repetitions=1, confidence=0.95, seed=0)
+    assert np.isfinite([low, high]).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_few_gaussian_values_are_held_as_often_as_it_says(n):
+    """The percentile bootstrap held 75 % with n = 3, 82 % with 5, 89 % with 10."""
+    samples = np.random.default_rng(4).normal(size=(20_000, n))
+    estimate = mean_of(samples)
+    held = int((np.abs(estimate.value) <= estimate.reach(0.95)).sum())
+    assert stats.binomtest(held, 20_000, 0.95).pvalue > 1e-3
+
+
 def test_a_bare_machine_can_import_it():
-    heavy = "{'pandas', 'plotly', 'torch', 'mlflow', 'kedro', 'imageio_ffmpeg'}"
+    heavy = "{'pandas', 'scipy', 'plotly', 'torch', 'mlflow', 'kedro', 'imageio_ffmpeg'}"
     code = f"import sys, meme57.evaluation.statistics; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -44,8 +44,10 @@ def test_aggregates_by_hand_and_without_the_game_that_has_no_scores(
     assert baseline["mean"]["value"] == pytest.approx((0.6 + 0.55) / 2)
     assert baseline["median"]["value"] == pytest.approx(0.575)
     assert baseline["optimality_gap"]["value"] == pytest.approx((0.4 + 0.5 + 0.4) / 3)
-    low, high = changed["statistics"]["mean"]["interval"]
-    assert 1.2 <= low <= 1.25 <= high <= 1.3
+    # Two games, seeds 0.1 apart: each mean has variance 0.005 / 2 and 1 degree of freedom, their mean 0.00125 and 2
+    reach = 4.302653 * 0.00125**0.5
+    assert changed["statistics"]["mean"]["interval"] == pytest.approx([1.25 - reach, 1.25 + reach], rel=1e-5)
+    assert baseline["mean"]["interval"] is None  # Pong has one run
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
 
 
@@ -54,7 +56,8 @@ def test_a_better_variant_is_found_on_every_game(suite_table: Any) -> None:
     [found] = [item for item in scores["comparisons"] if item["agent"] == "teacher"]
     assert (found["variant"], found["against"], found["games"]) == ("changed", "baseline", 3)  # Corridor counts here
     assert found["probability"] == 1.0
-    assert found["interval"] == [1.0, 1.0]
+    assert found["interval"] is None  # Pong's baseline has one run
+    assert found["runs"] == [6, 5]
     assert "random" not in {item["agent"] for item in scores["comparisons"]}
 
 
@@ -85,6 +88,7 @@ def test_the_page_has_every_part_and_no_markup_from_outside(
     for words in (
         "Suite three", "11 of 12 runs done", "Protocol sticky", "1 member failed", "Over games and seeds",
         "Probability of improvement", "changed over baseline", "Every game", "Performance profile",
+        "n 6 runs", "n 6 and 5 runs", "n 2 episodes", "n 2 and 2 seeds", "a dash where a game has one",
         "no published scores", "hence not in these numbers: Corridor", 'href="../Pong-changed-s1/report.html"',
     ):  # fmt: skip
         assert words in page, words

@@ -53,11 +53,12 @@ def test_table_has_every_agent_with_interval_and_version() -> None:
     table = rows(text)
     assert list(table) == ["random", "human", "teacher", "student"]
     assert table["random"][0] == "-20.7"
-    assert table["random"][2] == "0.0 %"  # its mean is the reference's random play
-    assert table["human"] == ["14.6", "published", "100 %", ""]
-    # (9.6 + 20.7) / (14.6 + 20.7) = 0.858
-    assert table["teacher"] == ["9.6", "4.6 to 14.6", "85.8 %", "meme57-pong v3 @champion"]
-    assert table["student"] == ["3.0", "2.0 to 4.0", "67.1 %", "meme57-pong-student v3 @challenger"]
+    assert table["random"][3] == "0.0 %"  # its mean is the reference's random play
+    assert table["human"] == ["14.6", "published", "", "100 %", ""]
+    # (9.6 + 20.7) / (14.6 + 20.7) = 0.858; half of the 10 points between the two, times t(1) = 6.3138 at 90 %: 31.57
+    assert table["teacher"] == ["9.6", "-22.0 to 41.2", "2", "85.8 %", "meme57-pong v3 @champion"]
+    assert table["student"] == ["3.0", "-3.3 to 9.3", "2", "67.1 %", "meme57-pong-student v3 @challenger"]
+    assert "same return" not in text
     assert "teacher: why meme57-pong" in text
     assert "student: why meme57-pong-student" in text
     assert f"Open the report:   {report}" in text.splitlines()  # on one line, to be clicked or copied
@@ -67,7 +68,18 @@ def test_table_has_every_agent_with_interval_and_version() -> None:
 def test_game_without_reference_scores_has_no_human_row() -> None:
     table = rows(printed(scores("Corridor", None), {}, Path("report.html")))
     assert list(table) == ["random", "teacher", "student"]
-    assert table["teacher"] == ["9.6", "4.6 to 14.6", "no reference", ""]
+    assert table["teacher"] == ["9.6", "-22.0 to 41.2", "2", "no reference", ""]
+
+
+def test_one_return_in_all_episodes_is_said_not_to_be_certainty() -> None:
+    judged = scores("Pong", None)
+    judged["agents"]["random"] = summarise_returns([-21.0] * 32, "Pong", confidence=0.9, repetitions=50, seed=0)
+    judged["agents"]["teacher"] = summarise_returns([5.0], "Pong", confidence=0.9, repetitions=50, seed=0)
+    text = printed(judged, {}, Path("report.html"))
+    assert rows(text)["random"][:3] == ["-21.0", "-21.0 to -21.0", "32"]
+    assert rows(text)["teacher"][:3] == ["5.0", "-", "1"]
+    assert "All episodes had the same return: random." in text
+    assert "nothing of other games or other seeds" in text
 
 
 def test_it_prints_to_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,10 @@ from meme57.cli.options import RunName, ask, json_option, print_json, project_fo
 from meme57.errors import Meme57Error
 
 if TYPE_CHECKING:
-    from meme57.tracking.overview import RunOverview
+    from meme57.tracking.overview import AgentScore, RunOverview
 
 CURVE_WIDTH = 60
+CONFIDENCE = 0.95
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -127,12 +128,21 @@ def _verdict(a: RunOverview, b: RunOverview, agent: str) -> str:
         return ": another game or protocol, not comparable"
     one, other = a.scores[agent], b.scores[agent]
     apart = one.low > other.high or other.low > one.high
-    return ": the intervals do not touch" if apart else ": the intervals overlap"
+    return f": the intervals {'do not touch' if apart else 'overlap'}; {_difference(one, other)}"
+
+
+def _difference(one: AgentScore, other: AgentScore) -> str:
+    """Of the second from the first, with Welch's interval."""
+    from meme57.intervals import difference, from_summary
+
+    gap = difference(*(from_summary(score.mean, score.std, score.episodes) for score in (other, one)))
+    value, reach = float(gap.value), float(gap.reach(CONFIDENCE))
+    return f"difference {value:+,.1f} [{value - reach:,.1f}, {value + reach:,.1f}]"
 
 
 def _score(run: RunOverview, agent: str) -> str:
     score = run.scores.get(agent)
-    return f"{score.mean:,.1f} [{score.low:,.1f}, {score.high:,.1f}]" if score else "-"
+    return f"{score.mean:,.1f} [{score.low:,.1f}, {score.high:,.1f}], n {score.episodes}" if score else "-"
 
 
 def _echo_curve(project: Path, name: str) -> None:

@@ -1,18 +1,21 @@
-"""Scores of several runs on several games: aggregates, performance profile, probability of improvement. NumPy only.
+"""Scores of several runs on several games: aggregates, performance profile, probability of improvement.
 
-A run is one score; runs lie by game, `{game: [runs]}`. Everything is resampled run by run within each game (the
-stratified bootstrap). Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice".
+A run is one score; runs lie by game, `{game: [runs]}`. Means have Student's interval with Satterthwaite's degrees of
+freedom. What has no such formula is resampled run by run within each game (the stratified bootstrap) and widened where
+runs are few. Where a game has one run there is no interval. How often each holds the truth: docs/evaluation.md.
+Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meme57.errors import ConfigurationError
-from meme57.evaluation.statistics import Interval
+from meme57.intervals import Estimate, Interval, mean_of, weighted_sum
 
 Array = NDArray[np.float64]
 Runs = Mapping[str, ArrayLike]
@@ -22,19 +25,32 @@ STATISTICS = ("median", "mean", "iqm", "optimality_gap")
 
 def aggregate(scores: Runs) -> dict[str, float]:
     """Median and mean of the games' mean scores, IQM and optimality gap of all runs."""
-    return {name: float(values[0]) for name, values in _statistics([row[None] for row in _by_game(scores)]).items()}
+    games = _by_game(scores)
+    values = {
+        "median": _median(games),
+        "mean": np.mean([runs.mean() for runs in games]),
+        "iqm": _iqm(games),
+        "optimality_gap": _shortfall(np.concatenate(games)).mean(),
+    }
+    return {name: float(value) for name, value in values.items()}
 
 
-def aggregate_intervals(scores: Runs, *, repetitions: int, confidence: float, seed: int) -> dict[str, Interval]:
-    """The percentile interval of each statistic of `aggregate`; without width where each game has one run."""
-    drawn = _statistics(resampled(scores, repetitions=repetitions, seed=seed))
-    return {name: _interval(values, confidence) for name, values in drawn.items()}
+def aggregate_intervals(scores: Runs, *, repetitions: int, confidence: float, seed: int) -> dict[str, Interval | None]:
+    """The interval of each statistic of `aggregate`; None where a game has one run."""
+    games = _by_game(scores)
+    shares = np.array([runs.size for runs in games]) / sum(runs.size for runs in games)
+    estimates = {
+        "median": _estimate(games, _median, repetitions, seed),
+        "mean": _mean(games),
+        "iqm": _estimate(games, _iqm, repetitions, seed),
+        "optimality_gap": weighted_sum([mean_of(_shortfall(runs)) for runs in games], shares),
+    }
+    return {name: estimate.interval(confidence) for name, estimate in estimates.items()}
 
 
-def mean_interval(scores: Runs, *, repetitions: int, confidence: float, seed: int) -> Interval:
-    """The interval of the mean over games of their mean scores."""
-    drawn = np.stack([rows.mean(axis=1) for rows in resampled(scores, repetitions=repetitions, seed=seed)])
-    return _interval(drawn.mean(axis=0), confidence)
+def mean_interval(scores: Runs, *, confidence: float) -> Interval | None:
+    """The interval of the mean over games of their mean scores; None where a game has one run."""
+    return _mean(_by_game(scores)).interval(confidence)
 
 
 def performance_profile(scores: Runs, thresholds: ArrayLike) -> Array:
@@ -42,17 +58,17 @@ def performance_profile(scores: Runs, thresholds: ArrayLike) -> Array:
 
     Source: Agarwal et al. 2021, run-score distribution.
     """
-    profile: Array = _profile([row[None] for row in _by_game(scores)], np.asarray(thresholds, np.float64))[0]
-    return profile
+    return _profile(_by_game(scores), np.asarray(thresholds, np.float64))
 
 
 def profile_band(
     scores: Runs, thresholds: ArrayLike, *, repetitions: int, confidence: float, seed: int
-) -> tuple[Array, Array]:
-    """The pointwise interval of `performance_profile`: low [K] and high [K]."""
-    drawn = _profile(resampled(scores, repetitions=repetitions, seed=seed), np.asarray(thresholds, np.float64))
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return low, high
+) -> tuple[Array, Array] | None:
+    """The pointwise interval of `performance_profile`: low [K] and high [K]; None where a game has one run."""
+    games, at = _by_game(scores), np.asarray(thresholds, np.float64)
+    if _has_single(games):
+        return None
+    return _percentiles(games, lambda drawn: _profile(drawn, at), repetitions, confidence, seed)
 
 
 def probability_of_improvement(first: Runs, second: Runs) -> float:
@@ -61,53 +77,118 @@ def probability_of_improvement(first: Runs, second: Runs) -> float:
     Raises:
         ConfigurationError: there is no such game.
     """
-    pairs = zip(_by_game(_shared(first, second)), _by_game(_shared(second, first)), strict=True)
-    return float(np.mean([_beats(x[None], y[None])[0] for x, y in pairs]))
+    return float(_beats(_by_game(_shared(first, second)) + _by_game(_shared(second, first))))
 
 
-def improvement_interval(first: Runs, second: Runs, *, repetitions: int, confidence: float, seed: int) -> Interval:
-    """The percentile interval of `probability_of_improvement`; both sides are resampled."""
-    ours = resampled(_shared(first, second), repetitions=repetitions, seed=seed)
-    theirs = resampled(_shared(second, first), repetitions=repetitions, seed=seed + 1)
-    drawn = np.mean([_beats(x, y) for x, y in zip(ours, theirs, strict=True)], axis=0)
-    return _interval(drawn, confidence)
+def improvement_interval(
+    first: Runs, second: Runs, *, repetitions: int, confidence: float, seed: int
+) -> Interval | None:
+    """The interval of `probability_of_improvement`; both sides are resampled.
+
+    None where a side has one run of a game, and where all resamplings agree (every pair was won, or lost): runs that
+    few cannot tell 100 % from somewhat less.
+    """
+    games = _by_game(_shared(first, second)) + _by_game(_shared(second, first))
+    if _has_single(games):
+        return None
+    low, high = (float(bound) for bound in _percentiles(games, _beats, repetitions, confidence, seed))
+    return None if low == high else Interval(low, high)
 
 
-def resampled(scores: Runs, *, repetitions: int, seed: int) -> list[Array]:
-    """For each game [R, n]: `repetitions` draws of its n runs, with replacement."""
-    generator = np.random.default_rng(seed)
-    return [row[generator.integers(row.size, size=(repetitions, row.size))] for row in _by_game(scores)]
+Statistic = Callable[[list[Array]], Array]
+"""Of the runs [..., n] by game: [...]."""
 
 
-def _statistics(games: list[Array]) -> dict[str, Array]:
-    """Each statistic [R] of runs [R, n] by game."""
-    means = np.stack([rows.mean(axis=1) for rows in games], axis=1)  # [R, G]
-    runs = np.sort(np.concatenate(games, axis=1), axis=1)  # [R, all]
-    dropped = runs.shape[1] // 4
-    return {
-        "median": np.median(means, axis=1),
-        "mean": means.mean(axis=1),
-        "iqm": runs[:, dropped : runs.shape[1] - dropped].mean(axis=1),
-        "optimality_gap": (1.0 - np.minimum(runs, 1.0)).mean(axis=1),
-    }
+def _mean(games: list[Array]) -> Estimate:
+    return weighted_sum([mean_of(runs) for runs in games], np.full(len(games), 1 / len(games)))
+
+
+def _estimate(games: list[Array], statistic: Statistic, repetitions: int, seed: int) -> Estimate:
+    """The statistic with the bootstrap's variance.
+
+    A resampled variance is too small by the factor (n - 1) / n, which is given back with the runs of all games together
+    [ours]. Of few runs there are few resamplings, so that percentiles would be narrower still.
+    """
+    value, degrees = np.asarray(statistic(games)), _degrees(games)
+    if _has_single(games):
+        return Estimate(value, np.asarray(np.nan), np.asarray(0.0))
+    error = _bootstrap(games, statistic, repetitions, 0.95, seed).standard_error
+    return Estimate(value, np.asarray(error**2 * _runs(games) / degrees), np.asarray(degrees))
+
+
+def _percentiles(
+    games: list[Array], statistic: Statistic, repetitions: int, confidence: float, seed: int
+) -> tuple[Array, Array]:
+    """Low and high [...] of a statistic that stays between 0 and 1.
+
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentiles), with the runs and
+    degrees of freedom of all games together [ours].
+    """
+    from scipy.special import ndtr, stdtrit
+
+    degrees = _degrees(games)
+    reach = stdtrit(degrees, (1 + confidence) / 2) * np.sqrt(_runs(games) / degrees)
+    found = _bootstrap(games, statistic, repetitions, float(2 * ndtr(reach) - 1), seed).confidence_interval
+    return found.low, found.high
+
+
+def _bootstrap(games: list[Array], statistic: Statistic, repetitions: int, confidence: float, seed: int) -> Any:
+    """Runs resampled within each game."""
+    from scipy.stats import bootstrap
+
+    return bootstrap(
+        games, lambda *drawn, axis: statistic(list(drawn)), vectorized=True, method="percentile",
+        n_resamples=repetitions, confidence_level=confidence, rng=np.random.default_rng(seed),
+    )  # fmt: skip
+
+
+def _has_single(games: list[Array]) -> bool:
+    return min(runs.size for runs in games) < 2
+
+
+def _runs(games: list[Array]) -> int:
+    return sum(runs.size for runs in games)
+
+
+def _degrees(games: list[Array]) -> int:
+    return _runs(games) - len(games)
+
+
+def _median(games: list[Array]) -> Array:
+    """Of the games' means: of runs [..., n] by game, [...]."""
+    median: Array = np.median(np.stack([runs.mean(axis=-1) for runs in games]), axis=0)
+    return median
+
+
+def _iqm(games: list[Array]) -> Array:
+    """Of all runs: of runs [..., n] by game, [...]."""
+    runs = np.sort(np.concatenate(games, axis=-1), axis=-1)
+    dropped = runs.shape[-1] // 4
+    iqm: Array = runs[..., dropped : runs.shape[-1] - dropped].mean(axis=-1)
+    return iqm
+
+
+def _shortfall(runs: Array) -> Array:
+    """Below 1, run by run."""
+    return 1.0 - np.minimum(runs, 1.0)
 
 
 def _profile(games: list[Array], thresholds: Array) -> Array:
-    """[R, K]."""
-    shares: Array = np.mean([(rows[:, :, None] > thresholds).mean(axis=1) for rows in games], axis=0)
+    """Of runs [..., n] by game, [K, ...]."""
+    at = thresholds.reshape(-1, *[1] * games[0].ndim)
+    shares: Array = np.mean([(runs > at).mean(axis=-1) for runs in games], axis=0)
     return shares
 
 
-def _beats(x: Array, y: Array) -> Array:
-    """[R]: the share of pairs of x [R, n] and y [R, m] that x wins (Mann-Whitney)."""
-    difference = x[:, :, None] - y[:, None, :]
-    share: Array = ((difference > 0) + 0.5 * (difference == 0)).mean(axis=(1, 2))
+def _beats(games: list[Array]) -> Array:
+    """The share of pairs that the first half of `games` wins against the second (Mann-Whitney), over games: [...]."""
+    half = len(games) // 2
+    shares = []
+    for ours, theirs in zip(games[:half], games[half:], strict=True):
+        difference = ours[..., :, None] - theirs[..., None, :]
+        shares.append(((difference > 0) + 0.5 * (difference == 0)).mean(axis=(-2, -1)))
+    share: Array = np.mean(shares, axis=0)
     return share
-
-
-def _interval(drawn: Array, confidence: float) -> Interval:
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
 
 
 def _shared(scores: Runs, other: Runs) -> dict[str, ArrayLike]:

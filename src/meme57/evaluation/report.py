@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meme57.evaluation.plot_style import TITLE_HEIGHT
 from meme57.evaluation.plots import all_figures
-from meme57.evaluation.summary import protocol_line
+from meme57.evaluation.summary import bracketed, one_value_line, protocol_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,12 @@ def _row(name: str, note: str, cells: tuple[str, ...]) -> str:
 
 
 def _score_note(scores: Mapping[str, Any], reference: Mapping[str, Any] | None) -> str:
-    note = f"In brackets: the {_exact(100 * scores['confidence'])} % bootstrap interval of the mean over episodes. "
+    note = (
+        f"In brackets: the {_exact(100 * scores['confidence'])} % interval of the mean over episodes of this one "
+        "policy. It says nothing about other training seeds. "
+    )
+    if (line := one_value_line(scores)) is not None:
+        note += f"{escape(line)} "
     if reference is None:
         return note + "There are no published random and human scores for this game, so returns stand as they are."
     record = "" if reference["record"] is None else f"; the human record is {_exact(reference['record'])}"
@@ -213,8 +218,7 @@ def _footer(lineage: Mapping[str, Any]) -> str:
 
 
 def _with_interval(summary: Mapping[str, Any], factor: float = 1.0, unit: str = "") -> str:
-    low, high = summary["interval"]
-    interval = f"[{_score(factor * low)}, {_score(factor * high)}]"
+    interval = bracketed(summary["interval"], lambda bound: _score(factor * bound))
     return f"{_score(factor * summary['mean'])}{unit}<small>{interval}</small>"
 
 

@@ -1,28 +1,26 @@
-"""Scores and their uncertainty: normalisation, robust aggregates, the stratified bootstrap. NumPy only.
+"""Scores and their uncertainty: normalisation, robust aggregates, intervals. NumPy and SciPy only.
 
-A normalised score is a fraction: 0 is random play, 1 the human (or the record).
+A normalised score is a fraction: 0 is random play, 1 the human (or the record). Which interval belongs to which number,
+and how often it holds the truth: docs/evaluation.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meme57.errors import ConfigurationError
 from meme57.evaluation.reference import has_reference, reference_score
+from meme57.intervals import Interval, mean_of
 
 Scores = NDArray[np.float64]
 Statistic = Callable[[Scores], float]
 
-
-class Interval(NamedTuple):
-    """A confidence interval, in the units of the statistic it belongs to."""
-
-    low: float
-    high: float
+FEW = 20
+"""Fewer values than this have Student's interval: a resampled one holds the mean less often than it says [ours]."""
 
 
 @overload
@@ -97,31 +95,73 @@ def stratified_bootstrap(
 ) -> Interval:
     """The percentile interval (low, high) of `statistic`, with scores resampled within each game.
 
+    Too narrow where games have few scores: a mean has `mean_interval`, aggregates of runs have those of `aggregates`.
+
     Args:
-        scores_by_game: game to its scores `[n_game]`; no game may be empty.
+        scores_by_game: game to its scores `[n_game]`; no game may be empty. A game of one score does not vary.
         statistic: takes the games' scores concatenated in the mapping's order `[n]`, gives one number.
         repetitions: number of resamplings.
         confidence: e.g. 0.95, strictly between 0 and 1.
         seed: of the resampling; equal arguments give equal intervals.
 
+    Returns:
+        The interval; (nan, nan) where every game has one score, which says nothing about others.
+
     Raises:
         ConfigurationError: no scores, a score that is not finite, or an impossible `repetitions` or `confidence`.
     """
+    from scipy.stats import bootstrap  # here, so that a machine without SciPy can train
+
+    _check_resampling(repetitions, confidence)
+    games = [_flat(scores) for scores in scores_by_game.values()]
+    if not games:
+        raise ConfigurationError("no scores to resample: run at least one episode.")
+    varying = [scores for scores in games if scores.size > 1]
+    if not varying:
+        return Interval(np.nan, np.nan)
+
+    def of_resampled(*resampled: Scores, axis: int) -> Scores:  # [1, n_game] of each game that varies
+        drawn = (sample[0] for sample in resampled)
+        return np.array([statistic(np.concatenate([next(drawn) if one.size > 1 else one for one in games]))])
+
+    found = bootstrap(
+        varying, of_resampled, n_resamples=repetitions, batch=1, vectorized=True, confidence_level=confidence,
+        method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, seed: int) -> Interval | None:
+    """The interval of the mean of independent values; None for one value.
+
+    Fewer than `FEW` values have Student's; more have the bootstrap's, bias-corrected and accelerated (BCa), which
+    follows skewed and rare returns better. Values that are all the same give an interval without width: it says that
+    nothing varied, not that nothing can.
+
+    Raises:
+        ConfigurationError: as `stratified_bootstrap`.
+    """
+    from scipy.stats import bootstrap
+
+    _check_resampling(repetitions, confidence)
+    values = _flat(values)
+    if values.size < FEW or np.ptp(values) == 0.0:
+        return mean_of(values).interval(confidence)
+    for method in ("BCa", "percentile"):  # few repetitions may leave BCa without a bound
+        rng = np.random.default_rng(seed)
+        found = bootstrap(
+            (values,), np.mean, n_resamples=repetitions, confidence_level=confidence, method=method, rng=rng
+        ).confidence_interval
+        if np.isfinite(found).all():
+            break
+    return Interval(float(found.low), float(found.high))
+
+
+def _check_resampling(repetitions: int, confidence: float) -> None:
     if repetitions < 1:
         raise ConfigurationError(f"repetitions={repetitions} is not possible: a bootstrap needs at least 1.")
     if not 0.0 < confidence < 1.0:
         raise ConfigurationError(f"confidence={confidence} is not possible: give a fraction such as 0.95.")
-    games = [_flat(scores) for scores in scores_by_game.values()]
-    if not games:
-        raise ConfigurationError("no scores to resample: run at least one episode.")
-    sizes = np.array([scores.size for scores in games])
-    scores = np.concatenate(games)
-    size = np.repeat(sizes, sizes)  # [n]: how many scores this score's game has
-    first = np.repeat(np.cumsum(sizes) - sizes, sizes)  # [n]: where they start
-    generator = np.random.default_rng(seed)
-    draws = [float(statistic(scores[first + generator.integers(size)])) for _ in range(repetitions)]
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
 
 
 def summarise_returns(
@@ -129,11 +169,12 @@ def summarise_returns(
 ) -> dict[str, Any]:
     """One agent's episode returns on one game as JSON-able numbers, in points unless normalised.
 
-    `std` is the population standard deviation of the returns; `interval` is the bootstrap interval of their mean;
-    `human_normalised` holds that mean and interval normalised, and is None for a game without reference scores.
+    `std` is the population standard deviation of the returns; `interval` is that of their mean (`mean_interval`), and
+    None for one episode; `human_normalised` holds mean and interval normalised, and is None for a game without
+    reference scores.
     """
     scores = _flat(returns)
-    interval = stratified_bootstrap({game: scores}, np.mean, repetitions=repetitions, confidence=confidence, seed=seed)
+    interval = mean_interval(scores, repetitions=repetitions, confidence=confidence, seed=seed)
     return {
         "episodes": int(scores.size),
         "mean": mean(scores),
@@ -142,15 +183,15 @@ def summarise_returns(
         "min": float(scores.min()),
         "max": float(scores.max()),
         "iqm": interquartile_mean(scores),
-        "interval": list(interval),
+        "interval": None if interval is None else list(interval),
         "human_normalised": _normalised_summary(mean(scores), interval, game) if has_reference(game) else None,
     }
 
 
-def _normalised_summary(score: float, interval: Interval, game: str) -> dict[str, Any]:
+def _normalised_summary(score: float, interval: Interval | None, game: str) -> dict[str, Any]:
     return {
         "mean": human_normalised(score, game),
-        "interval": [human_normalised(bound, game) for bound in interval],
+        "interval": None if interval is None else [human_normalised(bound, game) for bound in interval],
     }
 
 

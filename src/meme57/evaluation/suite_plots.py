@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from meme57.evaluation.aggregates import performance_profile, profile_band
 from meme57.evaluation.panels import LABEL_HEIGHT, PANEL_HEIGHT
 from meme57.evaluation.plot_style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
-from meme57.evaluation.statistics import stratified_bootstrap
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+from meme57.intervals import mean_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def suite_figures(
     figures = {
         "games": games_figure(rows, record["variants"]),
         "profile": profile_figure(rows, record["variants"], settings),
-        "curves": curves_figure(record["members"], record["variants"], settings),
+        "curves": curves_figure(record["members"], record["variants"], confidence),
     }
     return {name: _named(name, figure, protocols) for name, figure in figures.items()}
 
@@ -100,19 +100,20 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
     figure = new_figure("Performance profile", x="human-normalised score", y="share of runs above it")
     for variant, colour in zip(variants, _colours(variants), strict=True):
         if scores[variant]:
-            low_share, high_share = profile_band(scores[variant], thresholds, **settings)
-            add_band(figure, axis, low_share, high_share, colour)
+            if (band := profile_band(scores[variant], thresholds, **settings)) is not None:
+                add_band(figure, axis, *band, colour)
             share = performance_profile(scores[variant], thresholds)
             line = {"color": colour, "width": 2.5, "shape": "hv"}
             hover = f"{variant}: %{{y:.0%}}<extra></extra>"
-            figure.add_scatter(x=axis, y=share, mode="lines", name=variant, line=line, hovertemplate=hover)
+            name = f"{variant}, n {sum(map(len, scores[variant].values()))} runs"
+            figure.add_scatter(x=axis, y=share, mode="lines", name=name, line=line, hovertemplate=hover)
     figure.update_xaxes(tickmode="array", tickvals=_signed_log(TICKS), ticktext=[f"{t:,} %" for t in TICKS])
     figure.update_xaxes(range=[low, high + 0.04 * (high - low)], rangemode="normal")
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
     return figure.update_layout(showlegend=len(variants) > 1)
 
 
-def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
+def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str], confidence: float) -> Any:
     """Return while learning, a panel for each game: the mean over seeds, and its interval where there are several."""
     from plotly.subplots import make_subplots
 
@@ -124,7 +125,7 @@ def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str],
     for row, (game, (frames, found)) in enumerate(grids.items(), start=1):
         for variant, colour in zip(variants, _colours(variants), strict=True):
             if variant in found:
-                _add_curve(figure, frames, found[variant], variant, colour, settings, row)
+                _add_curve(figure, frames, found[variant], variant, colour, confidence, row)
         place = {"x": 0, "xref": "paper", "y": 1, "yref": f"y{row if row > 1 else ''} domain"}
         anchors = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12.5}}
         figure.add_annotation(text=_panel_title(game, found, variants), **place, **anchors)
@@ -163,20 +164,20 @@ def _add_curve(
     seeds: list[NDArray[np.float64]],
     variant: str,
     colour: str,
-    settings: Mapping[str, Any],
+    confidence: float,
     row: int,
 ) -> None:
-    runs = np.stack(seeds)  # [seeds, K]
+    mean = mean_of(np.stack(seeds, axis=-1))  # [K]
     if len(seeds) > 1:
-        bounds = [stratified_bootstrap({"": column}, np.mean, **settings) for column in runs.T]
-        low, high = np.array(bounds).T
-        add_band(figure, frames, low, high, colour, row=row, col=1)
+        reach = mean.reach(confidence)
+        add_band(figure, frames, mean.value - reach, mean.value + reach, colour, row=row, col=1)
     line = {"color": colour, "width": 2}
-    figure.add_scatter(x=frames, y=runs.mean(axis=0), mode="lines", name=variant, line=line, row=row, col=1)
+    figure.add_scatter(x=frames, y=mean.value, mode="lines", name=variant, line=line, row=row, col=1)
 
 
 def _panel_title(game: str, found: Mapping[str, list[Any]], variants: Sequence[str]) -> str:
-    title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points</span>'
+    seeds = " and ".join(str(len(found[variant])) for variant in variants if variant in found)
+    title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points, n {seeds} seeds</span>'
     if len(variants) == 1:
         return title
     colours = dict(zip(variants, _colours(variants), strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 from meme57.evaluation.report import ABSENT, plot_section, render_page
 from meme57.evaluation.suite_plots import table_rows
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+from meme57.evaluation.summary import bracketed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +38,11 @@ CAPTIONS = {
     ),
     "profile": (
         "What you see: the share of runs (averaged within each game, then over games) that score above each value, "
-        "with its pointwise bootstrap interval. Higher is better."
+        "with its pointwise interval over runs where every game has two or more. Higher is better."
     ),
     "curves": (
         "What you see: the mean undiscounted return of training episodes, exploring policies included, averaged over "
-        "seeds, with the bootstrap interval of that mean over seeds where a game has several."
+        "n seeds, with Student's interval of that mean over seeds where n is 2 or more."
     ),
 }
 
@@ -119,14 +120,15 @@ def _aggregate_section(scores: Mapping[str, Any]) -> str:
 def _line(names: tuple[str, str], statistics: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     cells = [_with_interval(statistics.get(name)) for name in STATISTIC_NAMES]
     cells.append(f"{found['above_human']} of {found['games']}")
-    return _row(f"{escape(names[1])}<small>{escape(names[0])}, {_count(found['runs'], 'run')}</small>", cells)
+    return _row(f"{escape(names[1])}<small>{escape(names[0])}, n {_count(found['runs'], 'run')}</small>", cells)
 
 
 def _notes(scores: Mapping[str, Any]) -> str:
     confidence = f"{100 * scores['confidence']:.10g} %"
     notes = [
-        f"In brackets: the {confidence} bootstrap interval, runs resampled within each game; with one seed a game it "
-        "has no width.",
+        f"In brackets: the {confidence} interval over n runs (seeds) of the same games; a dash where a game has one. "
+        "Means and the optimality gap have Student's; median and IQM have the bootstrap's standard error, and with two "
+        "or three seeds of few games they hold the truth less often than they say (docs/evaluation.md).",
         "Median and mean are those of the games' means; IQM and optimality gap (the mean shortfall below human) are "
         "over all runs.",
     ]
@@ -147,12 +149,14 @@ def _comparison_section(scores: Mapping[str, Any]) -> str:
             if "probability" in found
             else escape(found["reason"])
         )
-        label = f"{escape(name)}<small>{escape(AGENT_NAMES.get(found['agent'], found['agent']))}</small>"
+        runs = " and ".join(str(number) for number in found["runs"])
+        label = f"{escape(name)}<small>{escape(AGENT_NAMES.get(found['agent'], found['agent']))}, n {runs} runs</small>"
         lines.append(_row(label, [cell, str(found["games"])]))
     return (
         f"<section><h2>Probability of improvement</h2>{_table(['Variant', 'Probability', 'Games'], lines)}"
         "<p class='note'>The chance that a run of the variant scores higher than one of the first variant on the same "
-        "game, a tie counting half, averaged over games. An interval that contains 50 % shows no difference.</p>"
+        "game, a tie counting half, averaged over games. An interval that contains 50 % shows no difference. A dash: a "
+        "game has one run, or all pairs went one way, which few runs do by chance.</p>"
         "</section>"
     )
 
@@ -190,7 +194,8 @@ def _member_section(members: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -
             lines.append(_row(name, [member["state"], ABSENT, ABSENT]))
             continue
         link = f'<a href="../{name}/report.html">{name}</a>'
-        score = f"{_points(row['return'])}<small>[{_points(row['return_low'])}, {_points(row['return_high'])}]</small>"
+        bounds = None if row["return_low"] is None else (row["return_low"], row["return_high"])
+        score = f"{_points(row['return'])}<small>{bracketed(bounds, _points)}, n {row['episodes']:.0f} episodes</small>"
         lines.append(_row(link, ["done", f"{row['frames']:,.0f}", score]))
     heads = ["Run", "State", "ALE frames", "Mean return of policy 0"]
     return f"<section><h2>Every run</h2>{_table(heads, lines)}</section>"
@@ -212,8 +217,7 @@ def _row(label: str, cells: Iterable[str]) -> str:
 def _with_interval(statistic: Mapping[str, Any] | None) -> str:
     if statistic is None:
         return ABSENT
-    low, high = statistic["interval"]
-    return f"{_percent(statistic['value'])}<small>[{_percent(low)}, {_percent(high)}]</small>"
+    return f"{_percent(statistic['value'])}<small>{bracketed(statistic['interval'], _percent)}</small>"
 
 
 def _percent(fraction: float) -> str:

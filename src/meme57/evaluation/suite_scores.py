@@ -10,7 +10,8 @@ import numpy as np
 from meme57.evaluation import aggregates
 from meme57.evaluation.protocols import protocol_label
 from meme57.evaluation.reference import has_reference, reference_score
-from meme57.evaluation.statistics import Interval, capped_human_normalised, human_normalised, record_normalised
+from meme57.evaluation.statistics import capped_human_normalised, human_normalised, record_normalised
+from meme57.intervals import Interval
 
 Row = dict[str, Any]
 COLUMNS = (
@@ -51,7 +52,7 @@ def result_rows(members: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 def _row(member: Mapping[str, Any], agent: str, summary: Mapping[str, Any]) -> Row:
     scores, game = member["scores"], member["game"]
-    protocol, (low, high) = scores["protocol"], summary["interval"]
+    protocol, (low, high) = scores["protocol"], summary["interval"] or (None, None)
     known = has_reference(game)
     has_record = known and reference_score(game).record is not None
     return {
@@ -77,9 +78,9 @@ def suite_scores(
 ) -> dict[str, Any]:
     """Aggregates of each variant and agent, and each variant against the first.
 
-    A run's score is the mean return of its evaluation episodes; intervals come from resampling runs (seeds) within
-    each game, so one seed gives an interval without width. Normalised aggregates leave out games without published
-    scores; the comparison of variants, which ranks runs within a game, has them all.
+    A run's score is the mean return of its evaluation episodes. Intervals are over runs (seeds), so that a game of one
+    run leaves none. Normalised aggregates leave out games without published scores; the comparison of variants, which
+    ranks runs within a game, has them all.
     """
     settings = {"repetitions": repetitions, "confidence": confidence, "seed": seed}
     agents = list(dict.fromkeys(row["agent"] for row in rows))
@@ -134,11 +135,11 @@ def _aggregates(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, A
 
 def _mean_of_games(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     mean = float(np.mean([np.mean(runs) for runs in scores.values()]))
-    return _statistic(mean, aggregates.mean_interval(scores, **settings))
+    return _statistic(mean, aggregates.mean_interval(scores, confidence=settings["confidence"]))
 
 
-def _statistic(value: float, interval: Interval) -> dict[str, Any]:
-    return {"value": value, "interval": list(interval)}
+def _statistic(value: float, interval: Interval | None) -> dict[str, Any]:
+    return {"value": value, "interval": None if interval is None else list(interval)}
 
 
 def _returns(rows: Iterable[Row], game: str) -> list[float]:
@@ -153,9 +154,10 @@ def _comparison(
     shared = set(by_game(ours, "return")) & set(by_game(theirs, "return"))
     if not shared:
         return None
-    told = {"variant": variant, "against": first, "agent": agent, "games": len(shared)}
+    x, y = by_game(ours, "return"), by_game(theirs, "return")
+    runs = [sum(len(found[game]) for game in shared) for found in (x, y)]
+    told = {"variant": variant, "against": first, "agent": agent, "games": len(shared), "runs": runs}
     if len({row["protocol_name"] for row in ours + theirs}) > 1:
         return {**told, "reason": "their protocols differ: set evaluate.protocol to a published one"}
-    x, y = by_game(ours, "return"), by_game(theirs, "return")
-    probability = aggregates.probability_of_improvement(x, y)
-    return {**told, "probability": probability, "interval": list(aggregates.improvement_interval(x, y, **settings))}
+    found = _statistic(aggregates.probability_of_improvement(x, y), aggregates.improvement_interval(x, y, **settings))
+    return {**told, "probability": found["value"], "interval": found["interval"]}

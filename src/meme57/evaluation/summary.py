@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ def print_summary(
     """Random, human, teacher, student and the registered versions; then what to open next."""
     console = console or Console()
     console.print(summary_table(scores, model_versions))
+    if (line := one_value_line(scores)) is not None:
+        console.print(line, style="dim", highlight=False)
     for agent, version in model_versions.items():
         console.print(f"{agent}: {version['reason']}", style="dim", highlight=False)
     console.print(f"\nOpen the report:   {report}", soft_wrap=True, highlight=False)
@@ -31,6 +33,7 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
         ("", "left"),
         ("return", "right"),
         (confidence, "right"),
+        ("n", "right"),
         ("human", "right"),
         ("model", "left"),
     ):
@@ -38,7 +41,7 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
     agents = scores["agents"]
     table.add_row("random", *_numbers(agents["random"]), "")
     if scores["reference"] is not None:
-        table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "100 %", "")
+        table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "", "100 %", "")
     for agent in ("teacher", "favourite", "student"):
         if agent not in agents:
             continue
@@ -64,11 +67,28 @@ def protocol_line(scores: Mapping[str, Any]) -> str | None:
     return f"{line}; other than in training: {', '.join(changed)}" if changed else line
 
 
-def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str]:
-    low, high = summary["interval"]
+def one_value_line(scores: Mapping[str, Any]) -> str | None:
+    """Whose episodes all had the same return, and what that does not mean; None where nobody's."""
+    agents = scores["agents"]
+    constant = [agent for agent, summary in agents.items() if summary["episodes"] > 1 and not summary["std"]]
+    if not constant:
+        return None
+    return (
+        f"All episodes had the same return: {', '.join(constant)}. An interval without width says so, and nothing of "
+        "other games or other seeds."
+    )
+
+
+def bracketed(interval: Sequence[float] | None, form: Callable[[float], str]) -> str:
+    """`[low, high]`; a dash where there is no interval."""
+    return "-" if interval is None else f"[{', '.join(form(bound) for bound in interval)}]"
+
+
+def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str, str]:
     normalised = summary["human_normalised"]
     share = f"{100 * normalised['mean']:.1f} %" if normalised else "no reference"
-    return f"{summary['mean']:,.1f}", f"{low:,.1f} to {high:,.1f}", share
+    interval = "-" if summary["interval"] is None else "{:,.1f} to {:,.1f}".format(*summary["interval"])
+    return f"{summary['mean']:,.1f}", interval, str(summary["episodes"]), share
 
 
 def _version(registration: Mapping[str, Any] | None) -> str:

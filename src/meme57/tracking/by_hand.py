@@ -113,8 +113,8 @@ def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
 
 
 def _score(version: ModelVersion) -> str:
-    mean, low, high = (version.tags.get(f"meme57.score.{name}", "") for name in ("mean", "low", "high"))
+    mean, low, high, n = (version.tags.get(f"meme57.score.{name}", "") for name in ("mean", "low", "high", "episodes"))
     try:
-        return f"{float(mean):,.1f} [{float(low):,.1f}, {float(high):,.1f}]"
+        return f"{float(mean):,.1f} [{float(low):,.1f}, {float(high):,.1f}], n {int(n)}"
     except ValueError:
         return "no score"

@@ -32,6 +32,7 @@ class AgentScore:
     """What `evaluate` found for one agent."""
 
     mean: float
+    std: float
     low: float
     high: float
     episodes: int
@@ -173,7 +174,8 @@ def _agent_scores(scores: dict[str, Any]) -> dict[str, AgentScore]:
     found = {}
     for agent, summary in scores["agents"].items():
         low, high = summary["interval"]
-        found[agent] = AgentScore(float(summary["mean"]), float(low), float(high), int(summary["episodes"]))
+        mean, std = float(summary["mean"]), float(summary["std"])
+        found[agent] = AgentScore(mean, std, float(low), float(high), int(summary["episodes"]))
     return found
 
 

@@ -140,7 +140,7 @@ def policy_makers(
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
-    """Means, bootstrap intervals and human-normalised scores, with the weights and the protocol that made them.
+    """Means, intervals and human-normalised scores, with the weights and the protocol that made them.
 
     Raises:
         CheckpointError: the episodes are of other weights.
@@ -200,15 +200,13 @@ def episodes_source(episodes: pd.DataFrame) -> dict[str, str] | None:
 
 
 def score_metrics(agents: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """What MLflow plots and sorts by: `score/teacher_return`, its interval, and the human-normalised score."""
+    """What MLflow plots and sorts by: `score/teacher_return`, its interval and n, and the human-normalised score."""
     metrics: dict[str, float] = {}
     for agent, summary in agents.items():
-        low, high = summary["interval"]
-        metrics |= {
-            f"score/{agent}_return": summary["mean"],
-            f"score/{agent}_return_low": low,
-            f"score/{agent}_return_high": high,
-        }
+        metrics |= {f"score/{agent}_return": summary["mean"], f"score/{agent}_episodes": summary["episodes"]}
+        if summary["interval"] is not None:
+            low, high = summary["interval"]
+            metrics |= {f"score/{agent}_return_low": low, f"score/{agent}_return_high": high}
         if summary["human_normalised"] is not None:
             metrics[f"score/{agent}_human_normalised"] = summary["human_normalised"]["mean"]
     return metrics
