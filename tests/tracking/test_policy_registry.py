@@ -32,7 +32,12 @@ def _policy(folder: Path, bias: float) -> Path:
 
 
 def _score(low: float, mean: float, protocol: str = "p1") -> PolicyScore:
-    return PolicyScore(mean=mean, low=low, high=mean + 1, episodes=10, protocol=protocol, random_mean=0.0)
+    """Ten episodes whose 95 % interval begins at `low`: t(9) = 2.2622; random play makes 0 with deviation 0.5."""
+    std = (mean - low) / 2.2622 * 9**0.5
+    return PolicyScore(
+        mean=mean, std=std, low=low, high=2 * mean - low, episodes=10, protocol=protocol, random_mean=0.0,
+        random_std=0.5, random_episodes=10,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -60,19 +65,25 @@ def test_promotion_through_the_registry(
 ) -> None:
     first = register(1.0, _score(low=0.5, mean=2.0))
     assert (first.version, first.champion) == ("1", True)
-    second = register(2.0, _score(low=1.9, mean=3.0))
+    second = register(2.0, _score(low=2.1, mean=3.0))  # its interval is above the champion's mean: no longer enough
     assert (second.champion, second.champion_version) == (False, "1")
-    third = register(3.0, _score(low=2.4, mean=3.0), margin=0.5)
+    assert "challenge 1" in second.reason
+    third = register(3.0, _score(low=5.6, mean=6.0), margin=3.0)
     assert not third.champion
-    fourth = register(4.0, _score(low=2.6, mean=3.0), margin=0.5)
+    assert "difference +4, 99.17 % interval" in third.reason
+    assert "challenge 2); needed: more than " in third.reason
+    assert "(margin 3)" in third.reason
+    fourth = register(4.0, _score(low=8.6, mean=9.0), margin=3.0)
     assert (fourth.champion, fourth.champion_version) == (True, "4")
+    assert "challenge 3" in fourth.reason
+    assert "challenge 1)" in register(5.0, _score(low=8.6, mean=9.0)).reason  # the new champion's count begins anew
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     champion = mlflow.pyfunc.load_model(f"models:/{first.model}@champion")
     frames = np.stack([FRAMES[0], FRAMES[0] + 10])  # the batch may have any size
     np.testing.assert_allclose(champion.predict({"frame": frames})["action"], [4.0, 14.0])
     newest = load_policy_model(store, first.model, alias="challenger")
-    np.testing.assert_allclose(newest.predict({"frame": FRAMES})["action"], [4.0])
+    np.testing.assert_allclose(newest.predict({"frame": FRAMES})["action"], [5.0])
 
 
 def test_challenger_is_the_newest_although_not_champion(register: Callable[..., Registration], store: Store) -> None:
@@ -89,7 +100,15 @@ def test_no_champion_until_random_play_is_cleared(register: Callable[..., Regist
     assert (first.champion, first.champion_version) == (False, None)
     with pytest.raises(TrackingError, match="@champion"):
         load_policy_model(store, first.model)
-    assert register(2.0, _score(low=0.1, mean=2.0)).champion
+    assert register(2.0, _score(low=1.0, mean=2.0)).champion
+
+
+def test_a_champion_of_an_older_release_is_not_compared(register: Callable[..., Registration], store: Store) -> None:
+    first = register(1.0, _score(low=0.5, mean=2.0))
+    store.client().delete_model_version_tag(first.model, first.version, "meme57.score.std")
+    second = register(2.0, _score(low=99.0, mean=100.0))
+    assert (second.champion, second.champion_version) == (False, "1")
+    assert f"`meme57 promote {first.model} --reason WHY` decides" in second.reason
 
 
 def test_other_protocols_are_not_compared(register: Callable[..., Registration]) -> None:

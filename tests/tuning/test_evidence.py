@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.stats import binomtest
 from tiny_study import make_parameters
 
 from meme57.config import parse_parameters
@@ -13,6 +16,7 @@ from meme57.tuning import evidence
 from meme57.tuning.learning_run import Unit
 from meme57.tuning.result import environment_text, evidence_lines
 
+RATES = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rates.py"), run_name="rates")
 UNITS = [Unit("Corridor", seed) for seed in (101, 102, 103)]
 
 
@@ -35,6 +39,46 @@ def test_differences_are_paired_by_seed() -> None:
     """Seeds differ by 10, sides by 1: unpaired, the interval would hold 0."""
     found = evidence.summarise_evidence(make_parameters(), UNITS, [0.0, 10.0, 20.0], [1.0, 11.0, 21.0])
     assert found["difference"]["interval"] == pytest.approx([1.0, 1.0])
+
+
+def test_each_seed_counts_once_with_its_mean_over_games() -> None:
+    units = [Unit(game, seed) for game in ("Corridor", "KeyDoor") for seed in (101, 102, 103)]
+    found = evidence.summarise_evidence(make_parameters(), units, [0.0] * 6, [1.0, 2.0, 3.0, 10.0, 30.0, 20.0])
+    # Seeds' means 5.5, 16, 11.5: mean 11, variance 27.75, error sqrt(27.75 / 3) = 3.0414, t(2) = 4.8487 at 96 %
+    reach = 4.848732 * (27.75 / 3) ** 0.5
+    assert found["difference"]["interval"] == pytest.approx([11 - reach, 11 + reach], rel=1e-5)
+    assert found["difference"]["n"] == 3
+    assert found["verdict"] == "no difference shown"
+
+
+def test_one_seed_shows_nothing() -> None:
+    found = evidence.summarise_evidence(make_parameters(evidence_seeds=[101]), UNITS[:1], [1.0], [9.0])
+    assert found["difference"]["interval"] is None
+    assert found["verdict"] == "no difference shown"
+    assert "no interval (it takes two seeds): no difference shown." in evidence_lines(found)[1]
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(2, "no difference shown"), (3, "better")])
+def test_differences_that_are_all_the_same_count_as_rare_as_chance_makes_them(seeds: int, verdict: str) -> None:
+    """Settings that solve the game on half of the seeds differ so with probability 1/16 of two seeds, 1/64 of three."""
+    units = [Unit("Corridor", seed) for seed in range(101, 101 + seeds)]
+    assert evidence.summarise_evidence(make_parameters(), units, [0.0] * seeds, [1.0] * seeds)["verdict"] == verdict
+    rounded = evidence.summarise_evidence(make_parameters(), units, [0.3] * seeds, [0.1 + 0.2] * seeds)
+    assert rounded["verdict"] == "no difference shown"
+
+
+@pytest.mark.parametrize("scores", sorted(RATES["RETURNS"]))
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 1.0, 10.0)], ids=["one game", "three games"])
+def test_equal_settings_are_rarely_called_better(scores: str, scales: tuple[float, ...]) -> None:
+    """The percentile bootstrap over three seeds did in 12 % of studies."""
+    rng = np.random.default_rng(3)
+    share = RATES["false_better"](RATES["RETURNS"][scores], rng, seeds=3, scales=scales, repetitions=20_000)
+    assert binomtest(round(share * 20_000), 20_000, 0.025, alternative="greater").pvalue > 1e-4
+
+
+def test_the_simulation_sees_a_verdict_that_errs() -> None:
+    rng = np.random.default_rng(3)
+    assert RATES["false_better_before"](RATES["RETURNS"]["Gaussian"], rng, seeds=3, repetitions=500) > 0.06
 
 
 def test_both_sides_are_learned_on_the_fresh_seeds_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

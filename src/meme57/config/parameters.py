@@ -260,7 +260,7 @@ class RegisterParameters(Group):
     """The champion rule (docs/architecture.md)."""
 
     margin: NonNegative = 0.0
-    """Score by which the challenger's interval must clear the champion's mean."""
+    """Score by which a challenger must be shown to be better than the champion."""
 
 
 class TrackingParameters(Group):

@@ -84,7 +84,7 @@ def _promote(
     elif DEMOTED in challenger.tags:
         promoted, reason = False, f"demoted by hand ({challenger.tags[DEMOTED]}): `meme57 promote {name}` takes it back"
     else:
-        promoted, reason = _compare(champion, score, margin)
+        promoted, reason = _compare(champion, challenger, score, margin)
     if promoted:
         client.set_registered_model_alias(name, CHAMPION, challenger.version)
         champion = challenger
@@ -99,18 +99,20 @@ def _promote(
     )
 
 
-def _compare(champion: ModelVersion | None, score: PolicyScore, margin: float) -> tuple[bool, str]:
+def _compare(
+    champion: ModelVersion | None, challenger: ModelVersion, score: PolicyScore, margin: float
+) -> tuple[bool, str]:
+    """The champion rule. Every version after the champion's counts as a challenge of it, this one included."""
     best = None if champion is None else score_from_tags(champion.tags)
     if champion is not None and best is None:
-        return False, f"champion version {champion.version} carries no score: move the alias by hand"
+        return False, (
+            f"not compared: champion version {champion.version} carries no score, or none with the standard deviation "
+            f"that the rule needs (older releases kept none): `meme57 promote {challenger.name} --reason WHY` decides"
+        )
     if best is not None and best.protocol != score.protocol:
         return False, f"not compared: champion measured under {best.protocol}, challenger under {score.protocol}"
-    return decide_promotion(
-        challenger_low=score.low,
-        champion_mean=None if best is None else best.mean,
-        random_mean=score.random_mean,
-        margin=margin,
-    )
+    crowned = 0 if champion is None else int(champion.version)
+    return decide_promotion(score, best, challenge=max(1, int(challenger.version) - crowned), margin=margin)
 
 
 def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tags: Mapping[str, str]) -> ModelVersion:

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meme57.config import Parameters
 from meme57.config.identity import former_fingerprint
 from meme57.config.labels import short_hash
 from meme57.errors import TuningError
 from meme57.evaluation.reference import has_reference
-from meme57.evaluation.statistics import stratified_bootstrap
 from meme57.files import read_json, write_json
+from meme57.intervals import ROUNDING, Estimate, mean_of
 from meme57.stopping import stop_requested
 from meme57.tuning.learning_run import Health, LearningRun, Unit, unit_parameters
 from meme57.tuning.workers import spread
 
 SIDES = ("configured", "tuned")
+VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def compare(
     """Learns both sides on `tune.evidence_seeds`; what is in `folder` already is not learned again.
 
     Returns None where no seeds are given. JSON-able: the scores of each side, and the mean difference with its
-    bootstrap interval over seeds, paired, resampled within each game.
+    interval over seeds, paired.
     """
     tune = parameters.tune
     if not tune.evidence_seeds:
@@ -80,14 +82,17 @@ def learn_fresh(run: FreshRun) -> float:
 def summarise_evidence(
     parameters: Parameters, units: list[Unit], configured: list[float], tuned: list[float]
 ) -> dict[str, Any]:
-    """Scores of both sides, the interval of their paired difference, and what it shows."""
+    """Scores of both sides, the interval of their paired difference, and what it shows.
+
+    A seed's difference is its mean over games; seeds are what is independent, so that the interval is Student's over
+    them, whatever the games' scales.
+    """
     tune = parameters.tune
-    by_game: dict[str, list[float]] = {}
+    by_seed: dict[int, list[float]] = {}
     for unit, before, after in zip(units, configured, tuned, strict=True):
-        by_game.setdefault(unit.game, []).append(after - before)
-    low, high = stratified_bootstrap(
-        by_game, np.mean, repetitions=tune.bootstrap_repetitions, confidence=tune.confidence, seed=tune.sampler_seed
-    )
+        by_seed.setdefault(unit.seed, []).append(after - before)
+    gain = mean_of([float(np.mean(differences)) for differences in by_seed.values()])
+    interval = gain.interval(tune.confidence)
     names = [unit.name for unit in units]
     return {
         "score": "human-normalised" if has_reference(units[0].game) else "return",
@@ -98,11 +103,23 @@ def summarise_evidence(
         "tuned": {"mean": float(np.mean(tuned)), "scores": dict(zip(names, tuned, strict=True))},
         "difference": {
             "mean": float(np.mean(tuned) - np.mean(configured)),
-            "interval": [low, high],
+            "interval": None if interval is None else list(interval),
             "confidence": tune.confidence,
+            "n": len(by_seed),
         },
-        "verdict": "better" if low > 0 else "worse" if high < 0 else "no difference shown",
+        "verdict": VERDICTS[int(shown(gain, tune.confidence))],
     }
+
+
+def shown(gain: Estimate, confidence: float) -> NDArray[np.int64]:
+    """Which sign the interval of a paired difference shows: 1, -1, or 0 where it holds 0 or there is none [...].
+
+    Differences that are all the same leave no spread to judge by. Two independent scores of one distribution differ by
+    a given amount with probability 1/4 at most, so n times with 4^-n: that must be rare enough.
+    """
+    is_rare = 0.25 ** (gain.degrees + 1) <= (1 - confidence) / 2
+    least = np.where(gain.is_constant, np.where(is_rare, ROUNDING, np.inf), gain.reach(confidence))
+    return np.where(np.abs(gain.value) > least, np.sign(gain.value), 0).astype(np.int64)
 
 
 def _fresh_parameters(parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> Parameters:

@@ -73,12 +73,15 @@ def evidence_lines(evidence: Mapping[str, Any] | None) -> list[str]:
     """The comparison on fresh seeds, in words."""
     if evidence is None:
         return ["Not compared on fresh seeds (tune.evidence_seeds is empty): the score above is biased upwards."]
-    low, high = evidence["difference"]["interval"]
+    difference = evidence["difference"]
+    interval = "no interval (it takes two seeds)"
+    if difference["interval"] is not None:
+        low, high = difference["interval"]
+        interval = f"{100 * difference['confidence']:g} % interval [{low:.4f}, {high:.4f}] (n {len(evidence['seeds'])})"
     return [
         f"On {len(evidence['seeds'])} fresh seeds, {evidence['frames']:,} frames each: "
         f"configured {evidence['configured']['mean']:.4f}, tuned {evidence['tuned']['mean']:.4f}.",
-        f"Difference {evidence['difference']['mean']:.4f}, {100 * evidence['difference']['confidence']:g} % interval "
-        f"[{low:.4f}, {high:.4f}]: {evidence['verdict']}.",
+        f"Difference {difference['mean']:.4f}, {interval}: {evidence['verdict']}.",
     ]
 
 

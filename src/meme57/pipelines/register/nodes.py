@@ -70,15 +70,18 @@ def _register(
     active = active_run()
     if active is None:
         raise TrackingError("no MLflow run is open: start this with `kedro run --pipelines register`")
-    summary = scores["agents"][agent]
+    summary, random = scores["agents"][agent], scores["agents"]["random"]
     low, high = summary["interval"]
     score = PolicyScore(
         mean=summary["mean"],
+        std=summary["std"],
         low=low,
         high=high,
         episodes=summary["episodes"],
         protocol=scores["protocol"]["name"],
-        random_mean=scores["agents"]["random"]["mean"],
+        random_mean=random["mean"],
+        random_std=random["std"],
+        random_episodes=random["episodes"],
     )
     policy = load_policy(data)
     example = policy.example()
