@@ -1,13 +1,22 @@
 """The pipelines: one each, and `__default__`, which is the whole flow but for tuning."""
 
+from collections.abc import Mapping
+
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report", "register")
+SUITE, DEFAULT = "suite", "__default__"
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Every package of `pipelines/` by its name; an import error is an error, not a missing pipeline."""
     pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=True)
-    pipelines["__default__"] = sum((pipelines[name] for name in FLOW if name in pipelines), Pipeline([]))
+    pipelines[DEFAULT] = default_pipeline(pipelines)
     return pipelines
+
+
+def default_pipeline(pipelines: Mapping[str, Pipeline], *, is_suite: bool = False) -> Pipeline:
+    """What `kedro run` without `--pipelines` runs: the flow, or the suite where `suite.is_default` says so."""
+    names = (SUITE,) if is_suite and SUITE in pipelines else FLOW
+    return sum((pipelines[name] for name in names if name in pipelines), Pipeline([]))

@@ -1,12 +1,10 @@
 """Kedro's settings: how configuration is found, and which hooks run."""
 
-from meme57.hooks import ParametersHook, TrackingHook
+from meme57.hooks import SessionHooks
 from meme57.hooks.configuration import ProjectConfigLoader, environment_variable
 from meme57.hooks.selection import ProjectSession
 
-_parameters = ParametersHook()
-
-HOOKS = (_parameters, TrackingHook(_parameters))
+HOOKS = (SessionHooks(),)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")
 
 SESSION_CLASS = ProjectSession

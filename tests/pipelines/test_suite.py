@@ -148,21 +148,21 @@ def test_a_suite_runs_alone(project: Any) -> None:
         project.run_here("setup", "suite")
 
 
-def test_the_environment_suite_makes_it_the_default() -> None:
-    """In a process of its own, since Kedro keeps its pipelines for as long as one lives."""
+def test_the_environment_suite_makes_it_the_default_and_the_next_context_does_not_keep_it() -> None:
+    """In a process of its own: the pipelines of other tests are toys."""
     script = (
         "from pathlib import Path\n"
         "from kedro.framework.project import pipelines\n"
         "from kedro.framework.session import KedroSession\n"
         "from kedro.framework.startup import bootstrap_project\n"
         f"bootstrap_project(Path({str(ROOT)!r}))\n"
-        "for env in ('test', 'suite'):\n"
+        "for env in ('test', 'suite', 'test', 'suite'):\n"
         f"    with KedroSession.create(project_path={str(ROOT)!r}, env=env) as session:\n"
         "        session.load_context()\n"
         "        print(env, 'run_members' in {node.name for node in pipelines['__default__'].nodes})\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["test", "False", "suite", "True"], done.stderr
+    assert done.stdout.split() == ["test", "False", "suite", "True"] * 2, done.stderr
 
 
 @pytest.mark.slow

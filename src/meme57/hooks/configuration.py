@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from meme57.config import Parameters, parse_parameters
 from meme57.errors import ConfigurationError
 
 LOCAL = "local"
+NAMES = ("run_name", "study_name", "suite_name")
+
+_RESOLVING = threading.RLock()
 
 
 class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
@@ -29,9 +34,17 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
         has_local = (Path(conf_source) / LOCAL).is_dir()
         arguments["default_run_env"] = LOCAL if has_local else arguments.get("base_env", "base")
         super().__init__(conf_source, env=env, **arguments)
-        OmegaConf.register_new_resolver("run_name", lambda: load_parameters(self).run_name, replace=True)
-        OmegaConf.register_new_resolver("suite_name", lambda: load_parameters(self).suite_name, replace=True)
-        OmegaConf.register_new_resolver("study_name", lambda: load_parameters(self).study_name, replace=True)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """The merged files of one kind; OmegaConf has one set of resolvers a process, so each reading sets its own."""
+        with _RESOLVING:
+            for name in NAMES:
+                OmegaConf.register_new_resolver(name, partial(self._name, name), replace=True)
+            tree: dict[str, Any] = super().__getitem__(key)
+            return tree
+
+    def _name(self, name: str) -> str:
+        return str(getattr(load_parameters(self), name))
 
 
 def environment_variable(name: str, default: str | None = None) -> str | None:

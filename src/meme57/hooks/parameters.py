@@ -16,17 +16,16 @@ from meme57.config import Parameters
 from meme57.errors import RunConflictError
 from meme57.hooks.configuration import load_parameters, rich_on_terminal
 from meme57.hooks.one_line import one_line_errors
+from meme57.pipeline_registry import DEFAULT, default_pipeline
 from meme57.tracking.run_record import RunRecord, check_identity, read_record, refuse_live_run, remove_run
 
 RECORD = "run_record"
 STUDY = "study_record"
 SUITE = "suite_record"
 GIVEN = "tracking_run"
-PLACE = "suite_place"
+PLACE = "place"
 GROWING = {"seed_replay", "checkpoints"}
 """What one process at a time may write."""
-
-SUITE_PIPELINE, DEFAULT = "suite", "__default__"
 
 Kind = Literal["run", "study", "suite"]
 
@@ -72,8 +71,8 @@ class ParametersHook:
         self.environment = context.env or context.config_loader.default_run_env
         self._parameters = parameters
         context.config_loader["parameters"] = parameters.model_dump(mode="json", by_alias=True)
-        if parameters.suite.is_default and SUITE_PIPELINE in pipelines.keys():  # noqa: SIM118 - no __contains__
-            pipelines[DEFAULT] = pipelines[SUITE_PIPELINE]
+        # `session.run()` reads Kedro's one registry right after it made its context, so the newest context decides.
+        pipelines[DEFAULT] = default_pipeline(dict(pipelines), is_suite=parameters.suite.is_default)
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
@@ -93,8 +92,7 @@ class ParametersHook:
                 self._check_alone(pipeline)
                 self._check_what_it_runs()
             self._check_inputs(pipeline, catalog)
-        if self.kind == "suite":
-            catalog[PLACE] = MemoryDataset({"project": str(self.project_path), "environment": self.environment})
+        catalog[PLACE] = MemoryDataset({"project": str(self.project_path), "environment": self.environment})
 
     def _check_run(self, pipeline: Pipeline) -> None:
         name = self.parameters.run_name
@@ -144,4 +142,4 @@ class ParametersHook:
 
 def _needs_earlier_work(pipeline: Pipeline) -> bool:
     """Whether the pipeline reads more than parameters; `setup` does not."""
-    return any(not name.startswith("param") and name != GIVEN for name in pipeline.inputs())
+    return any(not name.startswith("param") and name not in (GIVEN, PLACE) for name in pipeline.inputs())

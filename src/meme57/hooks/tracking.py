@@ -42,6 +42,9 @@ class TrackingHook:
         self._checked = parameters
         self._settings: dict[str, Any] = {}
         self._restore: Callable[[], None] = lambda: None
+        self._active: ActiveRun | None = None
+        self._outer: ActiveRun | None = None
+        """Of the pipeline whose node runs this one."""
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
@@ -51,10 +54,11 @@ class TrackingHook:
     @hook_impl  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
         """Opens the run, hands its ids to nodes as `tracking_run`, and takes over SIGINT and SIGTERM."""
-        from meme57.tracking.runs import set_active_run
+        from meme57.tracking.runs import active_run, set_active_run
 
         with one_line_errors():
             active, given = self._open(run_params)
+        self._active, self._outer = active, active_run()
         set_active_run(active)
         catalog[GIVEN] = MemoryDataset(dict(given))
         self._restore = stopping.install_handlers(lambda: active.close("KILLED", "stopped by a second signal"))
@@ -62,6 +66,9 @@ class TrackingHook:
     @hook_impl  # type: ignore[untyped-decorator]
     def before_node_run(self, node: Node) -> None:
         """Says which node runs, or stops between two nodes."""
+        from meme57.tracking.runs import set_active_run
+
+        set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
             raise Interrupted(f"stopped before {node.name}: the same command goes on from there")
         log.info("%s", node.name)
@@ -139,11 +146,11 @@ class TrackingHook:
         }
 
     def _close(self, status: Any, note: str | None = None) -> None:
-        from meme57.tracking.runs import active_run, set_active_run
+        from meme57.tracking.runs import set_active_run
 
         self._restore()
-        active = active_run()
-        set_active_run(None)
+        active, self._active = self._active, None
+        set_active_run(self._outer)
         if active is None:
             return
         try:

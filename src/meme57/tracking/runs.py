@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -58,18 +59,17 @@ class ActiveRun:
             end_run(self.client, self.parent_run_id, status, note)
 
 
-_active: ActiveRun | None = None
+_active: ContextVar[ActiveRun | None] = ContextVar("active_run", default=None)
 
 
 def active_run() -> ActiveRun | None:
-    """The run that the tracking hook opened in this process, if any."""
-    return _active
+    """The run that the tracking hook opened for the pipeline of this thread, if any."""
+    return _active.get()
 
 
 def set_active_run(run: ActiveRun | None) -> None:
     """Called by the tracking hook alone."""
-    global _active
-    _active = run
+    _active.set(run)
 
 
 def open_run(

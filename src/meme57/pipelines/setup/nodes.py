@@ -34,7 +34,7 @@ def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
     return {"gammas": family.gammas.tolist(), "betas": family.betas.tolist()}
 
 
-def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
+def describe_hardware(parameters: dict[str, Any], place: dict[str, str]) -> dict[str, Any]:
     """What the run has to work with; what is missing and costs a nicety later is said now, one line each."""
     import torch
 
@@ -47,7 +47,7 @@ def describe_hardware(parameters: dict[str, Any]) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
+        "free_disk_gib": round(shutil.disk_usage(place["project"]).free / 2**30, 1),
     }
 
 
@@ -66,7 +66,7 @@ def missing_niceties() -> list[str]:
     return missing
 
 
-def estimate_resources(parameters: dict[str, Any]) -> dict[str, dict[str, int]]:
+def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dict[str, dict[str, int]]:
     """Memory and disk that the run will need, in bytes by part, beside what is free.
 
     Raises:
@@ -79,10 +79,10 @@ def estimate_resources(parameters: dict[str, Any]) -> dict[str, dict[str, int]]:
     from meme57.learning.build import find_device
     from meme57.learning.machine import free_resources
 
-    chosen = parse_parameters(parameters)
+    chosen, project = parse_parameters(parameters), Path(place["project"])
     on_device = find_device().type != "cpu"
     needed = estimate.estimate_resources(chosen, env_spec(chosen.env), on_device=on_device)
-    free = free_resources(Path("data"), run_folders(Path.cwd(), chosen.run_name))
+    free = free_resources(project / "data", run_folders(project, chosen.run_name))
     log.info("run %s %s", chosen.run_name, estimate.describe(needed))
     problem = estimate.shortfall(needed, free, run_name=chosen.run_name)
     if problem is not None and chosen.run.check_resources:

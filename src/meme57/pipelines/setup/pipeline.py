@@ -11,10 +11,10 @@ def create_pipeline() -> Pipeline:
         [
             Node(nodes.make_env_spec, ["parameters", "estimate"], "env_spec", name="make_env_spec"),
             Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
-            Node(nodes.describe_hardware, "parameters", "hardware", name="describe_hardware"),
+            Node(nodes.describe_hardware, ["parameters", "place"], "hardware", name="describe_hardware"),
             Node(
                 nodes.estimate_resources,
-                "parameters",
+                ["parameters", "place"],
                 "estimate",
                 name="estimate_resources",
             ),

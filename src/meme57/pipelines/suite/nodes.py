@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run_members(
-    parameters: dict[str, Any], tracking_run: TrackingRun, suite_place: dict[str, str], suite_folder: Path
+    parameters: dict[str, Any], tracking_run: TrackingRun, place: dict[str, str], suite_folder: Path
 ) -> dict[str, Any]:
     """Runs every member that is not done, each in a process of its own; what is known of all of them.
 
@@ -35,7 +35,7 @@ def run_members(
 
     chosen = parse_parameters(parameters)
     members = suite_members(chosen)
-    tasks = {member.name: _task(chosen, member, tracking_run, suite_place, suite_folder) for member in members}
+    tasks = {member.name: _task(chosen, member, tracking_run, place, suite_folder) for member in members}
     with hold(suite_folder):
         done = [name for name, task in tasks.items() if is_done(task)]
         done = [] if chosen.run.fresh else done

@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.run_members,
-                ["parameters", "tracking_run", "suite_place", "suite_folder"],
+                ["parameters", "tracking_run", "place", "suite_folder"],
                 "suite_record",
                 name="run_members",
             ),
