@@ -38,9 +38,40 @@ def test_spellings(name: str) -> None:
     assert rom_id(canonical_game(name)) == "montezuma_revenge"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PongNoFrameskip-v4", "PongNoFrameskip-v0", "PongDeterministic-v0", "PongDeterministic-v4",
+        "Pong-v0", "Pong-v4", "Pong-v5", "ale/pong-v5", "PONG", "pongnoframeskip-v4", "PongNoFrameskip", "ALE/Pong", " Pong ",
+    ],
+)  # fmt: skip
+def test_ids_of_gym_and_gymnasium_are_understood(name: str) -> None:
+    assert canonical_game(name) == "Pong"
+
+
+@pytest.mark.parametrize("name", ["ms pacman", "Ms. Pacman", "MsPacmanNoFrameskip-v4", "ms-pacman", "ALE/MsPacman-v5"])
+def test_names_with_blanks_and_dots_too(name: str) -> None:
+    assert canonical_game(name) == "MsPacman"
+
+
+@pytest.mark.parametrize(
+    "name", ["Pong-ram-v5", "ALE/Pong-ram-v5", "Pong-ramNoFrameskip-v4", "Pong-ramDeterministic-v0"]
+)
+def test_the_consoles_memory_is_no_picture(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"memory .* not supported: env\.game=Pong plays from the screen"):
+        canonical_game(name)
+
+
+@pytest.mark.parametrize("name", ["PnogNoFrameskip-v4", "Pnog-ram-v5"])
+def test_unknown_ids_get_near_names(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"env.game='{name}' is not a known game: did you mean Pong"):
+        canonical_game(name)
+
+
 def test_every_name_and_rom_id_is_its_own_game() -> None:
     for game, rom in rom_ids().items():
-        assert canonical_game(game) == canonical_game(rom) == canonical_game(f"ALE/{game}-v5") == game
+        for name in (game, rom, f"ALE/{game}-v5", f"{game}NoFrameskip-v4", f"{game}Deterministic-v0", game.upper()):
+            assert canonical_game(name) == game
 
 
 def test_the_toy_is_known_but_no_atari_game() -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+STUDY, SUITE = "tune-", "suite-"
+"""Begin the folders of studies and suites, which lie beside those of runs; no run's name does."""
+LONGEST_NAME = 100
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -20,6 +27,39 @@ Width = Annotated[int, Field(ge=16, le=160)]
 FrameSkip = Annotated[int, Field(ge=1, le=16)]
 NoopMax = Annotated[int, Field(ge=0, le=30)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a run of this name would lie in a study's or a suite's folder; some file systems ignore case."""
+    return name.lower().startswith((STUDY, SUITE))
+
+
+def _for_runs(name: str) -> str:
+    return _unreserved(name, name)
+
+
+def _for_members(prefix: str) -> str:
+    return _unreserved(prefix, f"{prefix}-")
+
+
+def _unreserved(name: str, begins: str) -> str:
+    if is_reserved(begins):
+        words = f"{STUDY} and {SUITE} begin the folders of studies and suites, so take another name, such as my-{name}"
+        raise PydanticCustomError("reserved_name", "{words}", {"words": words})
+    return name
+
+
+RunName = Annotated[Name, AfterValidator(_for_runs)]
+RunPrefix = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$"), AfterValidator(_for_members)]
+
+
+def joined(names: Iterable[str], longest: int = LONGEST_NAME) -> str:
+    """The names in one, no longer than a folder's may be; a long list ends in its digest, so that no two meet."""
+    text = "-".join(names)
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 13]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 class Group(BaseModel):

@@ -21,6 +21,11 @@ TOY_GAMES = {
 """The exploration ladder, which `meme57.envs.toys` builds."""
 
 
+_GYM_ID = re.compile(
+    r"(?:ALE/)?(?P<game>.+?)(?P<ram>-ram)?(?:NoFrameskip|Deterministic)?(?:-v\d+)?", re.IGNORECASE | re.DOTALL
+)
+
+
 @functools.cache
 def rom_ids() -> dict[str, str]:
     """Game name (`MontezumaRevenge`) to ROM id (`montezuma_revenge`), for the 104 ALE v5 games."""
@@ -39,10 +44,19 @@ def rom_id(game: str) -> str:
 
 
 def canonical_game(name: str) -> str:
-    """`pong`, `Pong` and `ALE/Pong-v5` are all `Pong`; anything unknown is an error with the nearest names."""
-    key = _key(re.sub(r"^ALE/|-v\d+$", "", name.strip()))
+    """`pong`, `ALE/Pong-v5` and `PongNoFrameskip-v4` are all `Pong`; an unknown one is an error with the nearest names.
+
+    The id names the game alone: frame skip and sticky actions are `env.frame_skip` and `env.sticky_action_probability`.
+    """
+    parts = _GYM_ID.fullmatch(name.strip())
+    key = _key(parts["game"] if parts else name)
     known = {_key(game): game for game in (*rom_ids(), *TOY_GAMES)}
     if key in known:
+        if parts and parts["ram"]:
+            raise ConfigurationError(
+                f"env.game={name!r} shows the console's memory (RAM), which is not supported: "
+                f"env.game={known[key]} plays from the screen"
+            )
         return known[key]
     near = [known[match] for match in difflib.get_close_matches(key, known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "e.g. Pong, Breakout, MontezumaRevenge."

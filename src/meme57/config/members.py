@@ -103,8 +103,8 @@ def check_suite(parameters: Parameters) -> None:
     for variant, values in parameters.suite.variants.items():
         for name in values:
             _check_name(variant, name, tree)
-    names = [member.name for member in suite_members(parameters)]
-    if repeated := [name for name in names if names.count(name) > 1]:
+    names = [member.name.lower() for member in suite_members(parameters)]  # one folder where case is ignored
+    if repeated := [member.name for member in suite_members(parameters) if names.count(member.name.lower()) > 1]:
         raise ConfigurationError(f"two members of the suite are called {repeated[0]}: name the variants differently")
     first = parameters.suite.seeds[0]
     for member in suite_members(parameters):

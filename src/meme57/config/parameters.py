@@ -23,9 +23,11 @@ from meme57.config.fields import (
     NonNegative,
     NoopMax,
     Positive,
+    RunName,
     Seed,
     Whole,
     Width,
+    joined,
     operational_names,
 )
 from meme57.config.games import canonical_game
@@ -34,11 +36,14 @@ from meme57.config.suite import SuiteParameters
 from meme57.config.tree import plain, without
 from meme57.config.tuning import TuneParameters
 
+LONGEST_STUDY = 200
+"""Of a study's default name; longer than a given one may be, since studies of so many games exist."""
+
 
 class RunParameters(Group):
     """Which run this is, and how long it lasts."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    name: RunName | None = None
     """Key of every path of the run; by default `<game>-s<seed>`."""
     seed: Seed = 1
     fresh: bool = False
@@ -326,13 +331,13 @@ class Parameters(Group):
     @property
     def study_name(self) -> str:
         """The study's key: `tune.study`, by default the names of its games."""
-        return self.tune.study or "-".join(self.tune_games)
+        return self.tune.study or joined(self.tune_games, LONGEST_STUDY)
 
     @property
     def suite_name(self) -> str:
         """The suite's key: `suite.name`, by default the name of its list, or its games."""
         games = self.suite.games
-        return self.suite.name or (games if isinstance(games, str) else "-".join(games)[:100])
+        return self.suite.name or (games if isinstance(games, str) else joined(games))
 
     @property
     def tune_games(self) -> tuple[str, ...]:

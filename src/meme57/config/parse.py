@@ -37,7 +37,27 @@ def _one_line(error: ValidationError) -> str:
         return f"unknown parameter {name}: {hint}"
     if fault["type"] == "value_error":
         return re.sub(r"^Value error, ", "", fault["msg"])
+    if fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float):
+        return _to_be_quoted(path, fault["input"])
+    if fault["type"] == "string_pattern_mismatch":
+        return f"{name}={_short(fault['input'])} is not possible: {_allowed(fault['ctx']['pattern'])}."
     return f"{name}={_short(fault['input'])} is not possible: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+
+
+def _to_be_quoted(path: list[str], value: float) -> str:
+    """YAML reads `007` as 7 and `yes` as true: what was typed is known to the person alone."""
+    kind = "true or false" if isinstance(value, bool) else "a number"
+    if path[-1] == "[key]":
+        return f"{'.'.join(path[:-2])}: the name {value} was read as {kind}: write '{value}', with quotes"
+    name = ".".join(path)
+    return f"{name}={value} was read as {kind}, not as text: quote what you mean, --params \"{name}='{value}'\""
+
+
+def _allowed(pattern: str) -> str:
+    """What a name's pattern allows, in words."""
+    signs = ", `.`, `_` and `-`" if "._-" in pattern else " and `_`"
+    most = int(re.findall(r"\{0,(\d+)\}", pattern)[-1]) + 1
+    return f"letters, digits{signs}, a letter or digit first, {most} at most"
 
 
 def _short(value: object) -> str:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meme57.config.fields import Count, Group, Seed
+from meme57.config.fields import Count, Group, Name, RunPrefix, Seed
 from meme57.config.games import canonical_game
-from meme57.config.tuning import Name
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
 
@@ -59,7 +58,7 @@ class SuiteParameters(Group):
     """Training seeds; each game is learned once with each."""
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name to dotted parameters and their values; the others are compared with the first. None: as configured."""
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$")] = ""
+    prefix: RunPrefix = ""
     """Put before the run name of every member, so that two suites can have the same games and seeds."""
     workers: Count = 1
     """Members that learn side by side, each in a process of its own."""

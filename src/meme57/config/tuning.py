@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from meme57.config.fields import Count, Finite, Fraction, Group, Positive, Seed, Whole
+from meme57.config.fields import Count, Finite, Fraction, Group, Name, Positive, Seed, Whole
 from meme57.config.games import canonical_game
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Games = tuple[Annotated[str, AfterValidator(canonical_game)], ...]
 
 
