@@ -15,21 +15,21 @@ from pathlib import Path
 import pytest
 
 from meme57.errors import RunConflictError
-from meme57.lock import LOCK, hold, refuse_if_held
+from meme57.lock import LOCK, hold, refuse_if_held, share
 
 HOLDER = """
 import pathlib, sys, time
-from meme57.lock import hold
-with hold(pathlib.Path(sys.argv[1])):
+from meme57 import lock
+with getattr(lock, sys.argv[2])(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 @contextmanager
-def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A living process that holds the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+def another_process(folder: Path, how: str = "hold") -> Iterator[subprocess.Popen[str]]:
+    """A living process that holds the folder, or shares it."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder), how], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -107,3 +107,51 @@ def test_a_lock_removed_by_its_holder_is_not_held_by_the_next(tmp_path) -> None:
         with pytest.raises(RunConflictError):
             refuse_if_held(tmp_path)
     late.close()
+
+
+def test_many_share_a_folder_and_keep_one_away_who_would_hold_it(tmp_path) -> None:
+    with another_process(tmp_path, "share") as first, another_process(tmp_path, "share") as second, share(tmp_path):
+        for ask in (lambda: hold(tmp_path).__enter__(), lambda: refuse_if_held(tmp_path)):
+            with pytest.raises(RunConflictError) as caught:
+                ask()
+            for pid in (first.pid, second.pid, os.getpid()):
+                assert f"process {pid} on" in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_whoever_shares_goes_with_its_process_and_is_named_no_more(tmp_path) -> None:
+    with another_process(tmp_path, "share") as killed, another_process(tmp_path, "share") as other:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        with pytest.raises(RunConflictError, match=f"process {other.pid} on") as caught:
+            refuse_if_held(tmp_path)
+        assert f"process {killed.pid} on" not in str(caught.value)
+    with hold(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_held_is_not_shared(tmp_path) -> None:
+    with another_process(tmp_path) as holder, pytest.raises(RunConflictError, match=f"process {holder.pid} on"):
+        share(tmp_path).__enter__()
+
+
+def test_the_last_who_shared_leaves_nothing(tmp_path) -> None:
+    folder = tmp_path / "run"
+    with share(folder):
+        with share(folder):
+            pass
+        with pytest.raises(RunConflictError):
+            refuse_if_held(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_sharing_survives_others_who_come_and_go(tmp_path) -> None:
+    """Who leaves takes the file along: whoever comes at that moment asks again."""
+    script = (
+        "import pathlib, sys\nfrom meme57.lock import share\n"
+        "for _ in range(300):\n    with share(pathlib.Path(sys.argv[1])):\n        pass\n"
+    )
+    folder = tmp_path / "run"
+    processes = [subprocess.Popen([sys.executable, "-c", script, str(folder)]) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert list(folder.iterdir()) == []

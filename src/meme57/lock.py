@@ -1,4 +1,4 @@
-"""One process for each folder: an advisory lock that the system releases when its holder dies, however it dies."""
+"""One process for each folder, or many that share it: advisory locks that go with their holders, however these die."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from meme57.errors import RunConflictError
 
 LOCK = ".lock"
 LONGEST_COMMAND = 200
+PATIENCE_SECONDS = 1.0
+"""Who shares a folder waits so long for one who looks at its lock, or takes the file along, just now."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +36,12 @@ def hold(folder: Path) -> Iterator[None]:
         RunConflictError: a living process holds it; one line that names it.
         OSError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     stream = _acquire(path)
     try:
         if left := stream.read().strip():
             logger.warning("took over %s from %s, which is gone", folder, _describe(left))
+        stream.truncate(0)
         _sign(stream)
         yield
     finally:
@@ -46,8 +49,30 @@ def hold(folder: Path) -> Iterator[None]:
         stream.close()
 
 
+@contextlib.contextmanager
+def share(folder: Path) -> Iterator[None]:
+    """Keeps `folder` from whoever would `hold` it, while others may share it too.
+
+    The last to leave takes the lock file along.
+
+    Raises:
+        RunConflictError: a living process holds it; one line that names it.
+        OSError: the folder cannot be written to.
+    """
+    path = folder / LOCK
+    stream = _acquire_shared(path)
+    try:
+        _sign(stream)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # others share it
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        stream.close()
+
+
 def refuse_if_held(folder: Path) -> None:
-    """Raises `RunConflictError` when a living process holds `folder`; changes nothing."""
+    """Raises `RunConflictError` when a living process holds or shares `folder`; changes nothing."""
     path = folder / LOCK
     if path.is_file():
         with path.open("r+", errors="replace") as stream:
@@ -70,7 +95,7 @@ def holder(folder: Path) -> Holder | None:
     A process of this host that is gone holds nothing, whatever it left behind.
     """
     owner = _owner(folder / LOCK)
-    if owner is None or (owner.host == platform.node() and not _lives(owner.pid)):
+    if owner is None or _is_gone(owner):
         return None
     try:
         refuse_if_held(folder)
@@ -81,23 +106,45 @@ def holder(folder: Path) -> Holder | None:
     return None
 
 
-def _acquire(path: Path) -> IO[str]:
+def _acquire_shared(path: Path) -> IO[str]:
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
-        stream = path.open("a+", errors="replace")
         try:
-            _try_lock(path, stream)
+            return _acquire(path, fcntl.LOCK_SH)
+        except RunConflictError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(PATIENCE_SECONDS / 50)
+
+
+def _acquire(path: Path, how: int = fcntl.LOCK_EX) -> IO[str]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            stream = path.open("a+", errors="replace")
+        except FileNotFoundError:  # the folder was removed after our mkdir
+            continue
+        try:
+            _try_lock(path, stream, how)
         except RunConflictError:
             stream.close()
             raise
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+        if _is_at(path, stream):
             stream.seek(0)
             return stream
         stream.close()  # its holder removed it between our open and our lock
 
 
-def _try_lock(path: Path, stream: IO[str]) -> None:
+def _is_at(path: Path, stream: IO[str]) -> bool:
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(path: Path, stream: IO[str], how: int = fcntl.LOCK_EX) -> None:
+    try:
+        fcntl.flock(stream, how | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunConflictError(
             f"{path.parent} is in use by {_holder(path)}: wait until it ends, stop it, or choose another run.name"
@@ -114,7 +161,6 @@ def _sign(stream: IO[str]) -> None:
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": words[:LONGEST_COMMAND],
     }
-    stream.truncate(0)
     stream.write(json.dumps(owner) + "\n")
     stream.flush()
 
@@ -131,11 +177,11 @@ def _text(path: Path) -> str:
 
 
 def _describe(text: str) -> str:
-    """The holder in words; the file may hold anything."""
-    owner = _parse(text)
-    if owner is None:
-        return "another process"
-    return " ".join(f"process {owner.pid} on {owner.host} since {owner.since} ({owner.command})".split())
+    """The holders in words, the dead left out where others live; the file may hold anything."""
+    owners = [owner for line in text.split("\n") if (owner := _parse(line)) is not None]
+    owners = [owner for owner in owners if not _is_gone(owner)] or owners
+    words = (f"process {owner.pid} on {owner.host} since {owner.since} ({owner.command})" for owner in owners)
+    return " ".join(" and ".join(words).split()) or "another process"
 
 
 def _owner(path: Path) -> Holder | None:
@@ -148,6 +194,10 @@ def _parse(text: str) -> Holder | None:
         return Holder(int(owner["pid"]), str(owner["host"]), str(owner["since"]), str(owner["command"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _is_gone(owner: Holder) -> bool:
+    return owner.host == platform.node() and not _lives(owner.pid)
 
 
 def _lives(pid: int) -> bool:

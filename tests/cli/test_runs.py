@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from meme57.cli.runs import sparkline
-from meme57.lock import hold
+from meme57.lock import hold, share
 
 RUN, OTHER = "Pong-s1", "Pong-other"
 
@@ -104,11 +105,21 @@ def test_delete_removes_folders_and_marks_mlflow_runs(two: Path, meme57) -> None
     assert "there is no run 'Pong-s1': there are Pong-other" in again.output
 
 
-@pytest.mark.parametrize("layer", ["06_models/Pong-s1/checkpoints", "03_primary/Pong-s1/seed_replay"])
-def test_a_run_at_work_is_not_deleted(here: Path, meme57, layer: str) -> None:
-    with hold(here / "data" / layer):
+@pytest.mark.parametrize(
+    ("layer", "lock"),
+    [
+        ("06_models/Pong-s1/checkpoints", hold),
+        ("03_primary/Pong-s1/seed_replay", hold),
+        ("02_intermediate/Pong-s1", share),
+    ],
+)
+def test_a_run_at_work_is_not_deleted(here: Path, meme57, layer: str, lock: Callable[[Path], Any]) -> None:
+    """`learn`, `collect`, and any other pipeline; what only reads is not kept away."""
+    with lock(here / "data" / layer):
         before = sorted(here.rglob("*"))
         result = meme57("runs", "delete", RUN, "--yes")
         assert result.exit_code == 1
         assert "is in use by process" in result.output
         assert sorted(here.rglob("*")) == before
+        for command in (("status",), ("runs", "list"), ("runs", "compare", RUN, RUN)):
+            assert meme57(*command).exit_code == 0

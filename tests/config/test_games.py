@@ -42,7 +42,8 @@ def test_spellings(name: str) -> None:
     "name",
     [
         "PongNoFrameskip-v4", "PongNoFrameskip-v0", "PongDeterministic-v0", "PongDeterministic-v4",
-        "Pong-v0", "Pong-v4", "Pong-v5", "ale/pong-v5", "PONG", "pongnoframeskip-v4", "PongNoFrameskip", "ALE/Pong", " Pong ",
+        "Pong-v0", "Pong-v4", "Pong-v5", "ale/pong-v5", "PONG", "pongnoframeskip-v4", "PongNoFrameskip", "ALE/Pong",
+        " Pong ",
     ],
 )  # fmt: skip
 def test_ids_of_gym_and_gymnasium_are_understood(name: str) -> None:

@@ -41,6 +41,7 @@ def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("MLFLOW_TRACKING_URI", "KEDRO_ENV"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(toy_registry, "behaviour", "finish")
+    kedro_project.pipelines.configure("toy_registry")  # a test may have put others into Kedro's registry
     for name in ("base/catalog.yml", "base/mlflow.yml", "logging.yml"):
         target = tmp_path / "conf" / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from meme57.files import write_json
 from meme57.lock import hold
 from meme57.tracking.run_record import (
     TrackingRun,
+    at_work,
     check_identity,
     new_record,
     read_record,
     record_path,
     refuse_live_run,
+    refuse_lookalike,
+    refuse_second_writer,
     remove_run,
 )
 
@@ -105,3 +109,60 @@ def test_a_run_that_is_alive_is_neither_removed_nor_joined(tmp_path: Path) -> No
     refuse_live_run(tmp_path, "Pong-s1")
     assert len(remove_run(tmp_path, "Pong-s1")) == 2
     assert not folder.parent.exists()
+
+
+def test_a_run_at_work_is_not_removed_and_others_may_work_on_it(tmp_path: Path) -> None:
+    write_json(record_path(tmp_path, "Pong-s1"), {})
+    write_json(tmp_path / "data" / "06_models" / "Pong-s1" / "x.json", {})
+    with at_work(tmp_path, "Pong-s1"), at_work(tmp_path, "Pong-s1"):
+        for ask in (remove_run, refuse_live_run):
+            with pytest.raises(RunConflictError, match="is in use by process"):
+                ask(tmp_path, "Pong-s1")
+        refuse_second_writer(tmp_path, "Pong-s1")
+        refuse_live_run(tmp_path, "Pong-s2")
+    assert len(remove_run(tmp_path, "Pong-s1")) == 2
+    assert list((tmp_path / "data").glob("*/*")) == []
+
+
+def test_a_run_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert remove_run(tmp_path, "Pong-s1") == []
+    assert list((tmp_path / "data").glob("*/*")) == []
+
+
+def test_while_a_run_is_removed_nobody_begins_to_work_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data" / "06_models" / "Pong-s1"
+    write_json(folder / "x.json", {})
+    write_json(record_path(tmp_path, "Pong-s1"), {})
+    real, refused = shutil.rmtree, []
+
+    def remove(path: Path) -> None:
+        if path == folder:
+            with pytest.raises(RunConflictError) as caught:
+                at_work(tmp_path, "Pong-s1").__enter__()
+            refused.append(caught.value)
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    assert len(remove_run(tmp_path, "Pong-s1")) == 2
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize("name", ["tune-Pong", "suite-smoke", "Tune-Pong"])
+def test_a_studys_and_a_suites_folders_are_not_removed(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / "data" / "07_model_output" / name / "x.json", {})
+    with pytest.raises(RunConflictError, match="nothing was removed"):
+        remove_run(tmp_path, name)
+    assert (tmp_path / "data" / "07_model_output" / name / "x.json").exists()
+
+
+@pytest.mark.parametrize("name", ["pong-s1", "PONG-S1", "Pong-s1.", "Pong-s1.."])
+def test_a_name_that_some_machines_take_for_another_is_refused(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / "data" / "06_models" / "Pong-s1" / "x.json", {})
+    with pytest.raises(RunConflictError, match=r"'Pong-s1', which is one folder with .* on some machines") as caught:
+        refuse_lookalike(tmp_path, name)
+    assert "\n" not in str(caught.value)
+    refuse_lookalike(tmp_path, "Pong-s1")
+    refuse_lookalike(tmp_path, "Pong-s10")
+    write_json(tmp_path / "data" / "06_models" / name / "x.json", {})
+    refuse_lookalike(tmp_path, name)  # made before this was looked at

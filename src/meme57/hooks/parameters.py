@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,15 @@ from meme57.errors import RunConflictError
 from meme57.hooks.configuration import load_parameters, rich_on_terminal
 from meme57.hooks.one_line import one_line_errors
 from meme57.pipeline_registry import DEFAULT, default_pipeline
-from meme57.tracking.run_record import RunRecord, check_identity, read_record, refuse_live_run, remove_run
+from meme57.tracking.run_record import (
+    RunRecord,
+    at_work,
+    check_identity,
+    read_record,
+    refuse_lookalike,
+    refuse_second_writer,
+    remove_run,
+)
 
 RECORD = "run_record"
 STUDY = "study_record"
@@ -40,6 +49,7 @@ class ParametersHook:
         self.environment = ""
         self._parameters: Parameters | None = None
         self._made_by: dict[str, str] = {}
+        self._at_work = contextlib.ExitStack()
         self.kind: Kind = "run"
         """What the pipeline works on: a `tune` or a `suite` has an identity of its own, not a run's."""
 
@@ -86,19 +96,32 @@ class ParametersHook:
         outputs = pipeline.all_outputs()
         self.kind = "study" if STUDY in outputs else "suite" if SUITE in outputs else "run"
         with one_line_errors():
+            refuse_lookalike(self.project_path, self.name)
             if self.kind == "run":
-                self._check_run(pipeline)
+                record = self._check_run(pipeline)
             else:
                 self._check_alone(pipeline)
                 self._check_what_it_runs()
             self._check_inputs(pipeline, catalog)
+            if self.kind == "run":
+                self._begin_work(record)
         catalog[PLACE] = MemoryDataset({"project": str(self.project_path), "environment": self.environment})
 
-    def _check_run(self, pipeline: Pipeline) -> None:
+    def end_work(self) -> None:
+        """From now on the run may be removed; called when its pipeline ended, however it did."""
+        self._at_work.close()
+
+    def _begin_work(self, checked: RunRecord | None) -> None:
+        self._at_work.enter_context(at_work(self.project_path, self.parameters.run_name))
+        if _parent(self.record()) != _parent(checked):
+            self.end_work()
+            raise RunConflictError(f"run {self.name!r} was removed or begun anew just now: type the command once more")
+
+    def _check_run(self, pipeline: Pipeline) -> RunRecord | None:
         name = self.parameters.run_name
         sets_up = RECORD in pipeline.all_outputs()
         if GROWING & pipeline.all_outputs():
-            refuse_live_run(self.project_path, name)
+            refuse_second_writer(self.project_path, name)
         if self.parameters.run.fresh:
             if not sets_up:
                 raise RunConflictError(
@@ -112,6 +135,7 @@ class ParametersHook:
             check_identity(record, self.parameters)
         elif not sets_up and _needs_earlier_work(pipeline):
             raise RunConflictError(f"run {name!r} is not set up: `kedro run --pipelines setup` first (same options)")
+        return record
 
     def _check_alone(self, pipeline: Pipeline) -> None:
         mine = {"study": "tune", "suite": "suite"}[self.kind]
@@ -138,6 +162,10 @@ class ParametersHook:
                 raise RunConflictError(
                     f"{name} of run {self.parameters.run_name!r} is missing: `kedro run --pipelines {maker}` makes it"
                 )
+
+
+def _parent(record: RunRecord | None) -> str | None:
+    return None if record is None else record["mlflow_run_id"]
 
 
 def _needs_earlier_work(pipeline: Pipeline) -> bool:

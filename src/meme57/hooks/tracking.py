@@ -56,8 +56,12 @@ class TrackingHook:
         """Opens the run, hands its ids to nodes as `tracking_run`, and takes over SIGINT and SIGTERM."""
         from meme57.tracking.runs import active_run, set_active_run
 
-        with one_line_errors():
-            active, given = self._open(run_params)
+        try:
+            with one_line_errors():
+                active, given = self._open(run_params)
+        except BaseException:  # Kedro tells no hook of it
+            self._checked.end_work()
+            raise
         self._active, self._outer = active, active_run()
         set_active_run(active)
         catalog[GIVEN] = MemoryDataset(dict(given))
@@ -151,12 +155,13 @@ class TrackingHook:
         self._restore()
         active, self._active = self._active, None
         set_active_run(self._outer)
-        if active is None:
-            return
         try:
-            active.close(status, note)
+            if active is not None:
+                active.close(status, note)
         except Exception as error:  # a store that is gone must not hide what the pipeline has to say
-            log.warning("the MLflow run %s stays open: %s", active.run_id, error)
+            log.warning("the MLflow run of this pipeline stays open: %s", error)
+        finally:
+            self._checked.end_work()
 
 
 def git_commit(project_path: Path) -> str:

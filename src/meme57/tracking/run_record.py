@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from meme57.config import Parameters
+from meme57.config.fields import is_reserved
 from meme57.config.identity import changes, former_fingerprint, is_same
 from meme57.errors import CheckpointError, RunConflictError
 from meme57.files import read_json, storage_errors
-from meme57.lock import LOCK, hold, refuse_if_held
+from meme57.lock import LOCK, hold, refuse_if_held, share
 
 
 class RunRecord(TypedDict):
@@ -114,28 +116,77 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
     Only a direct child of a layer is ever removed: a name that leads elsewhere, or a link, is refused.
 
     Raises:
-        RunConflictError: the name is not a plain folder name, a link lies in its place, or a process works on the run.
+        RunConflictError: the name is not a run's, a link lies in its place, or a process works on the run.
     """
     if not run_name or run_name in (".", "..") or Path(run_name).name != run_name:
         raise RunConflictError(f"run.name={run_name!r} is not a folder name: nothing was removed")
+    if is_reserved(run_name):
+        raise RunConflictError(
+            f"{run_name!r} is a study's or a suite's folder: nothing was removed; `rm -r data/*/{run_name}` would"
+        )
     folders = run_folders(project_path, run_name)
     for folder in folders:
         if folder.is_symlink():
             raise RunConflictError(f"{folder} is a link: remove it by hand, then start again; nothing was removed")
+    if not folders:
+        return []
+    home = record_path(project_path, run_name).parent
     with contextlib.ExitStack() as held:
-        for lock in [found for folder in folders for found in folder.rglob(LOCK)]:
-            held.enter_context(hold(lock.parent))
-        for folder in folders:
+        with storage_errors(home):
+            held.enter_context(hold(home))
+        for lock in _locks(project_path, run_name):
+            if lock.parent != home:
+                held.enter_context(hold(lock.parent))
+        for folder in sorted({*folders, home}, key=lambda folder: folder == home):  # its lock goes last
             with storage_errors(folder):
                 shutil.rmtree(folder)
     return folders
 
 
+@contextlib.contextmanager
+def at_work(project_path: Path, run_name: str) -> Iterator[None]:
+    """While a pipeline works on a run nobody removes it or begins it anew; other pipelines may work beside it.
+
+    Raises:
+        RunConflictError: it is being removed just now.
+        StorageError: its folder cannot be written to.
+    """
+    home = record_path(project_path, run_name).parent
+    with contextlib.ExitStack() as held:
+        with storage_errors(home):
+            held.enter_context(share(home))
+        yield
+
+
 def refuse_live_run(project_path: Path, run_name: str) -> None:
+    """Raises `RunConflictError` when any pipeline works on this run."""
+    for lock in _locks(project_path, run_name):
+        refuse_if_held(lock.parent)
+
+
+def refuse_second_writer(project_path: Path, run_name: str) -> None:
     """Raises `RunConflictError` when a process collects for this run or trains it."""
-    for folder in run_folders(project_path, run_name):
-        for lock in folder.rglob(LOCK):
+    for lock in _locks(project_path, run_name):
+        if lock.parent != record_path(project_path, run_name).parent:
             refuse_if_held(lock.parent)
+
+
+def refuse_lookalike(project_path: Path, name: str) -> None:
+    """Raises `RunConflictError` when `data/` has another name that some machines take for this one.
+
+    Their file systems ignore case, or dots at the end. A folder of exactly this name is no other.
+    """
+    there = {path.name for path in (project_path / "data").glob("*/*") if path.is_dir()}
+    alike = sorted(other for other in there if other.lower().rstrip(".") == name.lower().rstrip("."))
+    if alike and name not in there:
+        raise RunConflictError(
+            f"data/ has {alike[0]!r}, which is one folder with {name!r} on some machines: "
+            "write that name as it is there, or take another one"
+        )
+
+
+def _locks(project_path: Path, run_name: str) -> list[Path]:
+    return [lock for folder in run_folders(project_path, run_name) for lock in folder.rglob(LOCK)]
 
 
 def run_folders(project_path: Path, run_name: str) -> list[Path]:
