@@ -25,10 +25,11 @@ class Fidelity(RootModel[dict[str, Finite | dict[str, str]]]):
 
 class _Mean(BaseModel):
     mean: Finite
-    interval: Interval
+    interval: Interval | None
 
 
 class _Summary(_Mean):
+    std: Finite
     iqm: Finite
     episodes: Count
     human_normalised: _Mean | None
