@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from meme57.config.tuning import TuneParameters
 from meme57.evaluation import aggregates
 from meme57.evaluation.statistics import mean_interval
 from meme57.intervals import mean_of
-from meme57.tracking.promotion import Sample, compare
+from meme57.tracking.promotion import ERROR, Sample, compare
 from meme57.tuning.evidence import shown
 
 Array = np.ndarray
@@ -55,12 +56,22 @@ def promoted_before(challenger: Array, champion: Array, challenge: int) -> Array
     return percentiles(challenger)[0] > champion.mean(-1)
 
 
+def promoted_by_welch(challenger: Array, champion: Array, challenge: int) -> Array:
+    """Welch's test at the same errors, which lets the larger sample count in full."""
+    found = stats.ttest_ind(challenger, champion, axis=-1, equal_var=False, alternative="greater")
+    return found.pvalue < ERROR / (challenge * (challenge + 1))
+
+
 def false_promotions(
     draw: Draw, rng: np.random.Generator, *, champion: int, challenger: int, repetitions: int, challenges: int = 10,
     rule: Callable[[Array, Array, int], Array] = promoted,
+    constant: float | None = None,
 ) -> float:  # fmt: skip
-    """The share of champions that one of so many equal challengers replaces."""
-    crowned = draw(rng, (repetitions, champion))
+    """The share of champions that one of so many equal challengers replaces.
+
+    `constant` champions always score the mean of `draw`: as good, but not the same distribution.
+    """
+    crowned = draw(rng, (repetitions, champion)) if constant is None else np.full((repetitions, champion), constant)
     replaced = np.zeros(repetitions, bool)
     for challenge in range(1, challenges + 1):
         replaced |= rule(draw(rng, (repetitions, challenger)), crowned, challenge)
@@ -175,6 +186,32 @@ def gate_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
     return _table(["returns", *(f"{n} and {m}" for n, m in sizes)], rows)
 
 
+def welch_table(rng: np.random.Generator, repetitions: int) -> str:
+    """False promotions where the two samples are of two sizes and count in full."""
+    sizes = ((100, 32), (32, 100))
+    rows = (
+        (name, *(
+            false_promotions(draw, rng, champion=n, challenger=m, repetitions=repetitions, rule=promoted_by_welch)
+            for n, m in sizes
+        ))
+        for name, draw in RETURNS.items() if name != "one value"
+    )  # fmt: skip
+    return _table(["returns", *(f"{n} and {m}" for n, m in sizes)], rows)
+
+
+def constant_table(rng: np.random.Generator, repetitions: int) -> str:
+    """False promotions over a champion whose return never varies."""
+    rows = (
+        (name, *(
+            false_promotions(RETURNS[name], rng, champion=n, challenger=n, repetitions=repetitions,
+                             constant=MEANS.get(name, 0.0))
+            for n in (32, 100)
+        ))
+        for name in ("Gaussian", "exponential", "exponential, to the left")
+    )  # fmt: skip
+    return _table(["challengers' returns", "n 32", "n 100"], rows)
+
+
 def power_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
     """Challengers that are one and two standard deviations better, as the first and as the tenth."""
     rule = promoted_before if before else promoted
@@ -240,6 +277,10 @@ def main() -> None:
     print("\nIntervals of a mean that hold it, %")
     print(mean_table(rng, few, options.before), flush=True)
     if not options.before:
+        print("\nPlain Welch, 100 and 32 episodes, and 32 and 100, %")
+        print(welch_table(rng, few))
+        print("\nChampions that always score the mean of their ten challengers, n 32 and 100, %")
+        print(constant_table(rng, repetitions), flush=True)
         print("\nIntervals of aggregates that hold their expectation, %")
         print(aggregate_table(rng, few), flush=True)
 

@@ -8,16 +8,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean, median, variance
+from statistics import fmean, median
 from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
 from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
+from meme57.intervals import difference, mean_of
 
 Row = dict[str, str]
 T = TypeVar("T")
@@ -25,6 +25,7 @@ MILLION = 1_000_000
 REFERENCE_FRAMES = (1_000_000, 2_000_000, 5_000_000)
 """Where the published training means are compared with ours; each is the mean of the million frames before."""
 ABLATION_WINDOW = 250_000
+CONFIDENCE = 0.95
 ABLATION_COLUMNS = 4
 NOT_RUN = "Not run yet."
 COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce", "#a16207")
@@ -66,7 +67,7 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
 
 def greedy_table(scores: Sequence[Row]) -> str:
     """What the best checkpoint of each run made, playing greedily on fresh seeds, and how long learning took."""
-    heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "random",
+    heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "n", "random",
              "greedy policy 0", "favourite policy", "human-normalised", "commit"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     agents: dict[str, dict[str, Row]] = defaultdict(dict)
@@ -79,7 +80,7 @@ def greedy_table(scores: Sequence[Row]) -> str:
             f"{teacher['game']}{variant}, seed {teacher['seed']}",
             teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
-            f"{int(teacher['frames']):,}", _points(found.get("random")), _points(teacher),
+            f"{int(teacher['frames']):,}", teacher["episodes"], _points(found.get("random")), _points(teacher),
             _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
@@ -214,11 +215,10 @@ def _ends(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _difference(values: Sequence[float], others: Sequence[float]) -> str:
-    difference = fmean(values) - fmean(others)
-    if min(len(values), len(others)) < 2:
-        return f"{difference:+.1f}"
-    reach = _welch_reach(values, others)
-    return f"{difference:+.1f} [{difference - reach:+.1f}, {difference + reach:+.1f}]"
+    gain = difference(mean_of(values), mean_of(others))
+    interval = gain.interval(CONFIDENCE)
+    told = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return f"{float(gain.value):+.1f}{told}"
 
 
 # ---- exploration
@@ -259,21 +259,12 @@ def _slower(runs: Sequence[Row], whole: Sequence[Row]) -> str:
     logs, others = ([math.log(int(row["frames"])) for row in some] for some in (runs, whole))
     if min(len(logs), len(others)) < 3:
         return ""
-    difference, reach = fmean(logs) - fmean(others), _welch_reach(logs, others)
-    low, middle, high = (math.exp(difference + side * reach) for side in (-1, 0, 1))
+    gain = difference(mean_of(logs), mean_of(others))
+    low, middle, high = np.exp(gain.value + np.array([-1, 0, 1]) * gain.reach(CONFIDENCE))
     return f"; x {middle:.2f} [{low:.2f}, {high:.2f}]"
 
 
 # ---- shared
-
-
-def _welch_reach(values: Sequence[float], others: Sequence[float]) -> float:
-    """Half the width of Welch's 95 % interval of a difference of means; 0 where neither sample varies."""
-    parts = [variance(sample) / len(sample) for sample in (values, others)]
-    if not sum(parts):
-        return 0.0
-    degrees = sum(parts) ** 2 / sum(p**2 / (len(s) - 1) for p, s in zip(parts, (values, others), strict=True))
-    return float(stats.t.ppf(0.975, degrees)) * math.sqrt(sum(parts))
 
 
 def window_mean(rows: Iterable[Row], seed: str, low: int, high: int) -> float:
