@@ -131,6 +131,11 @@ def test_two_standard_deviations_are_found(returns: str, episodes: int, challeng
     assert found >= 0.8
 
 
+def test_the_confidence_is_told_in_full_however_many_the_challenges() -> None:
+    _, reason = decide_promotion(SCORE, SCORE, challenge=1000, margin=0.0)  # 1 - 0.05 / (1000 * 1001)
+    assert "99.999995 % interval" in reason
+
+
 def test_score_survives_its_tags() -> None:
     score = replace(SCORE, mean=0.1 + 0.2, low=-21.0, high=1e-9, episodes=100, protocol="a|b", random_mean=-20.7)
     assert score_from_tags(score_tags(score)) == score

@@ -131,6 +131,7 @@ def _words(found: Comparison, ours: Sample, theirs: Sample, challenge: int, marg
         return f"difference {gap:+.4g}, too few episodes to tell ({told})"
     if ours.std == theirs.std == 0.0:
         return f"difference {gap:+.4g}, all episodes of each had the same return ({told})"
-    interval = f"{100 * float(found.confidence):.4g} % interval [{gap - reach:.4g}, {gap + reach:.4g}]"
+    rest = float(f"{100 * (1 - float(found.confidence)):.2g}")  # two digits of it, however small
+    interval = f"{100 - rest:.10g} % interval [{gap - reach:.4g}, {gap + reach:.4g}]"
     over = f" (margin {margin:g})" if margin else ""
     return f"difference {gap:+.4g}, {interval} ({told}); needed: more than {reach + margin:.4g}{over}"
