@@ -76,7 +76,7 @@ class ResourceError(Meme57Error):
 
 
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
-    """The run was asked to stop (SIGINT or SIGTERM) and wrote a checkpoint first."""
+    """The run was asked to stop (`meme57.stopping`) and wrote a checkpoint first."""
 
 
 def own_error(error: BaseException) -> Meme57Error | None:

@@ -1,8 +1,11 @@
 """Kedro's settings: how configuration is found, and which hooks run."""
 
+from meme57 import streams
 from meme57.hooks import SessionHooks
 from meme57.hooks.configuration import ProjectConfigLoader, environment_variable
 from meme57.hooks.selection import ProjectSession
+
+streams.never_fail()
 
 HOOKS = (SessionHooks(),)
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-mlflow")

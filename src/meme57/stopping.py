@@ -1,22 +1,31 @@
-"""A polite stop: the first SIGINT or SIGTERM asks for a checkpoint, the second one ends at once.
+"""A polite stop: a signal asks for a checkpoint; of Ctrl-C and SIGTERM, the second one ends at once.
 
 Loops ask `stop_requested()` between two steps, write their checkpoint and raise `errors.Interrupted`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+DEMANDS = (signal.SIGINT, signal.SIGTERM)
+"""Sent by a person or a supervisor, who may lose patience: the second one ends at once."""
+NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Sent by a terminal that closes (often twice: by the kernel and by the shell) and by Slurm before it pre-empts."""
+TO_ALL = (signal.SIGINT, *NOTICES)
+"""What terminals and schedulers send to every process of a group: workers leave these to the one that started them."""
 LAST_WORDS_SECONDS = 3.0
 
 _requested = threading.Event()
 _installed = 0
 """How many handlers of ours are in place, one over another: a suite's member runs a pipeline inside its process."""
+_is_worker = False
 
 
 def stop_requested() -> bool:
@@ -29,46 +38,101 @@ def request_stop() -> None:
     _requested.set()
 
 
-def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[[], None]:
-    """Clears the flag, takes over SIGINT and SIGTERM, and returns the function that gives them back.
+def never() -> bool:
+    """For loops that nobody may stop."""
+    return False
 
-    Within handlers of ours that are in place already, a stop that was asked for stays asked for, and a signal that
-    they ignore stays ignored.
-    The first signal sets the flag and prints one line. The second calls `on_second`, for three seconds at most, and
-    leaves with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
+
+def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[[], None]:
+    """Clears the flag, takes over `DEMANDS` and `NOTICES`, and returns the function that gives them back.
+
+    A notice that is ignored stays ignored (`nohup`). Within handlers of ours that are in place already, a stop that
+    was asked for stays asked for, and every signal that they ignore stays ignored; a worker's handlers stay its only
+    ones.
+    The first signal sets the flag and prints one line. The second demand calls `on_second`, for three seconds at most,
+    and leaves with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
     """
     global _installed
+    if _is_worker:
+        return lambda: None
     if _installed == 0:
         _requested.clear()
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
+    demanded = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if not stop_requested():
-            request_stop()
-            _say(f"{signal.Signals(number).name}: stopping at the next checkpoint; once more to stop at once.")
-            return
-        if on_second is not None:
-            _run_briefly(on_second)
-        os._exit(128 + number)
+        nonlocal demanded
+        name, is_demand = signal.Signals(number).name, number in DEMANDS
+        if is_demand and demanded:
+            if on_second is not None:
+                _run_briefly(on_second)
+            os._exit(128 + number)
+        if is_demand or not stop_requested():
+            _say(f"{name}: stopping at the next checkpoint{'; once more to stop at once' if is_demand else ''}.")
+        demanded = demanded or is_demand
+        request_stop()
 
-    left_alone = [number for number in SIGNALS if _installed and signal.getsignal(number) is signal.SIG_IGN]
-    previous = {number: signal.signal(number, handle) for number in SIGNALS if number not in left_alone}
+    ignored = {number for number in (*DEMANDS, *NOTICES) if signal.getsignal(number) is signal.SIG_IGN}
+    left_alone = ignored if _installed else ignored - set(DEMANDS)
+    give_back = _take_over(dict.fromkeys({*DEMANDS, *NOTICES} - left_alone, handle))
     _installed += 1
 
     def restore() -> None:
         global _installed
         _installed = max(0, _installed - 1)
-        for number, handler in previous.items():
-            if handler is not None:  # None: not installed from Python, cannot be given back
-                signal.signal(number, handler)
+        give_back()
 
     return restore
 
 
+def obey_parent(number: signal.Signals) -> Callable[[], None]:
+    """Makes this process a worker: `number`, from the process that started it, asks it to stop, however often it comes.
+
+    What goes to the whole group is ignored: the parent has it too, and passes it on. Returns the function that gives
+    the signals back.
+    """
+    global _is_worker
+    _requested.clear()
+    give_back = _take_over({**dict.fromkeys(TO_ALL, signal.SIG_IGN), number: lambda *_: request_stop()})
+    _is_worker = True
+
+    def restore() -> None:
+        global _is_worker
+        _is_worker = False
+        give_back()
+
+    return restore
+
+
+@contextlib.contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Processes that are started inside never get `TO_ALL`; this process gets what comes meanwhile afterwards.
+
+    The mask of blocked signals goes to a child with it, and stays.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _take_over(handlers: Mapping[signal.Signals, Handler]) -> Callable[[], None]:
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+    def give_back() -> None:
+        for number, handler in previous.items():
+            if handler is not None:  # None: not installed from Python, cannot be given back
+                signal.signal(number, handler)
+
+    return give_back
+
+
 def _say(line: str) -> None:
-    # A handler may interrupt a print half-way; only the bare system call is safe there.
-    os.write(2, f"\n{line}\n".encode())
+    # A handler may interrupt a print half-way; only the bare system call is safe there. Whoever read it may be gone.
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{line}\n".encode())
 
 
 def _run_briefly(action: Callable[[], object]) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -94,3 +95,100 @@ def test_two_ray_tasks() -> None:
     assert re.fullmatch(r"/proc/[0-9]+", outcomes[0].value)
     assert outcomes[0].value != os.path.realpath("/proc/self")
     assert (outcomes[1].value, str(outcomes[1].error)[:10]) == (None, "TypeError:")
+
+
+def wait_for_two_stops(folder: str) -> str:
+    """As when a scheduler warns the whole group, and SIGTERM then comes from it and from the parent."""
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+    stopped = wait_for_stop(folder)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("words to a terminal that is gone", flush=True)
+    return stopped
+
+
+def test_what_the_group_gets_and_a_second_sigterm_end_no_task(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_executor import wait_for_two_stops
+from meme57.actors.executor import LocalExecutor
+from pathlib import Path
+if __name__ == "__main__":
+    folder = Path({str(tmp_path)!r})
+    [outcome] = LocalExecutor(workers=1).run(wait_for_two_stops, [str(folder)], stop=(folder / "began").exists)
+    (folder / "outcome").write_text(repr(outcome))
+"""
+    (tmp_path / "parent.py").write_text(script)
+    with Path("/dev/full").open("wb") as full:
+        subprocess.run([sys.executable, str(tmp_path / "parent.py")], stdout=full, stderr=full, check=True)
+    assert (tmp_path / "outcome").read_text() == "Outcome(value='stopped', error=None)"
+
+
+def test_a_task_gets_none_of_the_groups_signals_while_it_begins(tmp_path: Path) -> None:
+    """Its imports take seconds, in which it has no handlers."""
+    done = in_a_group(
+        """
+def stop():
+    warn_the_group()
+    return False
+print(LocalExecutor(workers=1).run(say_done, [1], stop=stop)[0])
+""",
+        tmp_path,
+    )
+    assert done.stdout == "Outcome(value='done', error=None)\n", done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def in_a_group(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A process that leads a group of its own, survives what is sent to all of it, and runs tasks of this module."""
+    lines = f"""
+import os, signal, sys
+from pathlib import Path
+from test_executor import *
+GROUP = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+folder = Path({str(folder)!r})
+def warn_the_group():
+    for number in GROUP:
+        os.killpg(0, number)
+if __name__ == "__main__":
+    os.setsid()
+    for number in GROUP:
+        signal.signal(number, lambda *_: None)
+""" + textwrap.indent(script, "    ")
+    (folder / "parent.py").write_text(lines)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, str(folder / "parent.py")], env={**os.environ, "PYTHONPATH": path}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+def say_done(_: int) -> str:
+    return "done"
+
+
+def wait_on_ray(folder: str) -> str:
+    Path(folder, "began").touch()
+    while not stop_requested():
+        time.sleep(0.02)
+    Path(folder, "checkpoint").touch()
+    return "stopped"
+
+
+def test_ray_outlives_what_the_group_gets_and_passes_a_stop_on(tmp_path: Path) -> None:
+    """A closed terminal sends SIGHUP to Ray's processes, too; a cancelled task writes its checkpoint."""
+    pytest.importorskip("ray")
+    done = in_a_group(
+        """
+def stop():
+    if (folder / "began").exists():
+        warn_the_group()
+        return True
+    return False
+print(make_executor("ray", workers=1).run(wait_on_ray, [str(folder)], stop=stop)[0])
+""",
+        tmp_path,
+    )
+    assert "Outcome(value='stopped', error=None)\n" in done.stdout, done.stderr
+    assert (tmp_path / "checkpoint").exists()

@@ -109,3 +109,19 @@ def test_fresh_networks_are_those_of_the_seed(make_parameters) -> None:
 def test_importing_actors_does_not_import_ray() -> None:
     code = "import sys, meme57.actors; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_round_that_was_ended_early_goes_on_as_if_it_had_not_been(make_pool, groups: int) -> None:
+    """Ends between two steps, alike for each group; what follows is what would have followed."""
+    whole, parts = (make_pool(env={"num_envs": 4}, actors={"groups": groups}) for _ in range(2))
+    asked = iter([*[False] * 13, True])
+    first = parts.collect(1_000_000, stop=lambda: next(asked))
+    assert first.num_steps == 13 * 4
+    assert parts.collect(10, stop=lambda: True).num_steps == 0
+    first.add(parts.collect(17))
+    expected = whole.collect(30)
+    assert first.episodes == expected.episodes
+    assert [(c.actor, c.episode, c.frames) for c in first.chunks] == [
+        (c.actor, c.episode, c.frames) for c in expected.chunks
+    ]

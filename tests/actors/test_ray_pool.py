@@ -181,3 +181,17 @@ def test_an_actor_plays_what_a_local_pool_of_its_share_plays(make_pool, settings
     for ours, theirs in zip(mine, expected, strict=False):
         assert (ours.episode, ours.index, ours.policy) == (theirs.episode, theirs.index, theirs.policy)
         assert (ours.frames, ours.steps.action.tolist()) == (theirs.frames, theirs.steps.action.tolist())
+
+
+@pytest.mark.timeout(120)
+def test_rounds_of_hours_end_with_a_cut(make_pool) -> None:
+    pool = make_pool(actors={"weights_period_steps": 10_000_000})
+    end = time.monotonic() + 60
+    while len(pool._playing()) < 2 or not all(slot.worker.questions for slot in pool._slots):
+        assert time.monotonic() < end
+        pool.collect(10_000_000)
+    assert pool.collect(10_000_000, stop=lambda: True).num_steps == 0
+    assert pool.cut_episodes().num_steps > 0
+    pool.restart()
+    played = pool._counts["steps"]
+    play_until(pool, lambda: pool._counts["steps"] > played)

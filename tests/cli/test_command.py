@@ -125,3 +125,18 @@ def test_ctrl_c_is_status_130_and_no_traceback(monkeypatch) -> None:
     result = run("waiting")
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+def test_output_on_a_full_disk_is_one_line_and_a_reader_that_leaves_ends_it() -> None:
+    line = [sys.executable, "-c", "from meme57.cli import main; main(prog_name='meme57')", "games"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: standard output cannot be written (No space left on device): make room, or print elsewhere\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from meme57.cli.ui import free_port, running
+from meme57.cli.ui import _stopped_by_signals, free_port, running
 from meme57.errors import TrackingError
 from meme57.tracking.store import create_store
 
@@ -99,3 +99,15 @@ def test_a_server_that_ends_at_once_takes_the_others_with_it(tmp_path: Path) -> 
     with pytest.raises(TrackingError, match="Broken ended with status 3"), running(commands, tmp_path):
         pass
     assert _groups_below(os.getpid()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_ends_the_servers_too(number: int) -> None:
+    """They have groups of their own, so nobody else would tell them."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt), _stopped_by_signals():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)

@@ -249,3 +249,10 @@ def test_facts_name_the_protocol(pong) -> None:
     names.add(protocol.protocol_name(pong, epsilon=0.01))
     assert facts["name"] in names
     assert len(names) == 7  # whatever makes scores incomparable makes another name
+
+
+def test_film_can_be_stopped(pong) -> None:
+    frames = film(lambda n: RandomPolicy(n, 6, seed=1), pong, seed=SEED, max_steps=200, stop=lambda: True)
+    next(frames)
+    with pytest.raises(Interrupted):
+        next(frames)

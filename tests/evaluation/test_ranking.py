@@ -10,6 +10,7 @@ import pytest
 from meme57.actors import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
+from meme57.errors import Interrupted
 from meme57.evaluation import ranking
 from meme57.evaluation.protocol import play_episodes
 
@@ -43,3 +44,11 @@ def test_a_policy_that_never_serves_is_cut(monkeypatch: pytest.MonkeyPatch, own:
 
 def test_no_episodes_asked_for_no_evaluation() -> None:
     assert ranking.checkpoint_evaluation(parse_parameters({**TREE, "learner": {"evaluation_episodes": 0}})) is None
+
+
+def test_it_can_be_stopped() -> None:
+    parameters = parse_parameters({**TREE, "learner": {"evaluation_episodes": 2}})
+    evaluate = ranking.checkpoint_evaluation(parameters, stop=lambda: True)
+    assert evaluate is not None
+    with pytest.raises(Interrupted):
+        evaluate(*make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1))

@@ -21,12 +21,14 @@ class Counting:
         self.fails_at, self.round, self.versions = fails_at, 0, []
         self.is_playing = False
         self.threads: set[str] = set()
+        self.steps: list[int] = []
 
     def load_weights(self, network: dict, novelty: dict, version: int) -> None:
         self.versions.append(version)
 
-    def collect(self, num_vector_steps: int) -> Collected:
+    def collect(self, num_vector_steps: int, *, stop: Callable[[], bool]) -> Collected:
         self.is_playing = True
+        self.steps.append(num_vector_steps)
         self.threads.add(threading.current_thread().name)
         self.round += 1
         time.sleep(0.002)
@@ -43,7 +45,7 @@ def weights(version: list[int]) -> Callable[[], tuple[dict, dict, int]]:
 @pytest.fixture(name="threaded")
 def _threaded(request):
     def make(pool: Counting, version: list[int]) -> ThreadCollector:
-        collector = ThreadCollector(pool, weights(version), round_steps=5, torch_threads=1)
+        collector = ThreadCollector(pool, weights(version), round_steps=lambda played: 5, torch_threads=1)
         request.addfinalizer(collector.close)
         return collector
 
@@ -59,7 +61,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_turns_send_the_newest_weights_before_every_round() -> None:
     pool, version = Counting(), [0]
-    collector = TurnCollector(pool, weights(version), round_steps=5)
+    collector = TurnCollector(pool, weights(version), round_steps=lambda played: 5)
     for number in (1, 2, 3):
         version[0] = number
         assert collector.next().num_steps == number
@@ -102,7 +104,7 @@ def test_the_round_that_a_taken_one_makes_room_for_has_the_newest_weights(reques
         time.sleep(0.05)
         return {}, {}, version[0]
 
-    collector = ThreadCollector(pool, slow, round_steps=5, torch_threads=1)
+    collector = ThreadCollector(pool, slow, round_steps=lambda played: 5, torch_threads=1)
     request.addfinalizer(collector.close)
     wait_for(lambda: pool.round == 2 and not pool.is_playing)
     time.sleep(0.05)  # now it waits to hand over
@@ -155,8 +157,51 @@ def test_an_error_beside_a_pause_is_not_lost(threaded) -> None:
 
 @pytest.mark.timeout(60)
 def test_close_ends_the_thread_though_rounds_wait() -> None:
-    collector = ThreadCollector(Counting(), weights([0]), round_steps=5, torch_threads=1)
+    collector = ThreadCollector(Counting(), weights([0]), round_steps=lambda played: 5, torch_threads=1)
     time.sleep(0.05)
     collector.close()
     assert not collector._thread.is_alive()
     collector.close()
+
+
+def test_rounds_are_as_long_as_what_was_collected_asks_for() -> None:
+    pool = Counting()
+    collector = TurnCollector(pool, weights([0]), round_steps=lambda played: 100 - played)
+    for _ in range(3):
+        collector.next()
+    assert pool.steps == [100, 99, 97]  # rounds of 1, 2, 3 steps
+
+
+def test_the_thread_waits_once_there_is_enough(request) -> None:
+    pool = Counting()
+    collector = ThreadCollector(pool, weights([0]), round_steps=lambda played: max(0, 3 - played), torch_threads=1)
+    request.addfinalizer(collector.close)
+    assert [collector.next().num_steps for _ in range(2)] == [1, 2]
+    time.sleep(0.05)
+    assert pool.steps == [3, 2]
+
+
+@pytest.mark.timeout(60)
+def test_a_pause_the_end_and_a_stop_end_a_round_of_hours() -> None:
+    class Endless(Counting):
+        def collect(self, num_vector_steps: int, *, stop: Callable[[], bool]) -> Collected:
+            self.is_playing = True
+            while not stop():
+                time.sleep(0.001)
+            self.is_playing = False
+            return super().collect(num_vector_steps, stop=stop)
+
+    pool, asked = Endless(), threading.Event()
+    collector = ThreadCollector(
+        pool, weights([0]), round_steps=lambda played: 1_000_000, torch_threads=1, stop=asked.is_set
+    )
+    wait_for(lambda: pool.is_playing)
+    with collector.paused() as finished:
+        assert finished.num_steps == 1
+    wait_for(lambda: pool.is_playing)
+    asked.set()
+    assert collector.next().num_steps == 2
+    asked.clear()
+    wait_for(lambda: pool.is_playing)
+    collector.close()
+    assert not collector._thread.is_alive()

@@ -124,3 +124,30 @@ def test_fresh_starts_anew(tmp_path, monkeypatch, capsys, config) -> None:
         status, rows = run(*settings)
         assert status == 0
         assert rows[0]["frames"] < 800
+
+
+@pytest.mark.timeout(120)
+def test_rows_that_nobody_takes_are_a_polite_stop(config, tmp_path) -> None:
+    """`python -m meme57.learning | head -1`: the rows are the product, so the run stops, after a checkpoint."""
+    line = command(config, tmp_path / "runs", "run.total_frames=400000", "run.checkpoint_period_frames=400000")
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    first = json.loads(process.stdout.readline())
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(60) == 130, err
+    assert err.count("nobody takes the rows any more (Broken pipe): stopping at the next checkpoint") == 1
+    assert "Traceback" not in err
+    [checkpoint] = tmp_path.glob("runs/tiny/checkpoint-*")
+    assert json.loads((checkpoint / "manifest.json").read_text())["frames"] > first["frames"]
+
+
+@pytest.mark.timeout(120)
+def test_a_full_disk_under_the_rows_is_no_success(config, tmp_path) -> None:
+    line = command(config, tmp_path / "runs", "run.total_frames=400", "run.checkpoint_period_frames=400")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1  # it had ended when the only row was lost
+    assert "(No space left on device)" in done.stderr
+    assert len(list(tmp_path.glob("runs/tiny/checkpoint-*"))) == 1

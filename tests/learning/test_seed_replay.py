@@ -115,3 +115,15 @@ def test_other_settings_are_named(collected, make_parameters) -> None:
     _, folder, _, _ = collected
     with pytest.raises(ReplayError, match=r"other settings \(bandit\.window 160, now 3\): collect it with"):
         load_seed_replay(make_parameters(bandit={"window": 3}), folder)
+
+
+def test_a_round_of_hours_is_capped_by_what_is_missing_and_can_be_stopped(make_parameters, tmp_path) -> None:
+    parameters = make_parameters(actors={"weights_period_steps": 10_000_000})
+    record = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")
+    assert 12 <= record["sequences"] < 3 * 12
+    many = {"min_sequences": 100_000, "capacity_sequences": 100_000}
+    stopped = make_parameters(actors={"weights_period_steps": 10_000_000}, replay=many, env={"num_envs": 1})
+    asked = iter([*[False] * 5, *[True] * 2])
+    with pytest.raises(Interrupted):
+        collect_seed_replay(stopped, env_spec(stopped.env), tmp_path / "other", stop=lambda: next(asked))
+    assert list((tmp_path / "other").iterdir()) == []

@@ -197,7 +197,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(make_parameter
     else:
         (newest / part).write_bytes(b"damaged")
     resumed = Run(parameters, tmp_path).until()
-    assert resumed.events[0].frames > 1_200
+    assert resumed.events[0].checkpoint == next(event.checkpoint for event in whole.events if event.checkpoint)
     assert len(resumed.events) > 1  # went on from the first checkpoint
     assert differing(whole, resumed) == []
 
@@ -346,10 +346,10 @@ def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch,
             super().__init__(*arguments, **options)
             play, rounds = self.collect, itertools.count()
 
-            def collect(num_vector_steps: int):
+            def collect(num_vector_steps: int, **options: Any):
                 if next(rounds) == 4:
                     raise OSError("the emulator broke")
-                return play(num_vector_steps)
+                return play(num_vector_steps, **options)
 
             self.collect = collect
 
@@ -377,3 +377,72 @@ def test_global_random_numbers_do_not_matter(make_parameters, tmp_path) -> None:
         np.random.seed(seed)
         runs.append(Run(parameters, tmp_path / str(seed)).until())
     assert differing(*runs) == []
+
+
+# ---- rounds
+
+
+HOURS = {"weights_period_steps": 10_000_000}
+VECTOR_STEP = 4 * 4
+"""Frames: four environments, four frames a step."""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_rounds_end_at_checkpoints_and_at_the_last_frame(make_parameters, tmp_path, mode: str, exact: bool) -> None:
+    run = {"total_frames": 1_000, "checkpoint_period_frames": 400, "exact_resume": exact}
+    parameters = parameters_for(make_parameters, "Corridor", run=run, actors=HOURS, learner={"mode": mode})
+    frames = [event.frames for event in Run(parameters, tmp_path).until().events if event.checkpoint]
+    assert 1_000 <= frames[-1] < 1_000 + VECTOR_STEP
+    if mode == "synchronous":
+        assert all(0 <= got - asked < VECTOR_STEP for got, asked in zip(frames, (400, 800, 1_000), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+def test_a_run_is_no_longer_than_asked_for_whatever_the_round(make_parameters, tmp_path, mode: str) -> None:
+    parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 1_300}, learner={"mode": mode})
+    assert 1_300 <= Run(parameters, tmp_path).until().events[-1].frames < 1_300 + VECTOR_STEP
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
+def test_a_round_of_hours_is_stopped_between_two_steps(make_parameters, tmp_path, mode: str) -> None:
+    run = {"total_frames": 10**9, "checkpoint_period_frames": 10**9, "log_period_frames": 10**9}
+    parameters = parameters_for(make_parameters, "Corridor", run=run, actors=HOURS, learner={"mode": mode})
+    calls = itertools.count()
+    stopped = Run(parameters, tmp_path, stop=lambda: next(calls) > 300)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        stopped.until()
+    last = stopped.events[-1]
+    assert last.checkpoint is not None
+    assert 0 < last.frames <= 300 * VECTOR_STEP
+    assert next(Run(parameters, tmp_path).trainer.run()).frames == last.frames
+
+
+def test_a_stop_in_a_round_of_hours_does_not_change_an_exact_run(make_parameters, tmp_path) -> None:
+    """Under `run.exact_resume` it waits for the checkpoint, at which the round ends anyway."""
+    parameters = parameters_for(make_parameters, "Corridor", run={"exact_resume": True}, actors=HOURS)
+    whole = Run(parameters, tmp_path / "whole").until()
+    calls = itertools.count()
+    stopped = Run(parameters, tmp_path / "stopped", stop=lambda: next(calls) > 0)
+    with pytest.raises(Interrupted):
+        stopped.until()
+    resumed = Run(parameters, tmp_path / "stopped").until()
+    first, _ = (event for event in whole.events if event.checkpoint)
+    assert stopped.events[-1].frames == resumed.events[0].frames == first.frames
+    assert differing(whole, resumed) == []
+
+
+def test_a_stop_while_a_checkpoint_is_evaluated_costs_its_score_alone(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor")
+    asked: list[bool] = []
+
+    def evaluate(network: Any, novelty: Any) -> float:
+        asked.append(True)
+        raise Interrupted("stopped while evaluating")
+
+    run = Run(parameters, tmp_path, stop=lambda: bool(asked), evaluate=evaluate)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        run.until()
+    assert (run.events[-1].checkpoint.score, len(asked)) == (None, 1)

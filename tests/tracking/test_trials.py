@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from meme57.tracking.runs import PARENT, ActiveRun
@@ -65,3 +67,13 @@ def test_without_a_study_run_nothing_is_written() -> None:
     trial.report({"score": 1.0}, frames=1)
     trial.close("FAIL", "why")
     assert trial.run_id is None
+
+
+def test_a_store_that_is_damaged_costs_a_trial_nothing(tmp_path: Path, caplog) -> None:
+    """What SQLAlchemy says to it is no `MlflowException`."""
+    (tmp_path / "mlflow.db").write_bytes(b"garbage" * 1_000)
+    run = TrialRun(StudyRun(f"sqlite:///{tmp_path}/mlflow.db", "1", "0" * 32, "tune-x"), "trial-0000", {}, None)
+    run.report({"score": 1.0}, frames=1)
+    run.close("COMPLETE")
+    assert run.run_id is None
+    assert "trial-0000 is not followed in MLflow" in caplog.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env
 from meme57.replay.chunks import Chunk, StepInputs
+from meme57.stopping import never
 
 TRAINING_SEEDS = 2**30
 """Training seeds lie below this number; evaluation takes its seeds above."""
@@ -108,9 +109,9 @@ class Actor:
         self._novelty.load_state_dict(novelty)
         self.version = version
 
-    def collect(self, num_vector_steps: int) -> Collected:
+    def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
         """Plays that many vector steps; finished chunks and episodes are handed over, open ones go on."""
-        return collect_in_turn([self], num_vector_steps)
+        return collect_in_turn([self], num_vector_steps, stop)
 
     def cut_episodes(self) -> list[Chunk]:
         """Ends every open episode as a truncation and hands over the open chunks; `restart` must follow.
@@ -240,15 +241,20 @@ class Actor:
 
 
 @torch.inference_mode()
-def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int) -> Collected:
-    """Plays that many vector steps of each actor: while the emulators of one step, the next one acts."""
+def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callable[[], bool] = never) -> Collected:
+    """Plays that many vector steps of each actor: while the emulators of one step, the next one acts.
+
+    Ends after fewer steps, the same number for each actor, once `stop` says so.
+    """
     collected = Collected()
-    for step in range(num_vector_steps):
+    played = 0
+    while played < num_vector_steps and not stop():
         for actor in actors:
-            if step:
+            if played:
                 actor.receive(collected)
             actor.send()
-    if num_vector_steps:
+        played += 1
+    if played:
         for actor in actors:
             actor.receive(collected)
     return collected

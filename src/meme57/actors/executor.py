@@ -13,10 +13,11 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from meme57 import stopping
+from meme57 import stopping, streams
 from meme57.actors.ray_cluster import connect, import_ray
 
 POLL_SECONDS = 0.2
@@ -52,6 +53,8 @@ class LocalExecutor:
     ) -> list[Outcome]:
         """See `Executor`; a task is asked to stop by SIGTERM (`meme57.stopping`)."""
         context = multiprocessing.get_context("spawn")
+        with stopping.kept_from_children():
+            resource_tracker.ensure_running()  # here: with the first task it would let SIGINT through to that
         outcomes = [Outcome(error="not begun: asked to stop")] * len(arguments)
         waiting = list(enumerate(arguments))
         running: dict[Connection, tuple[int, Any]] = {}
@@ -61,7 +64,8 @@ class LocalExecutor:
                 index, argument = waiting.pop(0)
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(sender, function, argument))
-                process.start()
+                with stopping.kept_from_children():
+                    process.start()
                 sender.close()
                 running[receiver] = (index, process)
             if stop() and not asked:
@@ -84,11 +88,11 @@ class RayExecutor:
     def run(
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
     ) -> list[Outcome]:
-        """See `Executor`; a task is asked to stop by a KeyboardInterrupt."""
+        """See `Executor`; a task is asked to stop by what Ray makes of a cancellation: a SIGINT inside Python."""
         ray = import_ray("tune.executor=ray")
         connect(ray)
-        remote = ray.remote(num_cpus=self._cpus, max_retries=0)(function)
-        tasks = [remote.remote(argument) for argument in arguments]
+        remote = ray.remote(num_cpus=self._cpus, max_retries=0)(_ray_task)
+        tasks = [remote.remote(function, argument) for argument in arguments]
         asked, pending = False, tasks
         while pending:
             if stop() and not asked:
@@ -104,12 +108,20 @@ def make_executor(name: str, *, workers: int) -> Executor:
     return RayExecutor() if name == "ray" else LocalExecutor(workers)
 
 
+def _ray_task(function: Task, argument: Any) -> Any:
+    give_back = stopping.obey_parent(signal.SIGINT)
+    try:
+        return function(argument)
+    finally:
+        give_back()
+
+
 def _child(sender: Connection, function: Task, argument: Any) -> None:
+    streams.never_fail()
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("meme57").setLevel(logging.INFO)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    stopping.install_handlers()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent passes it on as SIGTERM
+    stopping.obey_parent(signal.SIGTERM)
     try:
         outcome = Outcome(value=function(argument))
     except Exception as error:  # told to whoever asked; this process has no one else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from meme57.actors.build import AgentSpec, make_bandits, make_networks
 from meme57.agent.bandit import SlidingWindowUCB, epsilon_ladder
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.stopping import never
 
 
 class ActorPool(Protocol):
@@ -20,8 +22,8 @@ class ActorPool(Protocol):
 
     num_envs: int
 
-    def collect(self, num_vector_steps: int) -> Collected:
-        """Plays about that many steps of every environment and hands over what is finished."""
+    def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
+        """Plays about that many steps of every environment, fewer once `stop` says so; hands over what is finished."""
 
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
         """Sends newer weights to the actors."""
@@ -78,9 +80,9 @@ class LocalPool:
             for group in range(count)
         ]  # fmt: skip
 
-    def collect(self, num_vector_steps: int) -> Collected:
-        """Plays that many steps of every environment."""
-        return collect_in_turn(self._actors, num_vector_steps)
+    def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
+        """Plays that many steps of every environment, fewer once `stop` says so."""
+        return collect_in_turn(self._actors, num_vector_steps, stop)
 
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
         """Takes newer weights, once for all groups."""

@@ -9,10 +9,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from meme57.errors import ActorError
 from meme57.privacy import NOWHERE
+from meme57.stopping import kept_from_children
 
 CLOUDS = ("http://169.254.169.254", "http://metadata.google.internal")
 """Where Ray's head asks which cloud it runs in, even when its reports are off. It has no switch for that."""
@@ -49,7 +51,8 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with _no_cloud_asked():
+        # a closed terminal would end the processes that Ray starts here
+        with _no_cloud_asked(), kept_from_children() if address == "local" else nullcontext():
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ActorError(

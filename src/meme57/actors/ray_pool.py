@@ -26,11 +26,14 @@ from meme57.actors.remote_actor import Plan, RemoteActor, Shared
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Meme57Error, ReplayError
+from meme57.stopping import never
 
 POLL_SECONDS = 1.0
 """Longest time in `collect` without an answer: the caller may want to stop."""
 STATE_SECONDS = 30.0
 """How often an actor tells what it knows, for the one that may have to take its place."""
+CONTROL = "control"
+"""A thread of each actor beside the one that plays: it answers while a round is under way."""
 LIVES = 1_000
 """First life of pool 0, and the distance between two pools' lives: above every actor number of a local pool."""
 
@@ -82,12 +85,15 @@ class RayPool:
             before += num_envs
         return slots
 
-    def collect(self, num_vector_steps: int) -> Collected:
-        """About that many steps of every environment that has an actor; what there is after a second, if anything."""
+    def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
+        """About that many steps of every environment that has an actor; what there is after a second, if anything.
+
+        Once `stop` says so, nothing more is asked for; what is under way ends with `cut_episodes`.
+        """
         self._start()
         self._is_cut = False
         end = self._clock() + POLL_SECONDS
-        while not self._is_enough(num_vector_steps) and (left := end - self._clock()) > 0:
+        while not stop() and not self._is_enough(num_vector_steps) and (left := end - self._clock()) > 0:
             self._revive()
             self._ask_for_rounds(num_vector_steps)
             self._poll(left)
@@ -102,8 +108,10 @@ class RayPool:
             self._weights = (self._ray.put(pack_weights(network, novelty)), version)
 
     def cut_episodes(self) -> Collected:
-        """Takes in all rounds under way, ends all open episodes as truncations; `restart` must follow."""
+        """Ends and takes in all rounds under way, ends all open episodes as truncations; `restart` must follow."""
         for worker in self._playing():
+            worker.num_cuts += 1
+            worker.handle.end_rounds.options(concurrency_group=CONTROL).remote(worker.num_cuts)
             self._ask(worker, worker.handle.cut.remote())
         while any(worker.questions for worker in self._playing()):
             self._poll(POLL_SECONDS)
@@ -234,7 +242,7 @@ class RayPool:
         is_fresh = slot.num_failures == 0
         plan = Plan(slot.number, life, self._shared(slot, is_fresh=is_fresh), slot.state, is_exact)
         handle = (
-            self._ray.remote(self._actor_class)
+            self._ray.remote(concurrency_groups={CONTROL: 1})(self._actor_class)
             .options(**placement(self._ray, self._chosen, self._suspects.current()))
             .remote()
         )

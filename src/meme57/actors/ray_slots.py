@@ -28,6 +28,8 @@ class Worker:
     since: float = 0.0
     """When the oldest question began to wait."""
     has_begun: bool = False
+    num_cuts: int = 0
+    """How often it was asked to end its episodes."""
     node: str = ""
     where: str = "no machine yet"
 

@@ -40,6 +40,8 @@ class Plan:
 class RemoteActor:
     """Plays one share of the environments; every answer is a block of `pack_answer`."""
 
+    _num_cuts = _cuts_announced = 0
+
     def begin(
         self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
     ) -> bytes:
@@ -68,11 +70,16 @@ class RemoteActor:
         """Plays a round with these weights."""
         self._load(weights, version)
         self._share(shared)
-        collected = self._pool.collect(num_vector_steps)
+        collected = self._pool.collect(num_vector_steps, stop=lambda: self._cuts_announced > self._num_cuts)
         return self._answer(collected, {"state": self._pool.state_dict()} if with_state else {})
+
+    def end_rounds(self, num_cuts: int) -> None:
+        """Ends the rounds before the cut of that number, from another thread; a message that comes late ends none."""
+        self._cuts_announced = num_cuts
 
     def cut(self) -> bytes:
         """Ends all open episodes as truncations; `restart` must follow."""
+        self._num_cuts += 1
         return self._answer(self._pool.cut_episodes(), {"state": self._pool.state_dict()})
 
     def restart(self, shared: Shared | None) -> bytes:

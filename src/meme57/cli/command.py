@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -17,7 +18,8 @@ from meme57.cli.promote import promote
 from meme57.cli.runs import runs
 from meme57.cli.status import status
 from meme57.cli.ui import ui
-from meme57.errors import Interrupted, Meme57Error
+from meme57.errors import Interrupted, Meme57Error, StorageError
+from meme57.streams import never_fail
 
 EXIT_CODES = (
     "Exit status: 0 fine; 1 an error that one line explains; 2 the command was typed wrongly; 130 stopped by Ctrl-C."
@@ -30,6 +32,7 @@ class OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
+        never_fail(on_lost=_refuse)
         try:
             return super().invoke(ctx)
         except Interrupted as stopped:
@@ -39,6 +42,13 @@ class OneLineErrors(click.Group):
             ctx.exit(INTERRUPTED)
         except Meme57Error as error:
             raise click.ClickException(str(error)) from error
+
+
+def _refuse(error: OSError) -> None:
+    """What is printed is the product here: a full disk is an error, and a reader that leaves ends the command."""
+    if error.errno == errno.EPIPE:
+        raise error  # click ends without a word
+    raise StorageError(f"standard output cannot be written ({error.strerror}): make room, or print elsewhere")
 
 
 @click.group(

@@ -89,9 +89,10 @@ def delete(name: str, yes: bool) -> None:
     size = overview(project, name, measure_size=True).size_bytes
     ask(f"Delete run {name} ({size / 1e6:,.1f} MB under data/)?", yes=yes)
     removed = remove_run(project, name)
+    tracked = _delete_tracked(project, name)  # before anything is printed: that may fail
     for folder in removed:
         click.echo(f"removed {folder.relative_to(project)}")
-    click.echo(_delete_tracked(project, name))
+    click.echo(tracked)
 
 
 def _delete_tracked(project: Path, name: str) -> str:

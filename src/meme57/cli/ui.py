@@ -92,7 +92,7 @@ def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
     Raises:
         TrackingError: one ends or does not answer.
     """
-    with contextlib.ExitStack() as ended, _stopped_by_sigterm():
+    with contextlib.ExitStack() as ended, _stopped_by_signals():
         children = {}
         for name, command in commands.items():
             children[name] = _start(command, project)
@@ -145,17 +145,21 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the servers as Ctrl-C does."""
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal (unless that is ignored, as under nohup) end the servers as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -114,12 +114,21 @@ def mean_return(
 
 
 def film(
-    make_policy: Callable[[int], Policy], spec: EnvSpec, *, seed: int, max_steps: int, epsilon: float = 0.0
+    make_policy: Callable[[int], Policy],
+    spec: EnvSpec,
+    *,
+    seed: int,
+    max_steps: int,
+    epsilon: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Frames of one episode from its start, in the emulator's own resolution and colours: [H, W, 3], of a toy [H, W].
 
     The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen. At
     most `max_steps` + 1 frames.
+
+    Raises:
+        Interrupted: `stop` asked for it.
     """
     twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
     rng = np.random.default_rng([seed, 4])
@@ -129,6 +138,8 @@ def film(
         policy.begin(env.reset(seed=seed))
         yield twin.reset(seed=seed)[0]
         for _ in range(max_steps):
+            if stop():
+                raise Interrupted("stopped while filming: start again to film")
             actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
             result, seen = env.step(actions), twin.step(actions)
             policy.observe(actions, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from meme57.agent.network import MemeNetwork
@@ -11,6 +12,7 @@ from meme57.envs import EnvSpec, env_spec
 from meme57.evaluation.protocol import mean_return
 from meme57.learning.policies import teacher_of
 from meme57.learning.trainer import Evaluate
+from meme57.stopping import never
 
 CHECKPOINT_EVALUATION_SEED = 1_600_000_001
 EPISODE_FRAMES = 27_000
@@ -23,8 +25,8 @@ def shortened(spec: EnvSpec) -> EnvSpec:
     return replace(spec, max_episode_frames=min(spec.max_episode_frames, EPISODE_FRAMES))
 
 
-def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
-    """Greedy episodes that rank the checkpoints, or None when training returns do."""
+def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = never) -> Evaluate | None:
+    """Greedy episodes that rank the checkpoints, or None when training returns do; interrupted once `stop` says so."""
     episodes = parameters.learner.evaluation_episodes
     if episodes == 0:
         return None
@@ -32,6 +34,8 @@ def checkpoint_evaluation(parameters: Parameters) -> Evaluate | None:
 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
         teacher = teacher_of(parameters, spec, network, novelty)
-        return mean_return(teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED)
+        return mean_return(
+            teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED, stop=stop
+        )
 
     return evaluate

@@ -19,6 +19,7 @@ from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
 from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, GreedyStudent, Policy, Teacher, load_student
+from meme57.stopping import stop_requested
 
 ATTEMPTS = 5
 TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
@@ -74,7 +75,7 @@ def play_share(share: Share) -> list[Episode]:
         make_policy = policy_maker(share, Path(name))
         played = play_episodes(
             make_policy, share.spec, episodes=share.episodes, num_envs=share.num_envs,
-            seed=share.seed + share.first_env, epsilon=share.epsilon,
+            seed=share.seed + share.first_env, epsilon=share.epsilon, stop=stop_requested,
         )  # fmt: skip
     return [replace(episode, env=episode.env + share.first_env) for episode in played]
 

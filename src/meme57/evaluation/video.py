@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meme57.errors import ConfigurationError, Meme57Error, VideoError
 from meme57.files import write_atomically
+from meme57.stopping import kept_from_children
 
 Frame = NDArray[np.uint8]
 CONSTANT_RATE_FACTOR = 18
@@ -91,7 +92,8 @@ def _encode(
         ffmpeg_log_level="error",
         output_params=options,
     )
-    writer.send(None)
+    with kept_from_children():
+        writer.send(None)
     num_frames = 0
     try:
         for frame in frames:
@@ -109,7 +111,8 @@ def _check_whole(path: Path, num_frames: int, program: str) -> None:
     import imageio_ffmpeg
 
     try:
-        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+        with kept_from_children():
+            written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
     except (OSError, RuntimeError):
         written = 0
     if written != num_frames:

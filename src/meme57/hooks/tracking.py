@@ -53,7 +53,7 @@ class TrackingHook:
 
     @hook_impl  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        """Opens the run, hands its ids to nodes as `tracking_run`, and takes over SIGINT and SIGTERM."""
+        """Opens the run, hands its ids to nodes as `tracking_run`, and takes over the signals that ask to stop."""
         from meme57.tracking.runs import active_run, set_active_run
 
         try:
@@ -152,7 +152,6 @@ class TrackingHook:
     def _close(self, status: Any, note: str | None = None) -> None:
         from meme57.tracking.runs import set_active_run
 
-        self._restore()
         active, self._active = self._active, None
         set_active_run(self._outer)
         try:
@@ -161,6 +160,7 @@ class TrackingHook:
         except Exception as error:  # a store that is gone must not hide what the pipeline has to say
             log.warning("the MLflow run of this pipeline stays open: %s", error)
         finally:
+            self._restore()  # not before: a terminal that closes may send SIGHUP twice
             self._checked.end_work()
 
 

@@ -1,6 +1,7 @@
 """Training without Kedro and MLflow: `python -m meme57.learning --set env.game=Pong --folder runs/pong`.
 
-Metrics go to standard output as JSON lines, progress to standard error.
+Metrics go to standard output as JSON lines, progress to standard error. Where nobody takes the lines any more (a closed
+pipe, a full disk), the run stops politely.
 """
 
 from __future__ import annotations
@@ -19,12 +20,21 @@ from meme57.files import storage_errors
 from meme57.learning.progress import show_progress
 from meme57.learning.trainer import learn
 from meme57.lock import hold
-from meme57.stopping import install_handlers, stop_requested
+from meme57.stopping import install_handlers, request_stop, stop_requested
+from meme57.streams import never_fail
 
 
 def main() -> int:
-    """Trains, and returns the exit status: 0 done, 130 interrupted after a checkpoint, 1 an error of ours."""
+    """Trains, and returns the exit status: 0 done, 130 interrupted after a checkpoint, 1 an error or lost rows."""
     arguments = _parser().parse_args()
+    lost: list[OSError] = []
+
+    def stop(error: OSError) -> None:
+        lost.append(error)
+        request_stop()
+        print(f"nobody takes the rows any more ({error.strerror}): stopping at the next checkpoint", file=sys.stderr)
+
+    never_fail(on_lost=stop)
     try:
         parameters = _parameters(arguments)
         _train(parameters, arguments.folder / parameters.run_name)
@@ -34,7 +44,7 @@ def main() -> int:
     except Meme57Error as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 1 if lost else 0
 
 
 def _train(parameters: Parameters, folder: Path) -> None:

@@ -14,8 +14,11 @@ from torch import Tensor
 
 from meme57.actors import Collected
 from meme57.actors.local_pool import ActorPool
+from meme57.stopping import never
 
 Weights = tuple[dict[str, Tensor], dict[str, Tensor], int]
+RoundSteps = Callable[[int], int]
+"""Steps collected so far -> vector steps of the next round; 0 once there are enough."""
 
 
 class Collector(Protocol):
@@ -32,15 +35,25 @@ class Collector(Protocol):
 
 
 class TurnCollector:
-    """Collects in the calling thread, always with the newest weights: bit-reproducible."""
+    """Collects in the calling thread, always with the newest weights: bit-reproducible unless `stop` ends a round."""
 
-    def __init__(self, pool: ActorPool, weights: Callable[[], Weights], *, round_steps: int) -> None:
-        self._pool, self._weights, self._round_steps = pool, weights, round_steps
+    def __init__(
+        self,
+        pool: ActorPool,
+        weights: Callable[[], Weights],
+        *,
+        round_steps: RoundSteps,
+        stop: Callable[[], bool] = never,
+    ) -> None:
+        self._pool, self._weights, self._round_steps, self._stop = pool, weights, round_steps, stop
+        self._num_steps = 0
 
     def next(self) -> Collected:
-        """Sends the weights, plays `round_steps` vector steps."""
+        """Sends the weights and plays a round."""
         self._pool.load_weights(*self._weights())
-        return self._pool.collect(self._round_steps)
+        collected = self._pool.collect(self._round_steps(self._num_steps), stop=self._stop)
+        self._num_steps += collected.num_steps
+        return collected
 
     @contextmanager
     def paused(self) -> Iterator[Collected]:
@@ -55,14 +68,23 @@ class ThreadCollector:
     """Collects in a thread beside the learner; at most `depth` rounds wait, then the actors do.
 
     The weights of a round are those of the moment before an earlier one was taken, so a round is at most
-    `depth` + 1 rounds behind. An error in the thread is raised by `next`.
+    `depth` + 1 rounds behind. A pause, the end and `stop` end a round early. An error in the thread is
+    raised by `next`.
     """
 
     def __init__(
-        self, pool: ActorPool, weights: Callable[[], Weights], *, round_steps: int, torch_threads: int, depth: int = 1
+        self,
+        pool: ActorPool,
+        weights: Callable[[], Weights],
+        *,
+        round_steps: RoundSteps,
+        torch_threads: int,
+        depth: int = 1,
+        stop: Callable[[], bool] = never,
     ) -> None:
-        self._pool, self._weights, self._round_steps = pool, weights, round_steps
+        self._pool, self._weights, self._round_steps, self._asked = pool, weights, round_steps, stop
         self._torch_threads = torch_threads
+        self._num_steps = 0
         self._rounds: queue.Queue[Collected | BaseException] = queue.Queue(maxsize=depth)
         self._playing = threading.Lock()
         self._stop = threading.Event()
@@ -81,7 +103,7 @@ class ThreadCollector:
 
     @contextmanager
     def paused(self) -> Iterator[Collected]:
-        """Waits for the round in progress, and gives all rounds that were finished."""
+        """Ends the round in progress, and gives all that was collected."""
         finished = Collected()
         self._pausing.set()
         while not self._playing.acquire(timeout=0.05):
@@ -120,14 +142,20 @@ class ThreadCollector:
 
     def _play(self) -> None:
         while not self._stop.is_set():
-            if self._pausing.is_set():
+            steps = self._round_steps(self._num_steps)
+            if self._pausing.is_set() or steps == 0:
                 time.sleep(0.001)
                 continue
             with self._playing:
                 if self._latest is not None:
                     weights, self._latest = self._latest, None
                     self._pool.load_weights(*weights)
-                self._rounds.put(self._pool.collect(self._round_steps))
+                collected = self._pool.collect(steps, stop=self._ends_round)
+                self._num_steps += collected.num_steps
+                self._rounds.put(collected)
+
+    def _ends_round(self) -> bool:
+        return self._pausing.is_set() or self._stop.is_set() or self._asked()
 
 
 def own_stream() -> AbstractContextManager[object]:

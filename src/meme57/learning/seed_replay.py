@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _collect(
         while len(replay) < parameters.replay.min_sequences:
             if stop():
                 raise Interrupted("stopped while collecting: start again to collect the seed replay")
-            _take(pool.collect(parameters.actors.weights_period_steps), replay, collected)
+            _take(pool.collect(_round_steps(parameters, len(replay)), stop=stop), replay, collected)
             progress(min(len(replay), parameters.replay.min_sequences), parameters.replay.min_sequences)
         _take(pool.cut_episodes(), replay, collected)
         replay.end_pending()  # actors that were lost
@@ -87,6 +88,13 @@ def _collect(
     }
     write_json(folder / RECORD, record)
     return record
+
+
+def _round_steps(parameters: Parameters, num_sequences: int) -> int:
+    """Vector steps of a round: no more than the missing sequences take, at about a period of steps for each."""
+    missing = (parameters.replay.min_sequences - num_sequences) * parameters.replay.period
+    needed = max(parameters.replay.period, math.ceil(missing / parameters.env.num_envs))
+    return min(parameters.actors.weights_period_steps, needed)
 
 
 def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk], dict[str, Any]]:

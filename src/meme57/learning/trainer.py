@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from meme57.learning.statistics import TrainingStatistics
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
 from meme57.lock import hold
 from meme57.replay import SequenceBatch, collect_garbage, load_snapshot, save_snapshot
+from meme57.stopping import never
 
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
-"""Mean return of the greedy exploiting policy."""
+"""Mean return of the greedy exploiting policy; it may raise `Interrupted`."""
 
 FRAME_SEQUENCES = 256
 """Sequences that the frame normaliser is fitted on."""
@@ -122,7 +123,7 @@ class Trainer:
                 elif seed_replay is not None:
                     self._take_seed_replay(seed_replay)
                     self._refuse_nothing_to_learn()
-                if self._frames < self._parameters.run.total_frames:
+                if not self._is_done():
                     yield from self._train()
         except NonFiniteLossError as error:
             raise self._with_batch(error) from error
@@ -144,12 +145,11 @@ class Trainer:
                     continue
                 if not stopping:
                     self._take(collector.next())
-                done = self._frames >= run.total_frames
-                if done or stopping or self._frames >= next_checkpoint:
+                if self._is_done() or stopping or self._frames >= next_checkpoint:
                     next_checkpoint = _next_multiple(self._frames, run.checkpoint_period_frames)
                     next_log = _next_multiple(self._frames, run.log_period_frames)
-                    yield self._checkpoint(collector, final=done)
-                    if done:
+                    yield self._checkpoint(collector)
+                    if self._is_done():
                         return
                     if self._stop():
                         raise Interrupted(f"stopped at {self._frames:,} frames: the same command goes on from there")
@@ -163,12 +163,27 @@ class Trainer:
                 collector.close()
 
     def _make_collector(self) -> Collector:
-        chosen, round_steps = self._parameters.learner, self._parameters.actors.weights_period_steps
+        chosen, begun, skip = self._parameters.learner, self._frames, self._env.frame_skip
+        stop = never if self._parameters.run.exact_resume else self._stop
+
+        def round_steps(num_steps: int) -> int:
+            return self._round_steps(begun + num_steps * skip)
+
         if chosen.mode == "synchronous":
-            return TurnCollector(self._pool, self.learner.weights, round_steps=round_steps)
+            return TurnCollector(self._pool, self.learner.weights, round_steps=round_steps, stop=stop)
         return ThreadCollector(
-            self._pool, self.learner.weights, round_steps=round_steps, torch_threads=chosen.torch_threads
+            self._pool, self.learner.weights, round_steps=round_steps, torch_threads=chosen.torch_threads, stop=stop
         )
+
+    def _round_steps(self, frames: int) -> int:
+        """Vector steps of a round that begins at `frames`: none goes far beyond a checkpoint, or beyond the end.
+
+        A function of `frames` alone, so that a resumed run has the rounds of an uninterrupted one.
+        """
+        run = self._parameters.run
+        end = min(run.total_frames, _next_multiple(frames, run.checkpoint_period_frames))
+        left = math.ceil((end - frames) / (self._pool.num_envs * self._env.frame_skip))
+        return max(0, min(left, self._parameters.actors.weights_period_steps))
 
     def _make_updates(self) -> Updates:
         make = TurnUpdates if self._parameters.learner.mode == "synchronous" else OverlappedUpdates
@@ -253,19 +268,23 @@ class Trainer:
             **self._statistics.row(),
         }
 
-    def _checkpoint(self, collector: Collector, *, final: bool) -> TrainingEvent:
+    def _is_done(self) -> bool:
+        return self._frames >= self._parameters.run.total_frames
+
+    def _checkpoint(self, collector: Collector) -> TrainingEvent:
         self._updates.drain()
         with collector.paused() as finished:
             self._take(finished)
-            cut = self._parameters.run.exact_resume or final or self._stop()
+            cut = self._parameters.run.exact_resume or self._is_done() or self._stop()
             if cut:
                 self._take(self._pool.cut_episodes())
                 self._limiter.insert(self.replay.end_pending())
             row = self._row()
             if self._evaluate is not None and not self._stop():
-                row["evaluation/return"] = self._evaluate(self.learner.network, self.learner.novelty)
+                with suppress(Interrupted):  # the checkpoint has no score
+                    row["evaluation/return"] = self._evaluate(self.learner.network, self.learner.novelty)
             record = self._save(row)
-            if cut and not final:
+            if cut and not self._is_done():
                 self._pool.restart()
         return self._event([row], record)
 

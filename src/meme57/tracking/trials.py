@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from meme57.tracking.metrics import MetricsWriter
 from meme57.tracking.process import process_tags
@@ -53,13 +52,13 @@ class TrialRun:
         self._metrics: MetricsWriter | None = None
         if study is None:
             return
-        self._client = MlflowClient(tracking_uri=study.tracking_uri)
         try:
+            self._client = MlflowClient(tracking_uri=study.tracking_uri)
             self.run_id = self._open(study, name, parameters, known, tags or {})
             self._metrics = MetricsWriter(self._client, self.run_id)
             if known is not None:
                 self._note_what_is_there(known)
-        except MlflowException as error:
+        except Exception as error:  # MLflow lets through what its stores raise
             log.warning("%s is not followed in MLflow: %s", name, first_line(error))
 
     def report(self, metrics: Mapping[str, object], *, frames: int) -> None:
@@ -75,7 +74,7 @@ class TrialRun:
         try:
             self._client.set_tag(self.run_id, STATE, state)
             end_run(self._client, self.run_id, STATUSES[state], note)
-        except MlflowException as error:
+        except Exception as error:
             log.warning("run %s stays open in MLflow: %s", self.run_id, first_line(error))
 
     def _note_what_is_there(self, run_id: str) -> None:

@@ -86,7 +86,7 @@ class LearningRun:
             parameters,
             env_spec(parameters.env),
             folder / "checkpoints",
-            evaluate=checkpoint_evaluation(parameters),
+            evaluate=checkpoint_evaluation(parameters, stop=stop),
             stop=stop,
         )
 

@@ -233,6 +233,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
         seed=chosen.evaluate.seed,
         max_steps=max(1, int(chosen.evaluate.video_seconds * steps_a_second)),
         epsilon=chosen.evaluate.epsilon,
+        stop=stop_requested,
     )
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
     with tempfile.TemporaryDirectory() as folder:

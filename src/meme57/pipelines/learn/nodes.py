@@ -33,7 +33,7 @@ def learn(
         agreed_spec(chosen.env, env_spec),
         checkpoint_folder,
         seed_replay=seed_replay_folder,
-        evaluate=checkpoint_evaluation(chosen),
+        evaluate=checkpoint_evaluation(chosen, stop=stop_requested),
         stop=stop_requested,
     )
     for event in show_progress(events, total_frames=chosen.run.total_frames, title=f"learn {chosen.run_name}"):
