@@ -47,7 +47,6 @@ def _export(run: str, path: Path) -> dict[str, Any]:
 
     from meme57.export.facts import export_facts
     from meme57.export.onnx import export_student
-    from meme57.files import read_json
     from meme57.learning.policies import load_student
     from meme57.tracking.overview import known_run, run_folder
 
@@ -59,9 +58,18 @@ def _export(run: str, path: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     student = load_student(folder)
     export_student(student, path)
-    fidelity = run_folder(project, "reporting", run) / "fidelity.json"
-    teacher = read_json(fidelity).get("multiply_adds_teacher") if fidelity.is_file() else None
+    teacher = _multiply_adds_of_teacher(run_folder(project, "reporting", run) / "fidelity.json")
     return {**asdict(export_facts(student, path)), "multiply_adds_teacher": teacher}
+
+
+def _multiply_adds_of_teacher(fidelity: Path) -> float | None:
+    """None where the file is missing or damaged: the student's file is what was asked for."""
+    from meme57.files import read_json
+
+    try:
+        return float(read_json(fidelity)["multiply_adds_teacher"])
+    except (Meme57Error, LookupError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _share(facts: dict[str, Any]) -> str:

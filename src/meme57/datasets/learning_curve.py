@@ -78,7 +78,7 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             if len(numbers) == len(rows) and all(math.isfinite(float(row[self.step])) for row in rows):
                 return rows
             reason = "a row is not finite or too long"
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+        except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:
             reason = f"{type(error).__name__} {error}"
         aside = self.path.with_name(f"damaged-{self.path.name}")
         self.path.replace(aside)

@@ -7,23 +7,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, RootModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from meme57.config.fields import Count, Finite, Whole
 
-Interval = tuple[Finite, Finite]
+
+class _Stored(BaseModel):
+    """Text is no number: nodes get what is in the file."""
+
+    model_config = ConfigDict(strict=True)
+
+
+Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 Scalar = str | bool | int | Finite | None
 
 
 class Hardware(RootModel[dict[str, Scalar]]):
     """What the run had to work with."""
 
+    model_config = ConfigDict(strict=True)
+
 
 class Fidelity(RootModel[dict[str, Finite | dict[str, str]]]):
     """What the student weighs and how faithful it is, and the checkpoint that it is of."""
 
+    model_config = ConfigDict(strict=True)
 
-class _Mean(BaseModel):
+
+class _Mean(_Stored):
     mean: Finite
     interval: Interval | None
 
@@ -35,26 +46,26 @@ class _Summary(_Mean):
     human_normalised: _Mean | None
 
 
-class _Change(BaseModel):
+class _Change(_Stored):
     evaluation: Any
     training: Any
 
 
-class _Protocol(BaseModel):
+class _Protocol(_Stored):
     name: str
     protocol: str | None = None
     departures: list[str] = []
     changed_since_training: dict[str, _Change] = {}
 
 
-class _Reference(BaseModel):
+class _Reference(_Stored):
     random: Finite
     human: Finite
     record: Finite | None
     source: str
 
 
-class Scores(BaseModel):
+class Scores(_Stored):
     """What `evaluate` found."""
 
     run: str
@@ -72,7 +83,7 @@ class Scores(BaseModel):
         return self
 
 
-class _Version(BaseModel):
+class _Version(_Stored):
     model: str
     version: str
     champion: bool
@@ -82,14 +93,16 @@ class _Version(BaseModel):
 class ModelVersions(RootModel[dict[str, _Version]]):
     """What became of the policies in the registry."""
 
+    model_config = ConfigDict(strict=True)
 
-class _Best(BaseModel):
+
+class _Best(_Stored):
     trial: Whole
     score: Finite
     values: dict[str, Any]
 
 
-class StudyRecord(BaseModel):
+class StudyRecord(_Stored):
     """A study and its trials."""
 
     study: str
@@ -102,7 +115,7 @@ class StudyRecord(BaseModel):
     trials: list[dict[str, Any]]
 
 
-class _Member(BaseModel):
+class _Member(_Stored):
     name: str
     game: str
     seed: int
@@ -119,7 +132,7 @@ class _Member(BaseModel):
         return self
 
 
-class SuiteRecord(BaseModel):
+class SuiteRecord(_Stored):
     """A suite and its members."""
 
     suite: str

@@ -21,7 +21,7 @@ from kedro.pipeline.node import Node
 
 from meme57 import stopping
 from meme57.config import Parameters
-from meme57.errors import Interrupted, own_error
+from meme57.errors import Interrupted, TrackingError, own_error
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
@@ -58,14 +58,15 @@ class TrackingHook:
 
         try:
             with one_line_errors():
-                active, given = self._open(run_params)
+                active, given = self._open_or_go_without(run_params)
         except BaseException:  # Kedro tells no hook of it
             self._checked.end_work()
             raise
         self._active, self._outer = active, active_run()
         set_active_run(active)
         catalog[GIVEN] = MemoryDataset(dict(given))
-        self._restore = stopping.install_handlers(lambda: active.close("KILLED", "stopped by a second signal"))
+        close = (lambda: None) if active is None else lambda: active.close("KILLED", "stopped by a second signal")
+        self._restore = stopping.install_handlers(close)
 
     @hook_impl  # type: ignore[untyped-decorator]
     def before_node_run(self, node: Node) -> None:
@@ -90,6 +91,26 @@ class TrackingHook:
         self._close("KILLED" if killed else "FAILED", str(own or f"{type(error).__name__}: {error}"))
         if own is not None:
             raise OneLineError(own) from error
+
+    def _open_or_go_without(self, run_params: dict[str, Any]) -> tuple[ActiveRun | None, TrackingRun]:
+        """As a server that is away, a database that cannot be used does not stop a run: nothing follows it, then."""
+        from meme57.tracking.store import is_unusable
+
+        try:
+            return self._open(run_params)
+        except TrackingError as error:
+            if not is_unusable(error):
+                raise
+            log.warning("%s; MLflow does not follow this run", error)
+        record = self._checked.record()
+        return None, TrackingRun(
+            run_id="",
+            parent_run_id=record["mlflow_run_id"] if record else "",
+            experiment_id="",
+            tracking_uri="",
+            created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=git_commit(self._checked.project_path),
+        )
 
     def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
         from meme57.tracking import runs

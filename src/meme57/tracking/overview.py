@@ -165,7 +165,7 @@ def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
         scores: dict[str, Any] = read_json(run_folder(project, "reporting", name) / "scores.json")
         _agent_scores(scores)
         str(scores["protocol"]["name"])
-    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError):
+    except (CheckpointError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return scores
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -100,9 +101,35 @@ def experiment_id(store: Store, name: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for messages of ours that stay on one line."""
+    """The first line of an error's message, for messages of ours that stay on one line; then what mends a database."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"{lines[0] if lines else type(error).__name__}{_remedy(error)}"
+
+
+def is_unusable(error: BaseException) -> bool:
+    """Whether the store's own database is damaged or read-only; one that is locked only has to wait."""
+    from_database = any(isinstance(cause, sqlite3.DatabaseError) for cause in _causes(error))
+    return from_database and "locked" not in str(error)
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error)
+    if "out-of-date database schema" in text:
+        return " Its address is that of the store, by default sqlite:///mlruns/mlflow.db."
+    if not is_unusable(error):
+        return ""
+    if "readonly" in text or "unable to open" in text:
+        return ": make the database and its folder writable, by default `chmod -R u+w mlruns`"
+    return (
+        ": the database is damaged; put a copy back, or move it away, by default `mv mlruns/mlflow.db "
+        "mlruns/damaged.db`, and the next run makes a new one; what runs left under data/ is whole"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _local_store(uri: str) -> Store:

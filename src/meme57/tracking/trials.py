@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from meme57.tracking.metrics import MetricsWriter
 from meme57.tracking.process import process_tags
+from meme57.tracking.run_record import TrackingRun
 from meme57.tracking.runs import KIND, PARENT, RUN_NAME, Status, create_run, end_run, reopen
 from meme57.tracking.store import first_line
 
@@ -34,6 +35,13 @@ class StudyRun:
     study: str
     kind: str = "trial"
     """Of its children: `trial` of a study, `member` of a suite."""
+
+    @classmethod
+    def of(cls, run: TrackingRun, study: str, *, kind: str = "trial") -> StudyRun | None:
+        """Under the run that the hook opened; None where no store follows it."""
+        if not run["run_id"]:
+            return None
+        return cls(run["tracking_uri"], run["experiment_id"], run["parent_run_id"], study, kind)
 
 
 class TrialRun:

@@ -93,8 +93,14 @@ def _trial(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str,
         "frames": int(trial.user_attrs.get("frames", 0)),
         "scores": trial.user_attrs.get("scores", {}),
         "cause": trial.user_attrs.get(CAUSE),
-        "values": _json(trial_values(trial, parameters)) if trial.params else {},
+        "values": _json(_values(trial, parameters)),
     }
+
+
+def _values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
+    """A trial whose worker died while it was drawn has some of its values."""
+    drawn = trial.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    return trial_values(trial, parameters) if drawn else dict(trial.params)
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:

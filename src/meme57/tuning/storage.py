@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from meme57.errors import TuningError
 
 MOST_DEATHS = 3
 """A trial whose worker dies more often is given up: it may be what kills them."""
+REMEDY = "put a copy of it back, or move it away: the same command begins the study again"
 ORIGIN, PREDECESSOR, DEATHS, CAUSE = "origin", "predecessor", "deaths", "cause"
 
 log = logging.getLogger(__name__)
@@ -46,8 +48,8 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
                 url, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=_requeue_after_silence
             )
     except Exception as error:  # what drivers and parsers raise has no common base
-        words = " ".join(str(error).split())[:200]
-        raise TuningError(f"the study's storage {url or journal} cannot be opened: {words}") from error
+        words = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
+        raise TuningError(f"the study's storage {url or journal} cannot be opened: {words}: {REMEDY}") from error
 
 
 class Leases:
@@ -133,7 +135,11 @@ def _requeue_after_silence(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _drop_unfinished_line(journal: Path) -> None:
-    """A writer that was cut off leaves half a line, which would spoil the next one."""
+    """A writer that was cut off leaves half a line, which would spoil the next one.
+
+    Raises:
+        ValueError: the last line is whole and no JSON, which Optuna would notice only once another one follows.
+    """
     if not journal.exists():
         return
     lock = JournalFileSymlinkLock(str(journal))
@@ -144,5 +150,7 @@ def _drop_unfinished_line(journal: Path) -> None:
             log.warning("%s ends in half a line, which is dropped", journal)
             with journal.open("r+b") as stream:
                 stream.truncate(content.rfind(b"\n") + 1)
+        elif content:
+            json.loads(content.splitlines()[-1])
     finally:
         lock.release()

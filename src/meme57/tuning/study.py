@@ -9,7 +9,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
 from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from meme57.config import Parameters
@@ -29,7 +30,7 @@ from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, 
 from meme57.tuning.objective import Objective
 from meme57.tuning.samplers import make_sampler
 from meme57.tuning.space import configured_values, suggest
-from meme57.tuning.storage import CAUSE, Leases, give_up, open_storage, origin, requeue, requeue_dead
+from meme57.tuning.storage import CAUSE, REMEDY, Leases, give_up, open_storage, origin, requeue, requeue_dead
 
 FINGERPRINT, SETTINGS, MLFLOW_RUN = "fingerprint", "settings", "mlflow_run_id"
 POLL_SECONDS = 0.5
@@ -67,15 +68,39 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
             if tune.baseline:
                 tree = parameters.model_dump(mode="json", by_alias=True)
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
-    if FINGERPRINT in known and not is_same(
-        known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)
-    ):
+    if FINGERPRINT not in known:
+        return study
+    if not is_same(known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)):
         what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
         raise TuningError(
             f"study {name!r} exists with another space, objective or agent ({what}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
         )
+    _refuse_damage(study, parameters, place)
     return study
+
+
+def _refuse_damage(study: optuna.Study, parameters: Parameters, place: Place) -> None:
+    """Raises `TuningError` where the storage is no study of this space: everything that is read of it is read once."""
+    try:
+        if study.directions != [StudyDirection.MAXIMIZE]:
+            raise ValueError("its scores are not to be maximised")
+        for trial in study.get_trials(deepcopy=False):
+            _look_at(trial, parameters)
+        with suppress(ValueError):  # no trial is complete and feasible
+            _ = study.best_trial
+    except Exception as error:  # what Optuna raises for what it did not write has no common base
+        words = f"{type(error).__name__} {str(error)[:200]}"
+        raise TuningError(f"{parameters.tune.storage or place.journal} is damaged: {words}: {REMEDY}") from error
+
+
+def _look_at(trial: FrozenTrial, parameters: Parameters) -> None:
+    """Raises an error of any kind where the trial's facts are of another type or its values no point of the space."""
+    origin(trial)
+    int(trial.user_attrs.get("frames", 0))
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        with warnings.catch_warnings(action="error", category=UserWarning):  # a value beyond its range
+            suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
 
 
 def work(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None:

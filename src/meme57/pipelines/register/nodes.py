@@ -69,7 +69,9 @@ def _register(
 
     active = active_run()
     if active is None:
-        raise TrackingError("no MLflow run is open: start this with `kedro run --pipelines register`")
+        raise TrackingError(
+            "no MLflow run is open, so nothing is registered: mend the store, then `kedro run --pipelines register`"
+        )
     summary, random = scores["agents"][agent], scores["agents"]["random"]
     low, high = summary["interval"]
     score = PolicyScore(

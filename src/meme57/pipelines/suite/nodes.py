@@ -70,13 +70,7 @@ def _task(
         environment=place["environment"],
         note=folder / f"{member.name}.json",
         pipelines=(*FLOW, "register") if parameters.suite.register_policies else FLOW,
-        suite_run=StudyRun(
-            tracking_run["tracking_uri"],
-            tracking_run["experiment_id"],
-            tracking_run["parent_run_id"],
-            f"suite-{parameters.suite_name}",
-            kind="member",
-        ),
+        suite_run=StudyRun.of(tracking_run, f"suite-{parameters.suite_name}", kind="member"),
         protocol=own.evaluate.protocol,
     )
 

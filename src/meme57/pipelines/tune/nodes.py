@@ -21,12 +21,7 @@ def run_study(
     from meme57.tuning import workers
 
     chosen = parse_parameters(parameters)
-    run = StudyRun(
-        tracking_run["tracking_uri"],
-        tracking_run["experiment_id"],
-        tracking_run["parent_run_id"],
-        f"tune-{chosen.study_name}",
-    )
+    run = StudyRun.of(tracking_run, f"tune-{chosen.study_name}")
     place = _place(study_folder, trials_folder, run)
     workers.run_study(chosen, place, stop_requested)
     return _record(chosen, place)
