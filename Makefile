@@ -15,7 +15,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export RAY_USAGE_STATS_REPORT_URL := http://127.0.0.1:9
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test test-full setup lint benchmark ladder ladder-learning ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
+.PHONY: run test test-full setup own-venv lint benchmark ladder ladder-learning ablations games nightly chaos chaos-ray audit ui viz docs docs-serve lock clean
 
 run: $(DONE)
 	$(BIN)/python -m kedro run
@@ -28,13 +28,19 @@ test-full: $(DONE) lint
 
 setup: $(DONE)
 
-$(DONE): requirements.lock pyproject.toml
+$(DONE): requirements.lock pyproject.toml | own-venv
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"meme57 needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)")
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(DONE)
+
+# A .venv that was copied, moved or linked runs the code of the folder that it was made in, which its pip names.
+own-venv:
+	@if test -e $(VENV) || test -L $(VENV); then \
+	$(BIN)/python -c pass 2>/dev/null && head -n 2 $(BIN)/pip 2>/dev/null | grep -qF "$$(pwd -P)/$(BIN)/" || \
+	{ echo "$(VENV) was not made in $$(pwd -P), or its Python is gone: \`make clean\` removes it, then type make again" >&2; exit 1; }; fi
 
 lint: $(DONE)
 	$(BIN)/ruff check src tests benchmarks docs
@@ -84,7 +90,7 @@ audit: $(DONE)
 	esac
 
 ui: $(DONE)
-	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
 
 viz: $(DONE)
 	$(BIN)/meme57 ui --no-mlflow --no-optuna

@@ -19,6 +19,8 @@ from kedro.framework.session import KedroSession
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from meme57.addresses import sqlite_address
+
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 300
 
@@ -87,7 +89,7 @@ class Project:
             os.chdir(here)
 
     def client(self) -> MlflowClient:
-        return MlflowClient(tracking_uri=f"sqlite:///{self.folder}/mlruns/mlflow.db")
+        return MlflowClient(tracking_uri=sqlite_address(self.folder / "mlruns" / "mlflow.db"))
 
     def runs(self) -> list[Run]:
         """All MLflow runs in the order they were opened."""

@@ -53,3 +53,26 @@ def test_kubernetes_places_learner_and_actors_apart() -> None:
     assert apart["labelSelector"]["matchLabels"]["ray.io/node-type"] == "head"
     images = {group["template"]["spec"]["containers"][0]["image"] for group in (head, actors)}
     assert len(images) == 1
+
+
+def test_the_image_gets_no_environment_no_data_and_no_history(tmp_path: Path) -> None:
+    """`COPY . .` obeys `.dockerignore`; Docker's own rules, as its Python client has them, say what is left."""
+    docker = pytest.importorskip("docker.utils.build")
+    stays = [
+        "pyproject.toml", "requirements.lock", "Makefile", ".telemetry", "dvc.yaml", ".dvc/config",
+        "src/meme57/files.py", "src/meme57/config/games.csv", "conf/base/catalog.yml", "data/06_models/.gitkeep",
+        "mlruns/.gitkeep",
+    ]  # fmt: skip
+    goes = [
+        ".venv/bin/python", ".venv/.setup-done", ".git/HEAD", "data/06_models/Pong-s1/checkpoints/index.json",
+        "data/01_raw/x", "data/08_reporting/Pong-s1/scores.json", "mlruns/mlflow.db", "mlruns/artifacts/1/x",
+        "conf/local/credentials.yml", ".dvc/cache/files/x", ".dvc/config.local", "src/meme57/__pycache__/files.pyc",
+        "src/meme57.egg-info/PKG-INFO", ".mypy_cache/x", "build/site/index.html",
+    ]  # fmt: skip
+    for name in [*stays, *goes]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    found = {name for name in docker.exclude_paths(str(tmp_path), patterns) if (tmp_path / name).is_file()}
+    assert found == set(stays)
+    assert "COPY . ." in (ROOT / "deploy" / "Dockerfile").read_text()

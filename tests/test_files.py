@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from meme57 import files
-from meme57.errors import StorageError
+from meme57.errors import CheckpointError, StorageError
 from meme57.files import read_json, write_bytes, write_json
 
 
@@ -65,3 +65,19 @@ def test_a_file_in_the_place_of_a_folder(tmp_path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StorageError, match=r"taken/sub/a\.json cannot be written"):
         write_json(Path(tmp_path / "taken" / "sub" / "a.json"), 1)
+
+
+def test_what_cannot_be_read_now_is_not_called_damaged(tmp_path) -> None:
+    """No file can be opened: the content is whole, so nothing may be made anew in its place."""
+    path = write_json(tmp_path / "a.json", {"old": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(StorageError, match=r"a\.json cannot be read \(Too many open files\)"):
+            read_json(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert read_json(path) == {"old": 1}
+    for absent in (tmp_path / "b.json", tmp_path, path / "c.json"):
+        with pytest.raises(CheckpointError):
+            read_json(absent)

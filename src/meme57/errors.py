@@ -37,7 +37,7 @@ class IncompatibleCheckpointError(CheckpointError):
 
 
 class StorageError(Meme57Error):
-    """A file cannot be written: the disk is full, or the folder is not ours to write to."""
+    """A file cannot be written or read: the disk is full, or the folder is not ours."""
 
 
 class VideoError(Meme57Error):
@@ -53,6 +53,10 @@ class NonFiniteLossError(Meme57Error):
 
     batch: object = None
     """The last of the batches, where it is known."""
+
+
+class AddressError(Meme57Error):
+    """The address of a database leads to nothing that can be used."""
 
 
 class TrackingError(Meme57Error):

@@ -50,13 +50,33 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON as `write_json` writes it; a file that is missing, damaged or holds NaN is a `CheckpointError`."""
+    """Reads JSON as `write_json` writes it; a file that is missing, damaged or holds NaN is a `CheckpointError`.
+
+    See `reading_errors` for one that only cannot be read now.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        with reading_errors(path):
+            return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+@contextlib.contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Tells what is not there, a `CheckpointError`, from what only could not be read now, a `StorageError`.
+
+    Something else may be read, or written, in the place of the first; never of the second.
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (IsADirectoryError, NotADirectoryError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or move it away; nothing was changed"
+        ) from error
 
 
 def checked(kind: type[Kind], tree: Any, path: Path) -> Kind:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from meme57.addresses import sqlite_address
 from meme57.cli.runs import sparkline
 from meme57.lock import hold, share
 
@@ -90,7 +91,7 @@ def test_delete_asks_and_a_no_keeps_everything(two: Path, meme57) -> None:
 
 
 def test_delete_removes_folders_and_marks_mlflow_runs(two: Path, meme57) -> None:
-    client = MlflowClient(f"sqlite:///{two}/mlruns/mlflow.db")
+    client = MlflowClient(sqlite_address(two / "mlruns" / "mlflow.db"))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     mine = [run.info.run_id for run in client.search_runs(experiments) if run.data.tags["meme57.run_name"] == RUN]
     assert len(mine) >= 2

@@ -39,6 +39,7 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
         ("meme57-pong", "--reason", "x"),
         ("meme57-pong", "--reason", "x", "--version", "1", "--run", "Pong-s1"),
     ),
+    "relocate": ((), ("now",), ("--json",)),
     "runs": ((), ("prune",), ("--json",)),
     "runs list": (("Pong-s1",), ("--yes",), ("--josn",)),
     "runs compare": (("Pong-s1",), ("Pong-s1", "Pong-s2"), ("a", "b", "c")),

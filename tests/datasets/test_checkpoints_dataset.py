@@ -19,7 +19,7 @@ from meme57.tracking.runs import ActiveRun
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> CheckpointsDataset:
-    return CheckpointsDataset(filepath=str(tmp_path / "checkpoints"))
+    return CheckpointsDataset(filepath=str(tmp_path / "checkpoints"), upload=["manifest.json"])
 
 
 def _made(dataset: CheckpointsDataset, frames: int, score: float | None = None, **more: object) -> CheckpointRecord:
@@ -56,7 +56,7 @@ def test_empty_record_means_unchanged(dataset: CheckpointsDataset) -> None:
 def test_index_moves_with_its_folder(dataset: CheckpointsDataset, tmp_path: Path) -> None:
     dataset.save(_made(dataset, 100))
     dataset.path.rename(tmp_path / "moved")
-    moved = CheckpointsDataset(filepath=str(tmp_path / "moved"))
+    moved = CheckpointsDataset(filepath=str(tmp_path / "moved"), upload=["manifest.json"])
     assert moved.load()["newest"]["folder"] == str(tmp_path / "moved" / "frames-100")
 
 
@@ -117,13 +117,15 @@ def test_saved_checkpoint_is_a_logged_model_of_the_active_run(dataset: Checkpoin
     assert len(active.client.get_run(active.run_id).outputs.model_outputs) == 1
 
 
-def test_tracking_trouble_never_stops_training(
+def test_a_checkpoint_that_lacks_a_file_is_not_in_mlflow_and_training_goes_on(
     dataset: CheckpointsDataset, active: ActiveRun, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset.upload = ["absent.safetensors"]
+    dataset.upload = ["manifest.json", "absent.safetensors"]
     with caplog.at_level(logging.WARNING):
         dataset.save(_made(dataset, 100))
-    assert "holds none of absent.safetensors" in caplog.text
+    assert "frames-100 is not in MLflow" in caplog.text
+    assert "has no absent.safetensors" in caplog.text
+    assert active.client.get_run(active.run_id).outputs.model_outputs == []
     assert dataset.load()["newest"]["name"] == "frames-100"
 
 

@@ -14,6 +14,7 @@ from kedro.framework.session import KedroSession
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from meme57.addresses import sqlite_address
 from meme57.tracking.store import create_store
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def runs(project: Path) -> Callable[[], list[Run]]:
     """All runs in the order they were opened."""
 
     def call() -> list[Run]:
-        client = MlflowClient(tracking_uri=f"sqlite:///{project}/mlruns/mlflow.db")
+        client = MlflowClient(tracking_uri=sqlite_address(project / "mlruns" / "mlflow.db"))
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         return list(client.search_runs(experiments, order_by=["attributes.start_time ASC"]))
 

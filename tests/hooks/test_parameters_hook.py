@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import toy_registry
 from kedro.framework.session import KedroSession
 from mlflow.entities import Run
 
+from meme57.addresses import sqlite_address
 from meme57.config import parse_parameters
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
@@ -92,6 +94,31 @@ def test_nodes_get_the_canonical_tree_with_every_default(go: Go) -> None:
     assert received["env"]["game"] == "Pong"
     assert parse_parameters(received).model_dump(mode="json", by_alias=True) == received
     assert parse_parameters(received).loss.kappa == float("inf")
+
+
+@pytest.mark.parametrize("name", ["[x]", "a*b", "a?b", "a%20b#c"])
+def test_a_project_folder_is_no_pattern(project: Path, name: str) -> None:
+    """Kedro joins the folder and its own patterns: `a?b` and `a*b` found the files of a neighbour, `[x]` none."""
+    for folder in (name, "a+b"):
+        shutil.copytree(project / "conf", project / folder / "conf")
+    (project / "a+b" / "conf" / "base" / "parameters.yml").write_text("no_such: 1\n")
+    with KedroSession.create(project_path=project / name, env="test") as session:
+        context = session.load_context()
+    assert (context.params["env"]["num_envs"], context.params["env"]["height"]) == (2, 84)
+    assert "run_record" in context.catalog
+
+
+def test_a_studys_relative_database_lies_in_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    parameters = {"tune": {"storage": "sqlite:///data/a%20b.db"}}
+    with KedroSession.create(project_path=project, runtime_params=parameters) as session:
+        context = session.load_context()
+    assert context.params["tune"]["storage"] == sqlite_address(project / "data" / "a b.db")
+    with (
+        pytest.raises(OneLineError, match="names no file"),
+        KedroSession.create(project_path=project, runtime_params={"tune": {"storage": "sqlite://x.db"}}) as session,
+    ):
+        session.load_context()
 
 
 def test_catalog_paths_hold_the_name_of_run_study_or_suite(project: Path) -> None:

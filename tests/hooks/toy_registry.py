@@ -35,7 +35,8 @@ def _set_up(parameters: dict[str, Any], tracking_run: TrackingRun) -> tuple[dict
 def _learn(env_spec: dict[str, Any], folder: Path) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     checkpoint = folder / "frames-100"
     checkpoint.mkdir(exist_ok=True)
-    (checkpoint / "manifest.json").write_text("{}")
+    for name in ("manifest.json", "agent.json", "network.safetensors", "novelty.safetensors"):
+        (checkpoint / name).write_text("{}")
     record = {"name": checkpoint.name, "folder": str(checkpoint), "frames": 100, "updates": 1, "score": 1.0}
     yield record, [{"frames": 100, "loss": 0.5}]
     if behaviour == "fault":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from meme57.config.identity import seed_settings
 from meme57.envs import env_spec
-from meme57.errors import Interrupted, ReplayError
+from meme57.errors import Interrupted, ReplayError, StorageError
 from meme57.learning.build import make_replay
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 
@@ -127,3 +129,16 @@ def test_a_round_of_hours_is_capped_by_what_is_missing_and_can_be_stopped(make_p
     with pytest.raises(Interrupted):
         collect_seed_replay(stopped, env_spec(stopped.env), tmp_path / "other", stop=lambda: next(asked))
     assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_one_that_cannot_be_read_now_is_not_collected_again(collected, monkeypatch) -> None:
+    parameters, folder, _, _ = collected
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+    def refuse(path: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("meme57.learning.seed_replay.checksum", refuse)
+    with pytest.raises(StorageError, match=r"chunks\.safetensors cannot be read \(Input/output error\)"):
+        collect_seed_replay(parameters, env_spec(parameters.env), folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before

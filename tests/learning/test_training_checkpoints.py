@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from meme57.errors import CheckpointError, IncompatibleCheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError, StorageError
 from meme57.files import checksum
 from meme57.learning import manifest as manifest_module
 from meme57.learning.checkpoints import CheckpointRecord, CheckpointStore
@@ -280,3 +282,31 @@ def test_missing_or_broken_tensors_are_our_error(store) -> None:
     (checkpoint.folder / "network.safetensors").write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match=r"network\.safetensors is damaged"):
         checkpoint.tensors("network")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "state.json", "network.safetensors"])
+def test_a_checkpoint_that_cannot_be_read_now_is_neither_set_aside_nor_removed(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for frames, score in ((100, 9.0), (200, 1.0), (300, 2.0)):
+        save(store, frames, score)
+    best, *_, newest = folders(store)
+    unreadable = {store.folder / best / name, store.folder / newest / name}
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path in unreadable:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(StorageError, match=r"cannot be read \(Input/output error\)"):
+            store.newest()
+        if name == "manifest.json":  # who is the best cannot be found out, so that none is removed for another
+            with pytest.raises(StorageError):
+                save(store, 400, 3.0)
+    assert {best, newest} <= set(folders(store))
+    found = store.newest()
+    assert found is not None
+    assert found.manifest.frames == 300

@@ -201,6 +201,9 @@ def test_mlflow_has_each_checkpoint_as_a_logged_model(project, runs) -> None:
     mine = [model for model in models if model.source_run_id == child.info.run_id]
     assert len(mine) == 5  # three checkpoints, teacher, student
     assert {str(model.status) for model in mine} == {"READY"}
+    checkpoints = [model for model in mine if model.model_type == "checkpoint"]
+    files = [{file.path for file in project.client().list_logged_model_artifacts(one.model_id)} for one in checkpoints]
+    assert files == [{"manifest.json", "agent.json", "network.safetensors", "novelty.safetensors"}] * 3
     steps = {metric.step for model in mine for metric in model.metrics or []}
     assert sorted(step // 4_000 for step in steps) == [1, 2, 3]
 

@@ -39,7 +39,7 @@ def address(trained: Any) -> Iterator[str]:
     ]  # fmt: skip
     environment = {
         **project.environment(),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{project.folder}/mlruns/mlflow.db",
+        "MLFLOW_TRACKING_URI": "sqlite:///mlruns/mlflow.db",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it calls uvicorn by name
     }
     server = subprocess.Popen(

@@ -16,8 +16,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from meme57.config.members import Member
+from meme57.errors import Interrupted
+from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
+from meme57.pipelines.suite.member import Task, run_member
 from meme57.tracking.runs import KIND, PARENT
+from meme57.tracking.trials import StudyRun
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -231,3 +236,14 @@ def children_of(project: Any) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_member_whose_mlflow_run_cannot_be_opened_now_keeps_it(tmp_path: Path, monkeypatch) -> None:
+    note = tmp_path / "Pong-s1.json"
+    write_json(note, {"digest": "d", "mlflow_run_id": "known"})
+    away = StudyRun("http://127.0.0.1:9", "1", "parent", "suite-two", kind="member")
+    member = Member("Pong", 1, "configured", "Pong-s1")
+    monkeypatch.setattr("meme57.pipelines.suite.member.stop_requested", lambda: True)
+    with pytest.raises(Interrupted):
+        run_member(Task(member, "d", {}, str(tmp_path), "test", note, ("setup",), away, "as_trained"))
+    assert read_json(note) | {"state": "stopped", "mlflow_run_id": "known"} == read_json(note)

@@ -4,9 +4,11 @@ import http.server
 import threading
 from pathlib import Path
 
+import mlflow
 import pytest
 
-from meme57.errors import TrackingError
+from meme57.addresses import local_path, sqlite_path
+from meme57.errors import AddressError, TrackingError
 from meme57.tracking.store import Store, create_store, experiment_id, tracking_uri
 
 
@@ -31,15 +33,40 @@ def test_relative_sqlite_path_is_meant_from_the_project(tmp_path: Path) -> None:
     assert tracking_uri(tmp_path, "sqlite:////var/other.db") == "sqlite:////var/other.db"
 
 
+@pytest.mark.parametrize("name", ["a%20b", "a?b#c", "~ä [x]* 100%"])
+def test_a_project_in_any_folder_has_its_store_in_it(tmp_path: Path, name: str) -> None:
+    """MLflow looks for `a%20b` in `a b` for 100 s, and ends the path of `a?b` at the `?`, outside the project."""
+    project = tmp_path / name
+    store = create_store(project)
+    client = store.client()
+    run = client.create_run(experiment_id(store, "toy")).info.run_id
+    (tmp_path / "note.txt").write_text("hello")
+    client.log_artifact(run, str(tmp_path / "note.txt"))
+    assert sqlite_path(store.uri) == project / "mlruns" / "mlflow.db"
+    assert [path.parts[-5:-2] for path in project.rglob("note.txt")] == [("artifacts", "toy", run)]
+    assert Path(mlflow.artifacts.download_artifacts(f"runs:/{run}/note.txt", tracking_uri=store.uri)).is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {name, "note.txt"}  # no folder under another name
+
+
+@pytest.mark.parametrize("address", ["sqlite:///elsewhere", "sqlite:///elsewhere/text.db", "sqlite:///:memory:"])
+def test_an_address_that_cannot_be_is_one_line_at_once(tmp_path: Path, address: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "text.db").write_text("no database, but text")
+    with pytest.raises(AddressError) as info:
+        create_store(tmp_path, address)
+    assert "\n" not in str(info.value)
+
+
 def test_creating_twice_keeps_what_is_there(store: Store) -> None:
-    project = Path(store.uri.removeprefix("sqlite:///")).parents[1]
+    project = sqlite_path(store.uri).parents[1]
     first = experiment_id(store, "kept")
     assert experiment_id(create_store(project), "kept") == first
 
 
 def test_artifacts_lie_beside_the_database(store: Store, experiment: str) -> None:
-    location = store.client().get_experiment(experiment).artifact_location
-    assert location.startswith(f"file://{Path(store.uri.removeprefix('sqlite:///')).parent}/artifacts/")
+    location = local_path(store.client().get_experiment(experiment).artifact_location)
+    assert location is not None
+    assert location.parent == store.artifacts == sqlite_path(store.uri).parent / "artifacts"
 
 
 def test_unreachable_server_is_one_line(tmp_path: Path) -> None:

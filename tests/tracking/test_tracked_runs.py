@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from meme57.tracking.process import is_alive, process_tags
 from meme57.tracking.runs import (
     NOTE,
@@ -93,6 +95,14 @@ def test_reused_process_id_and_other_hosts() -> None:
     assert is_alive(tags)
     assert not is_alive({**tags, "meme57.started": "1"})  # same number, started at another time
     assert is_alive({**tags, "meme57.host": "elsewhere", "meme57.pid": "1"})
+
+
+def test_a_hidden_process_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `hidepid`, /proc says nothing of another person's process: that is not "it is gone"."""
+    tags = process_tags()
+    monkeypatch.setattr("meme57.tracking.process.start_time", lambda pid: "")
+    assert is_alive(tags)
+    assert not is_alive({**tags, "meme57.pid": str(2**22 + 1)})  # no process has such a number
 
 
 def test_a_study_is_found_again_by_its_name_and_fingerprint(store: Store, experiment: str) -> None:

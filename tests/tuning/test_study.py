@@ -18,7 +18,8 @@ import pytest
 from optuna.trial import TrialState
 from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
-from meme57.errors import Interrupted, TuningError
+from meme57.addresses import sqlite_address
+from meme57.errors import AddressError, Interrupted, TuningError
 from meme57.tuning import study as study_module
 from meme57.tuning.objective import Objective
 from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, origin, requeue_dead
@@ -214,9 +215,23 @@ def test_a_storage_that_cannot_be_opened_is_one_line(place: Place) -> None:
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("folder", ["a%20b", "a?b#c", "~ä [x]* 100%"])
+def test_a_database_lies_where_its_address_says(place: Place, tmp_path: Path, folder: str) -> None:
+    database = tmp_path / folder / "study.db"
+    study = open_study(make_parameters(storage=sqlite_address(database)), place)
+    assert [study.study_name] == optuna.get_all_study_names(sqlite_address(database))
+    assert sorted(path for path in tmp_path.rglob("*.db")) == [database]
+    assert {path.name for path in tmp_path.iterdir()} == {folder, "trials"}  # no folder under another name
+
+
+def test_a_database_that_cannot_be_is_one_line(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(AddressError, match="it is a folder"):
+        open_study(make_parameters(storage=sqlite_address(tmp_path)), place)
+
+
 @pytest.mark.slow
 def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path, never: Any) -> None:
-    parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=2)
+    parameters = make_parameters(storage=sqlite_address(tmp_path / "study.db"), num_trials=2)
     work(parameters, place, never)
     assert states(open_study(parameters, place)) == ["COMPLETE"] * 2
     assert not place.journal.exists()
@@ -224,7 +239,7 @@ def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path,
 
 @pytest.mark.slow
 def test_a_silent_workers_trial_is_requeued_in_a_database(place: Place, tmp_path: Path, never: Any) -> None:
-    parameters = make_parameters(storage=f"sqlite:///{tmp_path}/study.db", num_trials=1, heartbeat_seconds=1)
+    parameters = make_parameters(storage=sqlite_address(tmp_path / "study.db"), num_trials=1, heartbeat_seconds=1)
     study = open_study(parameters, place)
     trial = study.ask()
     study._storage.record_heartbeat(trial._trial_id)  # and then nothing more

@@ -15,6 +15,7 @@ from meme57.cli.export import export
 from meme57.cli.games import games
 from meme57.cli.play import play
 from meme57.cli.promote import promote
+from meme57.cli.relocate import relocate
 from meme57.cli.runs import runs
 from meme57.cli.status import status
 from meme57.cli.ui import ui
@@ -61,7 +62,7 @@ def main() -> None:
     """MEME on Atari games. Train with `kedro run`; the commands here look around, show and ship."""
 
 
-for _command in (completion, demote, doctor, export, games, play, promote, runs, status, ui):
+for _command in (completion, demote, doctor, export, games, play, promote, relocate, runs, status, ui):
     main.add_command(_command)
 
 cli = click.Group("meme57")

@@ -17,7 +17,7 @@ import click
 
 from meme57.cli.options import json_option, print_json, project_folder
 from meme57.cli.store import configured_store
-from meme57.errors import Meme57Error, TrackingError, VideoError
+from meme57.errors import Meme57Error, VideoError
 
 PACKAGES = ("torch", "ale-py", "gymnasium", "numpy", "kedro", "mlflow", "optuna")
 OPTIONAL_PACKAGES = ("dvc", "kedro-viz", "onnx", "onnxscript", "onnxruntime", "ray")
@@ -109,19 +109,17 @@ def _free_disk() -> str:
 
 
 def _store() -> str:
-    from meme57.tracking.store import SQLITE, create_store, tracking_uri
+    from meme57.addresses import check_database, sqlite_path
+    from meme57.tracking.store import create_store, tracking_uri
 
     folder = _project_or_here()
     configured = configured_store(folder)
     uri = tracking_uri(folder, configured)
     if uri.startswith(("http://", "https://")):
         return f"{create_store(folder, configured).uri} answers"
-    if not uri.startswith(SQLITE):
-        return uri
-    place = Path(uri.removeprefix(SQLITE)).parent
-    existing = next(path for path in (place, *place.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise TrackingError(f"{uri}: {existing} is no folder that can be written to")
+    database = sqlite_path(uri)
+    if database is not None:
+        check_database(database)
     return uri
 
 

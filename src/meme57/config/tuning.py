@@ -72,7 +72,7 @@ class TuneParameters(Group):
     wilcoxon_p: Fraction = 0.1
     constraints: ConstraintParameters = ConstraintParameters()
     storage: str | None = None
-    """URL of a database; by default a journal file of this machine."""
+    """URL of a database, `sqlite:///FILE` from the project's folder; by default a journal file of this machine."""
     heartbeat_seconds: Count = 60
     """A database's trial whose worker is silent for twice as long is requeued."""
     workers: Count = 1

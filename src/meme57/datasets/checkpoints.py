@@ -59,10 +59,8 @@ class _Index(BaseModel):
 class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  # type: ignore[misc]
     """Folder of checkpoints with an `index.json`; each saved record is stored in MLflow too, when a run is active."""
 
-    def __init__(
-        self, *, filepath: str, upload: list[str] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """`upload` names the files of a checkpoint that go to MLflow; by default manifest and weights, not replay."""
+    def __init__(self, *, filepath: str, upload: list[str], metadata: dict[str, Any] | None = None) -> None:
+        """`upload` names the files of a checkpoint that go to MLflow; without one of them nothing does."""
         self.path = Path(filepath)
         self.upload = upload
         self.metadata = metadata
@@ -147,11 +145,16 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         active = runs.active_run()
         if active is None:
             return
-        files = {} if self.upload is None else {"files": self.upload}
         metrics = {"score": data.get("score"), "updates": data.get("updates"), **data.get("metrics", {})}
         try:
             checkpoints.log_checkpoint(
-                active.client, active.run_id, data["name"], folder, frames=data["frames"], metrics=metrics, **files
+                active.client,
+                active.run_id,
+                data["name"],
+                folder,
+                frames=data["frames"],
+                metrics=metrics,
+                files=self.upload,
             )
             active.metrics.note(metrics, step=data["frames"])  # the curve's row has them, too
         except Exception as error:  # the checkpoint is on disk: training goes on, whatever the store says

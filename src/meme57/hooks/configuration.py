@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import sys
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 from rich.logging import RichHandler
@@ -21,6 +23,19 @@ LOCAL = "local"
 NAMES = ("run_name", "study_name", "suite_name")
 
 _RESOLVING = threading.RLock()
+
+
+class LiteralFolder(LocalFileSystem):  # type: ignore[misc]
+    """Finds configuration by pattern in one folder; `*`, `?` and `[` in that folder's own path are plain letters."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """The files and folders that fit; `path` is the folder with a pattern behind it."""
+        pattern = str(Path(path).relative_to(self._folder))
+        return [str(Path(self._folder, found)) for found in glob.glob(pattern, root_dir=self._folder, recursive=True)]
 
 
 class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
@@ -45,6 +60,11 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
 
     def _name(self, name: str) -> str:
         return str(getattr(load_parameters(self), name))
+
+    @staticmethod
+    def _initialise_filesystem_and_protocol(conf_source: str) -> tuple[Any, str]:
+        found, protocol = OmegaConfigLoader._initialise_filesystem_and_protocol(conf_source)
+        return (LiteralFolder(conf_source) if protocol == "file" else found), protocol
 
 
 def environment_variable(name: str, default: str | None = None) -> str | None:

@@ -76,7 +76,7 @@ class ParametersHook:
         """Validates the whole tree and gives it, with every default filled in, to Kedro as `parameters`."""
         rich_on_terminal()
         with one_line_errors():
-            parameters = load_parameters(context.config_loader)
+            parameters = _with_absolute_storage(load_parameters(context.config_loader), context.project_path)
         self.project_path = context.project_path
         self.environment = context.env or context.config_loader.default_run_env
         self._parameters = parameters
@@ -166,6 +166,16 @@ class ParametersHook:
 
 def _parent(record: RunRecord | None) -> str | None:
     return None if record is None else record["mlflow_run_id"]
+
+
+def _with_absolute_storage(parameters: Parameters, project: Path) -> Parameters:
+    """A SQLite file in `tune.storage` is meant from the project's root, not from the working directory."""
+    if parameters.tune.storage is None:
+        return parameters
+    from meme57.addresses import absolute_address
+
+    tune = parameters.tune.model_copy(update={"storage": absolute_address(parameters.tune.storage, project)})
+    return parameters.model_copy(update={"tune": tune})
 
 
 def _needs_earlier_work(pipeline: Pipeline) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from meme57.config.identity import changes
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
-from meme57.files import commit_folder, read_json, storage_errors, write_json
+from meme57.files import commit_folder, read_json, reading_errors, storage_errors, write_json
 from meme57.learning.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
 from meme57.learning.state import parse_state
 
@@ -186,8 +186,10 @@ class CheckpointStore:
                 shutil.rmtree(path)
 
     def _folders(self) -> list[Path]:
-        found = self.folder.glob(f"{PREFIX}*") if self.folder.is_dir() else iter(())
-        return sorted(path for path in found if path.is_dir() and path.name[len(PREFIX) :].isdigit())
+        with reading_errors(self.folder):
+            found = [*self.folder.iterdir()] if self.folder.is_dir() else []
+        named = [path for path in found if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit()]
+        return sorted(path for path in named if path.is_dir())
 
 
 def newest_replay_index(folder: Path) -> dict[str, Any]:

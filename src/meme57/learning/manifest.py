@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
-from meme57.files import checked, checksum, read_json, write_json
+from meme57.files import checked, checksum, read_json, reading_errors, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -98,12 +98,10 @@ def check_folder(folder: Path) -> Manifest:
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> None:
-    """Raises `CheckpointError` unless the file is the one that was written."""
+    """Raises `CheckpointError` unless the file is the one that was written, `StorageError` where it cannot be read."""
     file = folder / name
-    try:
+    with reading_errors(file):
         whole = not file.is_symlink() and file.is_file() and checksum(file) == manifest.files[name]
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from error
     if not whole:
         raise CheckpointError(f"{file} is damaged or missing")
 

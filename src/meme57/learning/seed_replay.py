@@ -14,7 +14,7 @@ from meme57.config.identity import changes, former_seed_fingerprint, is_same, se
 from meme57.config.labels import digest
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
-from meme57.files import checksum, read_json, storage_errors, write_bytes, write_json
+from meme57.files import checksum, read_json, reading_errors, storage_errors, write_bytes, write_json
 from meme57.learning.build import make_replay
 from meme57.lock import hold
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
@@ -42,7 +42,7 @@ def collect_seed_replay(
     Raises:
         Interrupted: `stop` asked for it; nothing is written.
         RunConflictError: another process collects into this folder.
-        StorageError: the folder cannot be written to.
+        StorageError: the folder cannot be written to, or what is there cannot be read.
     """
     with storage_errors(folder / CHUNKS), hold(folder):
         if (existing := _matching_record(parameters, folder)) is not None:
@@ -122,7 +122,7 @@ def _take(new: Collected, replay: SequenceReplay, collected: Collected) -> None:
 
 
 def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
-    """The record, after settings and checksum were found right."""
+    """The record, after settings and checksum were found right; `ReplayError` where they are not."""
     if not (folder / RECORD).is_file():
         raise ReplayError(f"no seed replay in {folder}: {REMEDY}")
     try:
@@ -135,9 +135,13 @@ def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
     if not is_same(settings, record.get("fingerprint"), now, former_seed_fingerprint(parameters)):
         what = "an older version kept no list" if settings is None else changes(settings, now)
         raise ReplayError(f"the seed replay in {folder} was collected with other settings ({what}): {REMEDY}")
-    chunks = folder / CHUNKS
-    if not chunks.is_file() or checksum(chunks) != record.get("sha256"):
-        raise _damaged(folder, f"{chunks} is damaged or missing")
+    try:
+        with reading_errors(folder / CHUNKS):
+            found = checksum(folder / CHUNKS)
+    except CheckpointError as error:
+        raise _damaged(folder, str(error)) from error
+    if found != record.get("sha256"):
+        raise _damaged(folder, f"{folder / CHUNKS} is damaged")
     return record
 
 
@@ -146,7 +150,11 @@ def _damaged(folder: Path, what: str) -> ReplayError:
 
 
 def _matching_record(parameters: Parameters, folder: Path) -> dict[str, Any] | None:
-    """The record of a whole replay of the same settings; None where there is none, and a line that says why."""
+    """The record of a whole replay of the same settings; None where there is none, and a line that says why.
+
+    Raises:
+        StorageError: it cannot be read; it is not collected in its place.
+    """
     if not (folder / RECORD).exists():
         return None
     try:

@@ -19,7 +19,7 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, ConfigurationError, Interrupted, NonFiniteLossError
+from meme57.errors import CheckpointError, ConfigurationError, Interrupted, NonFiniteLossError, StorageError
 from meme57.files import storage_errors
 from meme57.learning.bad_batch import keep_batch
 from meme57.learning.build import find_device, make_replay
@@ -316,7 +316,7 @@ class Trainer:
         """Removes replay files that no checkpoint needs; a failure costs space, not the run."""
         try:
             collect_garbage(self._folder / "replay", self._store.replay_indices())
-        except (CheckpointError, OSError) as error:
+        except (CheckpointError, StorageError, OSError) as error:
             logger.warning("replay files that nothing needs stay: %s", error)
 
     def _restore(self, checkpoint: Checkpoint) -> None:

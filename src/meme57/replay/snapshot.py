@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from meme57.errors import CheckpointError, ReplayError
-from meme57.files import write_bytes
+from meme57.errors import CheckpointError, ReplayError, StorageError
+from meme57.files import reading_errors, write_bytes
 from meme57.replay.blob import Arrays, pack, take, unpack
 from meme57.replay.chunks import Chunk
 from meme57.replay.codec import decode_chunks, encode_chunks
@@ -128,7 +128,7 @@ def _reusable(folder: Path, previous: Index | None, tables: Arrays) -> tuple[dic
         tables_file, segments = _read_index(previous)
         old = _read_tables(folder, *tables_file)
         places = _places(old, segments, folder / tables_file[0])
-    except CheckpointError as error:  # must not keep the new snapshot from being whole
+    except (CheckpointError, StorageError) as error:  # must not keep the new snapshot from being whole
         _log.warning("the earlier replay snapshot is unusable, all chunks are written again: %s", error)
         return {}, {}
     stored = dict(zip(old["chunk_numbers"].tolist(), old["chunk_checksums"].tolist(), strict=True))
@@ -195,12 +195,8 @@ def _checked_name(name: object, start: str) -> str:
 
 def _read(folder: Path, name: str, sha256: str) -> bytes:
     path = folder / name
-    try:
+    with reading_errors(path):
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{path} is damaged: its checksum does not match")
     return content

@@ -3,6 +3,7 @@
 MLflow reads these settings when it is imported, so they are set here, before any module of this package imports it.
 """
 
+import logging
 import os
 
 _SETTINGS = {
@@ -12,3 +13,5 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+# What a database refuses is raised and told in one line; this one prints a traceback besides.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

@@ -92,7 +92,7 @@ def _chosen(client: MlflowClient, model: str, version: str | None, run: str | No
         what = f"no version of run {run!r}"
     else:
         challenger = by_alias(client, model, CHALLENGER)
-        fitting = [] if challenger is None else [client.get_model_version(model, challenger.version)]
+        fitting = [] if challenger is None else [challenger]
         what = "no challenger"
     if not fitting:
         raise TrackingError(f"{model} has {what}: there are {there}")

@@ -16,8 +16,6 @@ from meme57.errors import TrackingError
 from meme57.tracking.metrics import finite_numbers, metric_name
 from meme57.tracking.store import first_line
 
-SMALL_FILES = ("manifest.json", "weights.safetensors")
-
 
 def log_checkpoint(
     client: MlflowClient,
@@ -27,7 +25,7 @@ def log_checkpoint(
     *,
     frames: int,
     metrics: Mapping[str, object],
-    files: Sequence[str] = SMALL_FILES,
+    files: Sequence[str],
 ) -> str:
     """Stores the named files of a checkpoint folder (never the replay) with its metrics at step `frames`.
 
@@ -35,17 +33,19 @@ def log_checkpoint(
         The id of the LoggedModel; `models:/<id>` is its address.
 
     Raises:
-        TrackingError: none of the files is there, or the store refuses; the LoggedModel is then marked FAILED.
+        TrackingError: a file is not there, and nothing is stored; or the store refuses, and the LoggedModel is FAILED.
     """
-    present = [folder / file for file in files if (folder / file).is_file()]
-    if not present:
-        raise TrackingError(f"checkpoint {folder} holds none of {', '.join(files)}: nothing to store")
+    absent = [file for file in files if not (folder / file).is_file()]
+    if absent:
+        raise TrackingError(
+            f"{folder} has no {', '.join(absent)}: `upload` in conf/base/catalog.yml names the files to store"
+        )
     try:
         experiment = client.get_run(run_id).info.experiment_id
         tags = {"meme57.frames": str(frames)}
         model = client.create_logged_model(experiment, logged_model_name(name), run_id, tags, model_type="checkpoint")
         model_id = str(model.model_id)
-        _upload(client, model_id, present)
+        _upload(client, model_id, [folder / file for file in files])
         client.log_outputs(run_id, models=[LoggedModelOutput(model_id, frames)])
         _log_metrics(client, run_id, model_id, metrics, frames)
     except MlflowException as error:

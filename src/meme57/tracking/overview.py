@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meme57.errors import CheckpointError, Meme57Error, RunConflictError
+from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
 from meme57.files import read_json
 from meme57.lock import Holder, holder
 from meme57.tracking.run_record import RunRecord, read_record
@@ -91,11 +91,15 @@ def known_run(project: Path, name: str) -> str:
 
 
 def overview(project: Path, name: str, *, measure_size: bool = False) -> RunOverview:
-    """What is known of the run `name`; a damaged file is a note, not an error."""
+    """What is known of the run `name`; a damaged or unreadable file is a note, not an error."""
     try:
-        record = read_record(project, name)
-    except RunConflictError as error:
+        return _overview(project, name, measure_size)
+    except (RunConflictError, StorageError) as error:
         return RunOverview(name, "damaged", note=str(error))
+
+
+def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
+    record = read_record(project, name)
     if record is None:
         return RunOverview(name, "damaged", note="it has no run record")
     curve = read_curve(project, name)

@@ -23,7 +23,7 @@ def start_time(pid: int) -> str:
 
 
 def is_alive(tags: dict[str, str]) -> bool:
-    """Whether the process of these tags may still run; a process of another host counts as alive."""
+    """Whether the process of these tags may still run; it counts as alive where that cannot be found out."""
     if tags.get("meme57.host") != platform.node():
         return True
     text = tags.get("meme57.pid", "")
@@ -34,4 +34,5 @@ def is_alive(tags: dict[str, str]) -> bool:
         return False
     except PermissionError:
         pass
-    return pid > 0 and start_time(pid) == tags.get("meme57.started", "")
+    # Another person's process may be hidden (`hidepid`): then there is a process, and no start time to compare.
+    return pid > 0 and start_time(pid) in ("", tags.get("meme57.started", ""))

@@ -16,8 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 
 from meme57.errors import TrackingError
-from meme57.tracking.registry import CHAMPION
-from meme57.tracking.store import Store, first_line
+from meme57.tracking.registry import CHAMPION, by_alias
+from meme57.tracking.store import Store, first_line, refuse_other_place
 
 ADDRESS = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -69,8 +69,7 @@ def policy_data(store: Store, uri: str) -> Path:
     client: MlflowClient = store.client()
     try:
         version = found["version"] or client.get_model_version_by_alias(found["name"], found["alias"]).version
-        source = client.get_model_version_download_uri(found["name"], version)
-        folder = Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))
+        folder = _download(store, found["name"], version)
         data = Model.load(str(folder)).flavors["python_function"]["data"]
     except (MlflowException, OSError, KeyError) as error:
         raise TrackingError(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
@@ -84,12 +83,17 @@ def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:
     """The policy behind an alias, with `.predict({...})`.
 
     Raises:
-        TrackingError: no version of `name` has the alias.
+        TrackingError: no version of `name` has the alias, the registry does not say, or the files lie elsewhere.
     """
     client: MlflowClient = store.client()
-    try:
-        version = client.get_model_version_by_alias(name, alias)
-        source = client.get_model_version_download_uri(name, version.version)
-    except MlflowException as error:
-        raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one") from error
-    return mlflow.pyfunc.load_model(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))
+    version = by_alias(client, name, alias)
+    if version is None:
+        raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one")
+    return mlflow.pyfunc.load_model(str(_download(store, name, str(version.version))))
+
+
+def _download(store: Store, name: str, version: str) -> Path:
+    """The MLflow model folder of a version, on this machine."""
+    source = str(store.client().get_model_version_download_uri(name, version))
+    refuse_other_place(store, source)
+    return Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))

@@ -18,7 +18,7 @@ from meme57.errors import TrackingError
 from meme57.files import checksum
 from meme57.tracking.checkpoints import logged_model_name, upload_folder
 from meme57.tracking.promotion import PolicyScore, decide_promotion, score_from_tags, score_tags
-from meme57.tracking.store import first_line
+from meme57.tracking.store import first_line, was_not_found
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -56,10 +56,11 @@ def register_policy(
 ) -> Registration:
     """Registers a folder that `pyfunc.save_policy_model` made, moves the aliases, and says why.
 
-    Registering the same data with the same score again makes no new version.
+    Registering the same data with the same score again makes no new version. The champion's alias is moved last; where
+    the registry does not say which version has it, it stays.
 
     Raises:
-        TrackingError: the folder is no MLflow model, or the registry refuses.
+        TrackingError: the folder is no MLflow model, or the registry refuses or does not answer.
     """
     if not (folder / "MLmodel").is_file():
         raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
@@ -85,10 +86,10 @@ def _promote(
         promoted, reason = False, f"demoted by hand ({challenger.tags[DEMOTED]}): `meme57 promote {name}` takes it back"
     else:
         promoted, reason = _compare(champion, challenger, score, margin)
+    client.set_model_version_tag(name, challenger.version, PROMOTION, reason)
     if promoted:
         client.set_registered_model_alias(name, CHAMPION, challenger.version)
         champion = challenger
-    client.set_model_version_tag(name, challenger.version, PROMOTION, reason)
     return Registration(
         model=name,
         version=str(challenger.version),
@@ -128,11 +129,21 @@ def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tag
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version behind an alias, or None."""
+    """The version behind an alias; None where the registry says that it has no such model or alias.
+
+    Raises:
+        TrackingError: the registry does not say.
+    """
     try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException:
-        return None
+        version = client.get_registered_model(name).aliases.get(alias)
+        return None if version is None else client.get_model_version(name, version)
+    except MlflowException as error:
+        if was_not_found(error):
+            return None
+        raise TrackingError(
+            f"whether there is a {name}@{alias} could not be found out ({first_line(error)}): try again when the "
+            "registry answers"
+        ) from error
 
 
 def _content(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -18,7 +17,7 @@ from meme57.errors import TrackingError
 from meme57.tracking.metrics import MetricsWriter, finite_numbers, metric_name
 from meme57.tracking.parent_curve import ParentCurve
 from meme57.tracking.process import is_alive, process_tags
-from meme57.tracking.store import first_line
+from meme57.tracking.store import first_line, was_not_found
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -183,13 +182,21 @@ def _find_parent(
     client: MlflowClient, experiment_id: str, known: str | None, identity: Mapping[str, str], kind: str
 ) -> str | None:
     """The known parent; else the oldest study or suite, or the newest run, of this name and fingerprint."""
-    if known:
-        with contextlib.suppress(MlflowException):
-            run = client.get_run(known)
-            if run.info.experiment_id == experiment_id and run.info.lifecycle_stage == "active":
-                return known
+    if known and _is_active(client, experiment_id, known):
+        return known
     found = _parents(client, experiment_id, identity, kind)
     return (found[-1] if kind == "run" else found[0]) if found else None
+
+
+def _is_active(client: MlflowClient, experiment_id: str, run_id: str) -> bool:
+    """Whether the experiment has the run, not deleted; another store's run is unknown here."""
+    try:
+        info = client.get_run(run_id).info
+    except MlflowException as error:
+        if was_not_found(error):
+            return False
+        raise
+    return bool(info.experiment_id == experiment_id and info.lifecycle_stage == "active")
 
 
 def _parents(client: MlflowClient, experiment_id: str, identity: Mapping[str, str], kind: str) -> list[str]:

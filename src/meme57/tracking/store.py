@@ -19,10 +19,12 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from meme57.addresses import absolute_address, local_path, prepare_database, sqlite_path
 from meme57.errors import TrackingError, UnreachableStoreError
 
-SQLITE = "sqlite:///"
-LOCAL = "mlruns/mlflow.db"
+LOCAL = "sqlite:///mlruns/mlflow.db"
+ARTIFACTS = ("mlruns", "artifacts")
+"""Where the local store keeps its files; the end of every location that it gives out."""
 PROBE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -42,21 +44,23 @@ class Store:
 
 
 def tracking_uri(project_path: Path, configured: str | None = None) -> str:
-    """The store's URI; a relative SQLite path is meant from the project's root, not from the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or SQLITE + LOCAL
-    if not uri.startswith(SQLITE):
-        return uri
-    return SQLITE + str(project_path.resolve() / uri.removeprefix(SQLITE))
+    """The store's URI; a relative SQLite path is meant from the project's root, not from the working directory.
+
+    Raises:
+        AddressError: it is a SQLite address and names no file.
+    """
+    return absolute_address(os.environ.get("MLFLOW_TRACKING_URI") or configured or LOCAL, project_path)
 
 
 def create_store(project_path: Path, configured: str | None = None) -> Store:
     """Creates the store if it is not there, and checks that it answers; safe to call again and from many processes.
 
     Raises:
+        AddressError: the database's address leads to nothing that can be used.
         TrackingError: the store cannot be reached or used.
     """
     uri = tracking_uri(project_path, configured)
-    if uri.startswith(SQLITE):
+    if sqlite_path(uri) is not None:
         return _local_store(uri)
     if uri.startswith(("http://", "https://")):
         _probe(uri)
@@ -69,8 +73,8 @@ def create_store_or_local(project_path: Path, configured: str | None = None) -> 
     try:
         return create_store(project_path, configured)
     except UnreachableStoreError as error:
-        store = _local_store(SQLITE + str(project_path.resolve() / LOCAL))
-        log.warning("%s; this run is written to %s instead", error, LOCAL)
+        store = _local_store(absolute_address(LOCAL, project_path))
+        log.warning("%s; this run is written to mlruns/mlflow.db instead", error)
         return store
 
 
@@ -78,15 +82,14 @@ def experiment_id(store: Store, name: str) -> str:
     """The id of the experiment `name`, created on first use.
 
     Raises:
-        TrackingError: the experiment was deleted, or cannot be created.
+        TrackingError: the experiment was deleted, cannot be created, or keeps its files in another checkout.
     """
     client = store.client()
     try:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             location = None if store.artifacts is None else (store.artifacts / name).as_uri()
-            with contextlib.suppress(MlflowException):  # another process may have been faster
-                client.create_experiment(name, artifact_location=location)
+            _create_experiment(client, name, location)
             experiment = client.get_experiment_by_name(name)
     except MlflowException as error:
         raise TrackingError(f"experiment {name!r} cannot be opened in {store.uri}: {first_line(error)}") from error
@@ -97,7 +100,38 @@ def experiment_id(store: Store, name: str) -> str:
             f"experiment {name!r} was deleted: `mlflow experiments restore -x {experiment.experiment_id}` "
             f"brings it back, or set tracking.experiment to another name"
         )
+    refuse_other_place(store, str(experiment.artifact_location))
     return str(experiment.experiment_id)
+
+
+def refuse_other_place(store: Store, location: str) -> None:
+    """Refuses files that the local store keeps in the folder of another checkout: this one was copied or moved.
+
+    A location that a person chose is never refused.
+
+    Raises:
+        TrackingError: one line with both folders and the command that helps.
+    """
+    other = other_place(store, location)
+    if other is not None:
+        raise TrackingError(
+            f"{store.uri} keeps its files in {other}, not in {store.artifacts}: this checkout was copied or moved; "
+            "`meme57 relocate` makes the store point here"
+        )
+
+
+def other_place(store: Store, location: str) -> Path | None:
+    """The `mlruns/artifacts` of another folder in which the files at `location` lie; None for any other location."""
+    mine, path = store.artifacts, local_path(location)
+    if mine is None or path is None or mine.parts[-2:] != ARTIFACTS:
+        return None
+    root = next((folder for folder in (path, *path.parents) if folder.parts[-2:] == ARTIFACTS), None)
+    return None if root is None or root.resolve() == mine.resolve() else root
+
+
+def was_not_found(error: MlflowException) -> bool:
+    """Whether the store answered that there is no such thing; any other error leaves that open."""
+    return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
 def first_line(error: BaseException) -> str:
@@ -132,8 +166,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
+def _create_experiment(client: MlflowClient, name: str, location: str | None) -> None:
+    try:
+        client.create_experiment(name, artifact_location=location)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+            raise
+
+
 def _local_store(uri: str) -> Store:
-    database = Path(uri.removeprefix(SQLITE))
+    database = sqlite_path(uri)
+    assert database is not None, uri
+    prepare_database(database)
     try:
         with _locked(database.with_suffix(".lock")):
             _open(uri)
@@ -165,7 +209,6 @@ def _probe(uri: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

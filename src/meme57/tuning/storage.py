@@ -21,6 +21,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
+from meme57.addresses import prepare_database, sqlite_path
 from meme57.errors import TuningError
 
 MOST_DEATHS = 3
@@ -35,8 +36,12 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
     """The database at `url`, or the journal.
 
     Raises:
+        AddressError: the database's address leads to nothing that can be used.
         TuningError: it cannot be opened.
     """
+    database = None if url is None else sqlite_path(url)
+    if database is not None:
+        prepare_database(database)
     try:
         if url is None:
             journal.parent.mkdir(parents=True, exist_ok=True)

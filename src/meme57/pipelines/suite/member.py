@@ -93,7 +93,7 @@ def run_member(task: Task) -> None:
         "digest": digest(settings),
         "settings": settings,
         "state": "running",
-        "mlflow_run_id": run.run_id,
+        "mlflow_run_id": run.run_id or known,
     }
     write_json(task.note, note)
     state, why = "FAIL", None
