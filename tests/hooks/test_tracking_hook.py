@@ -120,6 +120,22 @@ def test_unreachable_server_leaves_the_run_on_this_machine(
     assert runs()[1].data.metrics["loss"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("server: [", r"mlflow\.yml cannot be read: "),
+        ("server: 5", r"conf/base/mlflow\.yml: server=5 is no group: write `server: {mlflow_tracking_uri: \.\.\.}`"),
+        ("tracking: {experiment: here}", r"tracking\.experiment='here' is no group"),
+        ("a: b: c", r"mlflow\.yml cannot be read: "),
+    ],
+)
+def test_a_damaged_configuration_of_mlflow_is_one_line(go: Go, project: Path, text: str, message: str) -> None:
+    (project / "conf" / "base" / "mlflow.yml").write_text(text)
+    with pytest.raises(OneLineError, match=message) as caught:
+        go("setup")
+    assert "\n" not in caught.value.message
+
+
 def test_configured_names_are_used(go: Go, runs: Runs, project: Path) -> None:
     (project / "conf" / "base" / "mlflow.yml").write_text(
         "server: {mlflow_tracking_uri: 'sqlite:///mlruns/mlflow.db'}\n"

@@ -19,6 +19,7 @@ from meme57.evaluation.summary import summary_table
 from meme57.hooks.one_line import OneLineError
 from meme57.pipeline_registry import FLOW
 from meme57.pipelines.report.nodes import make_plots, make_report
+from meme57.pipelines.suite.member import read_note
 from test_fuzz import outcomes, spoilt
 
 QUICK = {
@@ -133,6 +134,19 @@ def test_a_file_that_was_edited_is_refused_or_shown(catalog, name: str, count: i
             summary_table(shown["scores"], edited if name == "model_versions" else versions)
 
     assert count / 10 < outcomes(count, name, use) < count
+
+
+@pytest.mark.parametrize("part", ["scores", "curve"])
+def test_a_members_note_that_was_edited_is_none(catalog, tmp_path: Path, part: str) -> None:
+    """The member runs again, and no later node stumbles over what the note holds."""
+    curve = [{"frames": 100.0, "episodes/return": 1.0, "episodes/finished": 2.0}]
+    note = {"name": "Pong-s1", "state": "done", "scores": catalog.load("scores"), "curve": curve}
+    path = tmp_path / "Pong-s1.json"
+    path.write_text(json.dumps(note))
+    assert read_note(path) == note
+    for value in (None, "x", [1], {"a": "b"}, [{"frames": None}]):
+        path.write_text(json.dumps(note | {part: value}))
+        assert read_note(path) == {}
 
 
 REFUSED = [

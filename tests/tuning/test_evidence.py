@@ -94,6 +94,16 @@ def test_both_sides_are_learned_on_the_fresh_seeds_once(tmp_path: Path, monkeypa
     assert same["configured"] == same["tuned"]
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '"1.5"', "NaN", "1e999", "\x00"])
+def test_a_damaged_score_is_learned_again(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "score.json"
+    path.write_text(content)
+    assert evidence._kept_score(path) is None
+    assert "score.json is damaged" in caplog.text
+    path.write_text("1.5")
+    assert evidence._kept_score(path) == 1.5
+
+
 def test_without_fresh_seeds_the_environment_says_so() -> None:
     parameters = make_parameters(evidence_seeds=[])
     assert evidence.compare(parameters, {}, Path("nowhere"), lambda: False) is None

@@ -115,6 +115,13 @@ class StudyRecord(_Stored):
     trials: list[dict[str, Any]]
 
 
+class MemberNote(_Stored):
+    """What a suite keeps of a member that is done."""
+
+    scores: Scores
+    curve: list[dict[str, Finite]]
+
+
 class _Member(_Stored):
     name: str
     game: str

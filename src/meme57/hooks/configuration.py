@@ -96,11 +96,17 @@ def load_parameters(loader: OmegaConfigLoader) -> Parameters:
 
 
 def load_optional(loader: OmegaConfigLoader, name: str) -> dict[str, Any]:
-    """`conf/<environment>/<name>.yml`, or an empty mapping."""
+    """`conf/<environment>/<name>.yml`, or an empty mapping.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     try:
         return dict(loader[name])
     except MissingConfigException:
         return {}
+    except Exception as error:  # as above
+        raise ConfigurationError(f"{name}.yml cannot be read: {' '.join(str(error).split())}") from error
 
 
 def rich_on_terminal() -> None:

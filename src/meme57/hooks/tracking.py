@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,7 @@ from kedro.pipeline.node import Node
 
 from meme57 import stopping
 from meme57.config import Parameters
-from meme57.errors import Interrupted, TrackingError, own_error
+from meme57.errors import ConfigurationError, Interrupted, TrackingError, own_error
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
@@ -49,7 +49,8 @@ class TrackingHook:
     @hook_impl  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
         """Reads `conf/base/mlflow.yml`."""
-        self._settings = load_optional(context.config_loader, "mlflow")
+        with one_line_errors():
+            self._settings = load_optional(context.config_loader, "mlflow")
 
     @hook_impl  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
@@ -202,7 +203,12 @@ def _pipeline_name(run_params: dict[str, Any]) -> str:
 
 def _setting(tree: dict[str, Any], *path: str) -> str | None:
     value: Any = tree
-    for key in path:
+    for depth, key in enumerate(path):
+        if value is not None and not isinstance(value, Mapping):
+            group = ".".join(path[:depth])
+            raise ConfigurationError(
+                f"conf/base/mlflow.yml: {group}={value!r} is no group: write `{group}: {{{key}: ...}}`"
+            )
         value = (value or {}).get(key)
     return None if value is None else str(value)
 

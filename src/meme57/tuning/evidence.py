@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +16,15 @@ from numpy.typing import NDArray
 from meme57.config import Parameters
 from meme57.config.identity import former_fingerprint
 from meme57.config.labels import short_hash
-from meme57.errors import TuningError
+from meme57.errors import CheckpointError, TuningError
 from meme57.evaluation.reference import has_reference
 from meme57.files import read_json, write_json
 from meme57.intervals import ROUNDING, Estimate, mean_of
 from meme57.stopping import stop_requested
 from meme57.tuning.learning_run import Health, LearningRun, Unit, unit_parameters
 from meme57.tuning.workers import spread
+
+log = logging.getLogger(__name__)
 
 SIDES = ("configured", "tuned")
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
@@ -61,8 +65,8 @@ def compare(
 def learn_fresh(run: FreshRun) -> float:
     """The score of one learning run; it is kept, and its checkpoints are not."""
     result = run.folder / "score.json"
-    if result.exists():
-        return float(read_json(result))
+    if (kept := _kept_score(result)) is not None:
+        return kept
     tune = run.parameters.tune
     chosen = _fresh_parameters(run.parameters, run.values, run.unit)
     frames = chosen.run.total_frames
@@ -77,6 +81,21 @@ def learn_fresh(run: FreshRun) -> float:
     write_json(result, score)
     shutil.rmtree(run.folder / "checkpoints")
     return score
+
+
+def _kept_score(path: Path) -> float | None:
+    """None where nothing was learned yet, or the file is damaged, with a warning."""
+    if not path.exists():
+        return None
+    try:
+        score = read_json(path)
+    except CheckpointError as error:
+        log.warning("%s: it is learned again", error)
+        return None
+    if isinstance(score, int | float) and math.isfinite(score):
+        return float(score)
+    log.warning("%s is damaged, it holds no number: it is learned again", path)
+    return None
 
 
 def summarise_evidence(

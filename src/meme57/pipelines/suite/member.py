@@ -17,8 +17,9 @@ from meme57.config import parse_parameters
 from meme57.config.identity import former_member_digest, is_same
 from meme57.config.labels import digest
 from meme57.config.members import Member, member_settings
+from meme57.datasets.schemas import MemberNote
 from meme57.errors import CheckpointError, Interrupted, Meme57Error, own_error
-from meme57.files import read_json, write_json
+from meme57.files import checked, read_json, write_json
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def read_note(path: Path) -> dict[str, Any]:
     try:
         note = read_json(path) if path.exists() else {}
         if isinstance(note, dict):
+            if note.get("state") == "done":
+                checked(MemberNote, note, path)
             return note
         log.warning("%s holds no object: the member runs again", path)
     except CheckpointError as error:
