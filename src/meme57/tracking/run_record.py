@@ -122,7 +122,7 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
         raise RunConflictError(f"run.name={run_name!r} is not a folder name: nothing was removed")
     if is_reserved(run_name):
         raise RunConflictError(
-            f"{run_name!r} is a study's or a suite's folder: nothing was removed; `rm -r data/*/{run_name}` would"
+            f"{run_name!r} is a study's or a suite's folder: nothing was removed; remove it by hand if you mean it"
         )
     folders = run_folders(project_path, run_name)
     for folder in folders:
