@@ -74,6 +74,12 @@ def test_mlflow_answers_on_loopback_and_goes_with_ctrl_c(empty: Path, environmen
         socket.create_connection(("127.0.0.1", int(links["MLflow"].rpartition(":")[2])), timeout=2)
 
 
+def test_kedro_viz_takes_every_free_port() -> None:
+    from kedro_viz.launchers.utils import _find_available_port
+
+    assert all(_find_available_port("127.0.0.1", port) == port for port in {free_port() for _ in range(30)})
+
+
 @pytest.mark.slow
 def test_all_three_answer_and_go(here: Path, environment: dict[str, str]) -> None:
     import optuna

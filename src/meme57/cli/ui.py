@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,15 +23,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 90.0
 END_SECONDS = 10.0
 SECONDS_BETWEEN = 0.2
-KEDRO_VIZ = """
-from kedro_viz.integrations import pypi
-from kedro_viz.integrations.kedro import telemetry
-pypi.get_latest_version = lambda: pypi.parse(pypi.__version__)
-telemetry.get_heap_identity = lambda: None
-from kedro.framework.cli.cli import main
-main()
-"""
-"""Kedro-Viz would ask PyPI for its newest version, and make an identity under HOME; it has no switch for either."""
+FREE_PORTS = range(20_000, 49_152)
+"""Kedro-Viz takes none above."""
 
 Commands = dict[str, list[str]]
 
@@ -63,7 +57,7 @@ def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Comman
         with _said("MLflow"):
             commands["MLflow"] = _mlflow(project)
     if viz and _installed("kedro_viz", "Kedro-Viz"):
-        commands["Kedro-Viz"] = _script(KEDRO_VIZ, "viz", "run", "--host", HOST, "--no-browser", "--port")
+        commands["Kedro-Viz"] = _module("meme57.cli.viz", "viz", "run", "--host", HOST, "--no-browser", "--port")
     if optuna and _installed("optuna_dashboard", "Optuna"):
         with _said("Optuna"):
             commands["Optuna"] = _optuna(project)
@@ -82,7 +76,7 @@ def _optuna(project: Path) -> list[str]:
     if not found:
         raise Meme57Error("no study here yet, `kedro run --pipelines tune` makes one")
     dashboard = "from optuna_dashboard._cli import main; main()"
-    return _script(dashboard, str(found[-1]), "--host", HOST, "--port")
+    return [sys.executable, "-c", dashboard, str(found[-1]), "--host", HOST, "--port"]
 
 
 @contextlib.contextmanager
@@ -104,9 +98,11 @@ def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
 
 def free_port() -> int:
     """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
+    raise Meme57Error(f"every port from {FREE_PORTS[0]} to {FREE_PORTS[-1]} is taken: end what listens on them")
 
 
 def _start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
@@ -179,10 +175,6 @@ def _installed(module: str, name: str) -> bool:
 
 def _module(*words: str) -> list[str]:
     return [sys.executable, "-m", *words]
-
-
-def _script(text: str, *words: str) -> list[str]:
-    return [sys.executable, "-c", text, *words]
 
 
 def _words(child: subprocess.Popen[bytes]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -14,30 +16,42 @@ from meme57.evaluation.plot_style import apply_style, new_figure
 from meme57.evaluation.report import plot_section, render_page
 from meme57.tuning.result import evidence_lines
 
+
+def _visualization() -> Any:
+    """Optuna's Plotly plots. Optuna would import Matplotlib, too, which writes a list of fonts under HOME."""
+    is_hidden = sys.modules.setdefault("matplotlib", None) is None  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("optuna.visualization")
+    finally:
+        if is_hidden:
+            del sys.modules["matplotlib"]
+
+
+visualization = _visualization()
 PLOTS: dict[str, tuple[str, Callable[[optuna.Study], Any], str]] = {
     "history": (
         "Score of every trial",
-        optuna.visualization.plot_optimization_history,
+        visualization.plot_optimization_history,
         "What you see: each complete trial, and the best so far.",
     ),
     "importances": (
         "What mattered",
-        optuna.visualization.plot_param_importances,
+        visualization.plot_param_importances,
         "What you see: how much of the difference between trials goes with each parameter.",
     ),
     "parallel": (
         "Trials across parameters",
-        optuna.visualization.plot_parallel_coordinate,
+        visualization.plot_parallel_coordinate,
         "What you see: one line a complete trial, from its score through its parameters.",
     ),
     "slices": (
         "Score against each parameter",
-        optuna.visualization.plot_slice,
+        visualization.plot_slice,
         "What you see: one point a complete trial; darker ones came later.",
     ),
     "intermediate": (
         "Score while learning",
-        optuna.visualization.plot_intermediate_values,
+        visualization.plot_intermediate_values,
         "What you see: what each trial reported, pruned ones too, against frames (games and seeds with Wilcoxon).",
     ),
 }
