@@ -57,6 +57,13 @@ class _Protocol(_Stored):
     departures: list[str] = []
     changed_since_training: dict[str, _Change] = {}
 
+    @model_validator(mode="after")
+    def _a_named_one_says_how_it_departs(self) -> _Protocol:
+        told = {"protocol", "departures", "changed_since_training"} & self.model_fields_set
+        if len(told) not in (0, 3):
+            raise ValueError(f"{', '.join(sorted(told))} alone says too little")
+        return self
+
 
 class _Reference(_Stored):
     random: Finite
