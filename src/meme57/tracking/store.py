@@ -142,8 +142,8 @@ def first_line(error: BaseException) -> str:
 
 def is_unusable(error: BaseException) -> bool:
     """Whether the store's own database is damaged or read-only; one that is locked only has to wait."""
-    from_database = any(isinstance(cause, sqlite3.DatabaseError) for cause in _causes(error))
-    return from_database and "locked" not in str(error)
+    refused = [cause for cause in _causes(error) if isinstance(cause, sqlite3.DatabaseError)]
+    return bool(refused) and not isinstance(refused[-1], sqlite3.IntegrityError) and "locked" not in str(error)
 
 
 def _remedy(error: BaseException) -> str:

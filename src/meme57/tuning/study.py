@@ -76,12 +76,13 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
             f"study {name!r} exists with another space, objective or agent ({what}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
         )
-    _refuse_damage(study, parameters, place)
+    if tune.storage is None:
+        _refuse_damage(study, parameters, place.journal)
     return study
 
 
-def _refuse_damage(study: optuna.Study, parameters: Parameters, place: Place) -> None:
-    """Raises `TuningError` where the storage is no study of this space: everything that is read of it is read once."""
+def _refuse_damage(study: optuna.Study, parameters: Parameters, journal: Path) -> None:
+    """Raises `TuningError` where the journal is no study of this space: everything that is read of it is read once."""
     try:
         if study.directions != [StudyDirection.MAXIMIZE]:
             raise ValueError("its scores are not to be maximised")
@@ -91,7 +92,7 @@ def _refuse_damage(study: optuna.Study, parameters: Parameters, place: Place) ->
             _ = study.best_trial
     except Exception as error:  # what Optuna raises for what it did not write has no common base
         words = f"{type(error).__name__} {str(error)[:200]}"
-        raise TuningError(f"{parameters.tune.storage or place.journal} is damaged: {words}: {REMEDY}") from error
+        raise TuningError(f"{journal} is damaged: {words}: {REMEDY}") from error
 
 
 def _look_at(trial: FrozenTrial, parameters: Parameters) -> None:
