@@ -17,13 +17,20 @@ from meme57.tracking.runs import ActiveRun, log_file, open_run
 from meme57.tracking.store import Store, create_store, experiment_id
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database, made once."""
+    path = sqlite_path(create_store(tmp_path_factory.mktemp("empty")).uri)
+    assert path is not None
+    return path
+
+
 @pytest.fixture
-def project(store: Store, tmp_path: Path) -> Path:
-    """With one run, one logged model and one version, in `tmp_path/old%20 place`; the empty database is a copy."""
+def project(empty: Path, tmp_path: Path) -> Path:
+    """With one run, one logged model and one version, in `tmp_path/old%20 place`."""
     folder = tmp_path / "old%20 place"
     (folder / "mlruns").mkdir(parents=True)
-    shutil.copy(sqlite_path(create_store(tmp_path / "template").uri), folder / "mlruns" / "mlflow.db")
-    shutil.rmtree(tmp_path / "template")
+    shutil.copy(empty, folder / "mlruns" / "mlflow.db")
     active = work(folder)
     client, content = active.client, folder / "policy"
     content.mkdir()

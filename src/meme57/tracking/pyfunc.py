@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
+import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, infer_signature
+from mlflow.models import infer_signature
 
 from meme57.errors import TrackingError
 from meme57.tracking.registry import CHAMPION, by_alias
@@ -70,8 +72,8 @@ def policy_data(store: Store, uri: str) -> Path:
     try:
         version = found["version"] or client.get_model_version_by_alias(found["name"], found["alias"]).version
         folder = _download(store, found["name"], version)
-        data = Model.load(str(folder)).flavors["python_function"]["data"]
-    except (MlflowException, OSError, KeyError) as error:
+        data = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]["python_function"]["data"]
+    except (MlflowException, OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise TrackingError(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
     place = (folder / str(data)).resolve()
     if not place.is_relative_to(folder.resolve()):
@@ -89,11 +91,15 @@ def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:
     version = by_alias(client, name, alias)
     if version is None:
         raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one")
-    return mlflow.pyfunc.load_model(str(_download(store, name, str(version.version))))
+    with tempfile.TemporaryDirectory() as temporary:  # MLflow loads nothing from a folder that is called `a%20b`
+        return mlflow.pyfunc.load_model(str(_download(store, name, str(version.version), temporary)))
 
 
-def _download(store: Store, name: str, version: str) -> Path:
-    """The MLflow model folder of a version, on this machine."""
+def _download(store: Store, name: str, version: str, target: str | None = None) -> Path:
+    """The MLflow model folder of a version, on this machine; a copy in `target`, if given."""
     source = str(store.client().get_model_version_download_uri(name, version))
-    refuse_other_place(store, source)
-    return Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(source, dst_path=target, tracking_uri=store.uri))
+    except (MlflowException, OSError):
+        refuse_other_place(store, source)  # says what to do, if that is why
+        raise

@@ -53,7 +53,7 @@ def relocate(store: Store) -> Path:
     with _database(store) as connection:
         connection.execute("BEGIN IMMEDIATE")
         plan = _plan(connection, store)
-        backup = _back_up(connection, plan.new)
+        backup = _back_up(store, plan.new)
         for table, column, row, address in plan.changes:
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (address, row))
         connection.execute("COMMIT")
@@ -95,8 +95,9 @@ def _moved(address: str, old: Sequence[Path], new: Path) -> str | None:
     return moved.as_uri() if address.startswith("file:") else str(moved)
 
 
-def _back_up(connection: sqlite3.Connection, folder: Path) -> Path:
+def _back_up(store: Store, folder: Path) -> Path:
     path = folder / f"mlflow-{datetime.now(UTC):%Y%m%dT%H%M%S}.db"
-    with closing(sqlite3.connect(path)) as copy:
+    # Through a connection of its own: SQLite copies no database for the one that is about to write to it.
+    with _database(store) as connection, closing(sqlite3.connect(path)) as copy:
         connection.backup(copy)
     return path
