@@ -76,7 +76,8 @@ def _optuna(project: Path) -> list[str]:
     if not found:
         raise Meme57Error("no study here yet, `kedro run --pipelines tune` makes one")
     dashboard = "from optuna_dashboard._cli import main; main()"
-    return [sys.executable, "-c", dashboard, str(found[-1]), "--host", HOST, "--port"]
+    server = ("--server", "wsgiref")  # the other one, gunicorn, makes a folder under HOME
+    return [sys.executable, "-c", dashboard, str(found[-1]), *server, "--host", HOST, "--port"]
 
 
 @contextlib.contextmanager
