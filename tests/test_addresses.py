@@ -40,12 +40,12 @@ def test_a_plain_path_is_a_plain_address(tmp_path: Path) -> None:
 
 
 def test_relative_addresses_are_meant_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/people/me")
     monkeypatch.chdir("/")
     found = {
         "sqlite:///else/where.db": tmp_path / "else" / "where.db",
         "sqlite:////var/where.db": Path("/var/where.db"),
-        "sqlite:///~/where.db": Path("/home/me/where.db"),
+        "sqlite:///~/where.db": Path("/people/me/where.db"),
         "sqlite:///~no-such-user/where.db": tmp_path / "~no-such-user" / "where.db",
         "sqlite:///a%20b/where%3F.db": tmp_path / "a b" / "where?.db",
         "sqlite:////var/100%/where.db": Path("/var/100%/where.db"),

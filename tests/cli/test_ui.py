@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from meme57.cli.ui import _stopped_by_signals, free_port, running
 from meme57.errors import TrackingError
-from meme57.tracking.store import create_store
+from meme57.tracking.store import create_store, experiment_id
 
 
 def _processes() -> Iterator[tuple[str, int, int]]:
@@ -62,10 +63,14 @@ def dashboards(
 
 
 def test_mlflow_answers_on_loopback_and_goes_with_ctrl_c(empty: Path, environment: dict[str, str]) -> None:
-    create_store(empty)
-    with dashboards(empty, environment, "--no-viz", "--no-optuna") as (process, links):
+    project = empty / "a%20b?c#d"
+    project.mkdir()
+    (empty / "pyproject.toml").rename(project / "pyproject.toml")
+    experiment_id(create_store(project), "of this project")
+    with dashboards(project, environment, "--no-viz", "--no-optuna") as (process, links):
         assert set(links) == {"MLflow"}
         assert b"MLflow" in urllib.request.urlopen(links["MLflow"], timeout=60).read()
+        assert MlflowClient(links["MLflow"]).get_experiment_by_name("of this project") is not None
         groups = _groups_below(process.pid)
         assert len(groups) == 1
     assert process.returncode == 0
@@ -86,6 +91,7 @@ def test_all_three_answer_and_go(here: Path, environment: dict[str, str]) -> Non
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    here = here.rename(here.with_name("a%20b?c#d"))
     study = here / "data" / "07_model_output" / "tune-Pong"
     study.mkdir()
     optuna.create_study(storage=JournalStorage(JournalFileBackend(str(study / "study.journal"))), study_name="Pong")
