@@ -240,7 +240,11 @@ def test_a_second_process_is_refused_and_changes_nothing(trained, tmp_path) -> N
 @pytest.mark.parametrize("mode", ["synchronous", "overlapped"])
 @pytest.mark.parametrize("part", ["learner loss", "novelty loss"])
 def test_the_batch_of_repeated_bad_updates_is_kept(make_parameters, tmp_path, part: str, mode: str) -> None:
-    parameters = make_parameters(run=RUN | {"total_frames": 4_800}, learner={"max_bad_updates": 3, "mode": mode})
+    parameters = make_parameters(
+        run=RUN | {"total_frames": 4_800},
+        learner={"max_bad_updates": 3, "mode": mode},
+        replay={"samples_per_insert": 16.0},  # three updates are due at once, before the actors get the weights
+    )
     trainer = Trainer(parameters, env_spec(parameters.env), tmp_path)
     stream = trainer.run()
     while next(stream).checkpoint is None:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ TINY = {
     "actors": {"weights_period_steps": 10},
     "learner": {"batch_size": 4},
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _handlers_are_given_back() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(name="config")

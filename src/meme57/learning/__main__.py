@@ -48,14 +48,17 @@ def main() -> int:
 
 
 def _train(parameters: Parameters, folder: Path) -> None:
-    install_handlers()
-    env = env_spec(parameters.env)
-    if parameters.run.fresh:
-        _remove(folder)
-    events = learn(parameters, env, folder, stop=stop_requested)
-    for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
-        for row in event.rows:
-            print(json.dumps(row), flush=True)
+    give_back = install_handlers()
+    try:
+        env = env_spec(parameters.env)
+        if parameters.run.fresh:
+            _remove(folder)
+        events = learn(parameters, env, folder, stop=stop_requested)
+        for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
+            for row in event.rows:
+                print(json.dumps(row), flush=True)
+    finally:
+        give_back()
 
 
 def _remove(folder: Path) -> None:
