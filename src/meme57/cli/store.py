@@ -27,10 +27,12 @@ def existing_store(project: Path) -> Store:
         AddressError: the database's address leads to nothing that can be used.
         TrackingError: nothing was ever written to it, or it cannot be reached.
     """
-    from meme57.addresses import sqlite_path
+    from meme57.addresses import check_database, sqlite_path
     from meme57.tracking.store import create_store, tracking_uri
 
     database = sqlite_path(tracking_uri(project, configured_store(project)))
-    if database is not None and not database.exists():
-        raise TrackingError("nothing was tracked here yet (no MLflow store): `kedro run` writes the first run")
+    if database is not None:
+        check_database(database)
+        if not database.exists():
+            raise TrackingError("nothing was tracked here yet (no MLflow store): `kedro run` writes the first run")
     return create_store(project, configured_store(project))
