@@ -62,12 +62,16 @@ def check_database(path: Path) -> None:
     Raises:
         AddressError: it cannot; one line, at once.
     """
+    words = f"{path} cannot be used as a SQLite database"
     try:
-        fault = _fault(path.resolve())
+        fault, is_damaged = _fault(path.resolve()), _is_other_kind(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
-        fault = str(error)
+        raise AddressError(f"{words}: {error}") from error
     if fault:
-        raise AddressError(f"{path} cannot be used as a SQLite database: {fault}")
+        raise AddressError(f"{words}: {fault}")
+    if is_damaged:  # as SQLite itself would say, after MLflow's hundred seconds of retries
+        damage = sqlite3.DatabaseError("file is not a database")
+        raise AddressError(f"{words}: it is another kind of file, move it away or name another one") from damage
 
 
 def prepare_database(path: Path) -> None:
@@ -115,13 +119,16 @@ def _fault(path: Path) -> str | None:
         return "it is a folder, name a file in it, such as mlflow.db"
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return "it is no file"
-    if path.exists():
-        with path.open("rb") as stream:
-            if stream.read(len(HEADER)) not in (b"", HEADER):
-                return "it is another kind of file, move it away or name another one"
-        if not os.access(path, os.W_OK):
-            return "it cannot be written to"
+    if path.exists() and not os.access(path, os.W_OK):
+        return "it cannot be written to"
     folder = next(folder for folder in path.parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} is no folder that can be written to"
     return None
+
+
+def _is_other_kind(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(HEADER)) not in (b"", HEADER)

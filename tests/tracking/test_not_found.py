@@ -98,7 +98,10 @@ def register(active: ActiveRun, folder: Path, content: str, mean: float, name: s
     model.mkdir(exist_ok=True)
     (model / "MLmodel").write_text("flavors: {}\n")
     (model / "data").write_text(content)
-    score = PolicyScore(mean=mean, low=mean - 0.5, high=mean + 0.5, episodes=30, protocol="p", random_mean=0.0)
+    score = PolicyScore(
+        mean=mean, std=1.0, low=mean - 0.5, high=mean + 0.5, episodes=30, protocol="p", random_mean=0.0,
+        random_std=1.0, random_episodes=30,
+    )  # fmt: skip
     return register_policy(active.client, name=name, folder=model, run_id=active.run_id, score=score)
 
 

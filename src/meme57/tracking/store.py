@@ -20,10 +20,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from meme57.addresses import absolute_address, local_path, prepare_database, sqlite_path
-from meme57.errors import TrackingError, UnreachableStoreError
+from meme57.errors import AddressError, TrackingError, UnreachableStoreError
 
 LOCAL = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = ("mlruns", "artifacts")
+DEFAULT = ("mlruns", "mlflow.db")
 """Where the local store keeps its files; the end of every location that it gives out."""
 PROBE_SECONDS = 5.0
 
@@ -177,7 +178,13 @@ def _create_experiment(client: MlflowClient, name: str, location: str | None) ->
 def _local_store(uri: str) -> Store:
     database = sqlite_path(uri)
     assert database is not None, uri
-    prepare_database(database)
+    try:
+        prepare_database(database)
+    except AddressError as error:
+        if not (is_unusable(error) and database.parts[-2:] == DEFAULT):  # another one was named, perhaps wrongly
+            raise
+        words = first_line(error.__cause__ or error)
+        raise TrackingError(f"the MLflow store {uri} cannot be used: {words}") from error
     try:
         with _locked(database.with_suffix(".lock")):
             _open(uri)
