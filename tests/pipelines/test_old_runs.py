@@ -16,8 +16,8 @@ OLD = Path(__file__).parents[1] / "data" / "fd8d2c1"
 ROOT = Path(__file__).parents[2]
 LATER = {
     "config/parameters.py": (
-        "    kappa: Annotated[float",
-        "    new_coefficient: NonNegative = 0.0\n    kappa: Annotated[float",
+        "    kappa: Limit",
+        "    new_coefficient: NonNegative = 0.0\n    kappa: Limit",
     ),
     "config/labels.py": (
         "MEANT_BEFORE: dict[str, Any] = {",
