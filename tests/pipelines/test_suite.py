@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from meme57.config.members import Member
+from meme57.config import parse_parameters
+from meme57.config.members import Member, member_settings
 from meme57.errors import Interrupted
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
@@ -240,10 +241,11 @@ def children_of(project: Any) -> list[str]:
 
 def test_a_member_whose_mlflow_run_cannot_be_opened_now_keeps_it(tmp_path: Path, monkeypatch) -> None:
     note = tmp_path / "Pong-s1.json"
-    write_json(note, {"digest": "d", "mlflow_run_id": "known"})
+    tree = parse_parameters({"env": {"game": "Pong"}}).model_dump(mode="json", by_alias=True)
+    write_json(note, {"settings": member_settings(parse_parameters(tree)), "mlflow_run_id": "known"})
     away = StudyRun("http://127.0.0.1:9", "1", "parent", "suite-two", kind="member")
     member = Member("Pong", 1, "configured", "Pong-s1")
     monkeypatch.setattr("meme57.pipelines.suite.member.stop_requested", lambda: True)
     with pytest.raises(Interrupted):
-        run_member(Task(member, "d", {}, str(tmp_path), "test", note, ("setup",), away, "as_trained"))
+        run_member(Task(member, tree, str(tmp_path), "test", note, ("setup",), away, "as_trained"))
     assert read_json(note) | {"state": "stopped", "mlflow_run_id": "known"} == read_json(note)
