@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,21 @@ def test_damaged_files_spoil_no_other_run(here: Path, meme57, spoilt: str) -> No
     assert result.exit_code == 0, result.output
     assert RUN in result.output
     assert ("damaged" in result.output) == (spoilt == "run_record.json")
+
+
+@pytest.mark.parametrize("name", ["run_record.json", "learning_curve.csv", "scores.json"])
+def test_a_file_that_cannot_be_read_now_is_said_not_left_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert f"{name} cannot be read (Input/output error)" in (overview(here, RUN).note or "")
 
 
 def test_frames_come_from_the_newest_manifest_where_there_is_no_curve(here: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
-from meme57.files import read_json
+from meme57.files import read_json, reading_errors
 from meme57.lock import Holder, holder
 from meme57.tracking.run_record import RunRecord, read_record
 
@@ -126,11 +126,16 @@ def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
 
 
 def read_curve(project: Path, name: str) -> list[Row]:
-    """The learning curve's rows, what was not measured left out; empty where there is none or it is damaged."""
+    """The learning curve's rows, what was not measured left out; empty where there is none or it is damaged.
+
+    Raises:
+        StorageError: it cannot be read now.
+    """
+    path = run_folder(project, "reporting", name) / "learning_curve.csv"
     try:
-        with (run_folder(project, "reporting", name) / "learning_curve.csv").open(newline="") as stream:
+        with reading_errors(path), path.open(newline="") as stream:
             return [_numbers(row) for row in csv.DictReader(stream)]
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error):
+    except (CheckpointError, ValueError, TypeError, AttributeError, csv.Error):
         return []
 
 
