@@ -34,6 +34,13 @@ def test_record_is_read_as_written(tmp_path: Path) -> None:
     assert read_record(tmp_path, "Pong-s1") == record
 
 
+def test_a_record_of_the_first_versions_is_read(tmp_path: Path) -> None:
+    record = dict(new_record(parse_parameters({"env": {"game": "Pong"}}), GIVEN))
+    del record["configuration"], record["total_frames"]
+    write_json(record_path(tmp_path, "Pong-s1"), record)
+    assert read_record(tmp_path, "Pong-s1") == record
+
+
 @pytest.mark.parametrize("content", ["{", "{}", "[]", "5", "null", '"text"', "\x00"])
 def test_damaged_record_says_what_helps(tmp_path: Path, content: str) -> None:
     path = record_path(tmp_path, "Pong-s1")

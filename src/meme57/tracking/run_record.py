@@ -9,7 +9,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from meme57.config import Parameters
 from meme57.config.fields import is_reserved
@@ -19,8 +19,8 @@ from meme57.files import read_json, storage_errors
 from meme57.lock import LOCK, hold, refuse_if_held, share
 
 
-class RunRecord(TypedDict):
-    """What `setup` writes."""
+class _Always(TypedDict):
+    """What every record has."""
 
     run_name: str
     fingerprint: str
@@ -29,8 +29,13 @@ class RunRecord(TypedDict):
     mlflow_run_id: str
     created: str
     commit: str
-    configuration: NotRequired[dict[str, Any]]
-    total_frames: NotRequired[int]
+
+
+class RunRecord(_Always, total=False):
+    """What `setup` writes; the first versions lacked what stands here."""
+
+    configuration: dict[str, Any]
+    total_frames: int
     """How long the run was asked to be when `setup` last ran."""
 
 
