@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 
 from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
@@ -35,6 +37,10 @@ matplotlib.rcParams.update(
     {"svg.hashsalt": "meme57", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
      "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
 )  # fmt: skip
+# A machine may have another edition of the same font: only Matplotlib's own draws, so a plot is the same everywhere.
+fontManager.ttflist.clear()
+for font in sorted(Path(get_data_path(), "fonts", "ttf").glob("*.ttf")):
+    fontManager.addfont(font)
 
 
 def read(path: Path) -> list[Row]:
