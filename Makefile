@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 DONE := $(VENV)/.setup-done
+# A process a core, eight at most. A file's tests stay together: they share what they train.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 # As in src/meme57/privacy.py: for the programs that are started here without our code.
 export DO_NOT_TRACK := true
@@ -21,10 +23,10 @@ run: $(DONE)
 	$(BIN)/python -m kedro run
 
 test: $(DONE) lint
-	$(BIN)/python -m pytest -m "not slow and not cuda"
+	$(PYTEST) -m "not slow and not cuda"
 
 test-full: $(DONE) lint
-	$(BIN)/python -m pytest -m "not cuda"
+	$(PYTEST) -m "not cuda"
 
 setup: $(DONE)
 

@@ -107,7 +107,7 @@ def obey_parent(number: signal.Signals) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Processes that are started inside never get `TO_ALL`; this process gets what comes meanwhile afterwards.
+    """Processes that this thread starts inside never get `TO_ALL`; this thread gets what comes meanwhile afterwards.
 
     The mask of blocked signals goes to a child with it, and stays.
     """

@@ -106,7 +106,7 @@ def test_what_a_child_never_gets_this_process_gets_afterwards() -> None:
         with stopping.kept_from_children():
             child = subprocess.Popen([sys.executable, "-c", "import time; print(1, flush=True); time.sleep(60)"],
                                      stdout=subprocess.PIPE)  # fmt: skip
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             assert not stopping.stop_requested()
         assert stopping.stop_requested()
         assert child.stdout is not None
