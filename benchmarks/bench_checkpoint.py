@@ -24,12 +24,11 @@ import torch
 import yaml
 
 from bench_replay import SETTINGS, play
-from meme57.actors import agent_spec
+from meme57.blueprint import agent_spec, make_replay
+from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.files import write_bytes
-from meme57.learning.build import make_replay
-from meme57.learning.checkpoints import CheckpointRecord, CheckpointStore
 from meme57.learning.learner import Learner
 from meme57.learning.policies import describe
 from meme57.learning.trainer import Trainer, TrainingEvent

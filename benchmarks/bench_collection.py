@@ -22,7 +22,8 @@ import torch
 import yaml
 from ale_py.vector_env import AtariVectorEnv
 
-from meme57.actors import LocalPool, agent_spec
+from meme57.actors import LocalPool
+from meme57.blueprint import agent_spec
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec, make_env
 from timing import command, in_turn, show, spread

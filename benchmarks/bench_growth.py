@@ -19,10 +19,10 @@ import torch
 
 from bench_collection import laptop
 from bench_learner import Update
-from meme57.actors import LocalPool, agent_spec
+from meme57.actors import LocalPool
+from meme57.blueprint import agent_spec, make_replay
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
-from meme57.learning.build import make_replay
 from meme57.replay import SequenceReplay
 from timing import command, exponent, in_turn
 

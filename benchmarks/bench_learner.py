@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from meme57.actors import agent_spec
 from meme57.agent import network as network_module
+from meme57.blueprint import agent_spec, find_device, make_replay
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
-from meme57.learning.build import find_device, make_replay
 from meme57.learning.learner import Learner
 from meme57.replay.chunks import SequenceBatch
 from timing import command, in_turn, show, spread

@@ -22,14 +22,14 @@ from typing import Any
 import ray
 import torch
 
-from meme57.actors import LocalPool, agent_spec, make_networks
+from meme57.actors import LocalPool
 from meme57.actors.actor import Collected
 from meme57.actors.messages import pack_answer, pack_weights, unpack_answer
 from meme57.actors.ray_pool import RayPool
 from meme57.actors.remote_actor import RemoteActor
+from meme57.blueprint import agent_spec, make_networks, make_replay
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
-from meme57.learning.build import make_replay
 from scaling_model import Costs, predict
 from synthetic_actors import PacedActor, SyntheticActor, template
 from timing import Figures, command

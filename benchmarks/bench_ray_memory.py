@@ -22,9 +22,9 @@ import ray
 import torch
 
 from meme57.actors.ray_pool import RayPool
+from meme57.blueprint import make_replay
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
-from meme57.learning.build import make_replay
 from synthetic_actors import SyntheticActor
 
 CONFIG: dict[str, Any] = {

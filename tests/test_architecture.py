@@ -78,6 +78,20 @@ def test_import_contracts_are_kept() -> None:
     assert f"Contracts: {len(contracts)} kept, 0 broken" in done.stdout
 
 
+def test_the_architecture_page_has_the_layers_that_are_enforced() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    listed = "\n".join(f"    {layer.replace('meme57.', '')}" for layer in layers)
+    assert f"\n\n{listed}\n\n" in (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_one_gradient_step_imports_no_actor() -> None:
+    script = (
+        "import sys, meme57.learning.learner; sys.exit(any(name.startswith('meme57.actors') for name in sys.modules))"
+    )
+    assert _python(script).returncode == 0
+
+
 def test_every_package_has_its_layer() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from meme57.checkpoints.store import newest_replay_index
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.learning import distillation
-from meme57.learning.checkpoints import newest_replay_index
 from meme57.learning.trainer import learn
 
 ROOT = Path(__file__).parents[1]

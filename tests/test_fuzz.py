@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meme57.blueprint import make_replay
+from meme57.checkpoints.manifest import _digest, read_manifest
+from meme57.checkpoints.state import parse_state
+from meme57.checkpoints.store import CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError, Meme57Error, ReplayError
 from meme57.learning import __main__ as command
-from meme57.learning.build import make_replay
-from meme57.learning.checkpoints import CheckpointStore
-from meme57.learning.manifest import _digest, read_manifest
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
-from meme57.learning.state import parse_state
 from meme57.learning.trainer import Trainer
 from meme57.replay import decode_chunks, load_snapshot
 from meme57.tracking.run_record import TrackingRun, new_record, read_record, record_path

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import Actor, AgentSpec, agent_spec, make_networks
+from meme57.actors import Actor
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
+from meme57.blueprint import AgentSpec, agent_spec, make_networks
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec
 

@@ -16,8 +16,8 @@ from meme57.actors.actor import SEED_STRIDE, explore
 from meme57.agent.network import Features
 from meme57.agent.novelty import EpisodicMemory
 from meme57.agent.transforms import signed_parabolic
+from meme57.blueprint import make_replay
 from meme57.envs import make_env
-from meme57.learning.build import make_replay
 from meme57.replay.chunks import Chunk
 from meme57.replay.codec import decompress_frames_into
 
@@ -179,7 +179,7 @@ def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(mak
     episodes = by_episode(played.actor.collect(62).chunks)
     memory = EpisodicMemory(played.spec.novelty, 2)
     # the constructor saw the first observations with the networks of the run's seed, before weights came
-    from meme57.actors import make_networks
+    from meme57.blueprint import make_networks
 
     _, fresh = make_networks(played.spec, seed=3)
     for pair in ((0, 1), (2, 3)):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import Actor, LocalPool, agent_spec, make_networks
+from meme57.actors import Actor, LocalPool
 from meme57.agent.bandit import epsilon_ladder
+from meme57.blueprint import agent_spec, make_networks
 from meme57.envs import env_spec
 
 

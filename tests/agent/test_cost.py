@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from meme57.actors import agent_spec, make_networks
 from meme57.agent import cost
 from meme57.agent.network import Features
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.hooks.configuration import ProjectConfigLoader

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from kedro.io import DatasetError
 
+from meme57.checkpoints.store import CheckpointStore
 from meme57.datasets import CheckpointsDataset
 from meme57.datasets.checkpoints import CheckpointRecord
 from meme57.errors import CheckpointError
 from meme57.files import read_json, write_json
-from meme57.learning.checkpoints import CheckpointStore
 from meme57.tracking.runs import ActiveRun
 
 

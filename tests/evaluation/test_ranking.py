@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meme57.actors import agent_spec, make_networks
+from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import Interrupted

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from meme57.actors import agent_spec, make_networks
-from meme57.actors.executor import Outcome
+from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import play_episodes
 from meme57.evaluation.shares import Share, play_share, play_shares, policy_maker, read_files, split
+from meme57.executor import Outcome
 from meme57.files import write_json
 from meme57.learning.policies import describe
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from meme57.evaluation.statistics import human_normalised
-from meme57.evaluation.suite_plots import curve_grids, suite_figures
-from meme57.evaluation.suite_report import suite_page
 from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
+from meme57.report.suite_figures import curve_grids, suite_figures
+from meme57.report.suite_page import suite_page
 
 
 def test_a_row_for_every_agent_of_every_member_that_is_done(suite_record: dict[str, Any]) -> None:

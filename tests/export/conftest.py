@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from meme57.actors import agent_spec, make_networks
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.blueprint import agent_spec, make_networks
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec
 from meme57.files import write_json

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import agent_spec
+from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.learning.learner import Learner
 from meme57.learning.tensors import pin

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from meme57 import files
+from meme57.checkpoints.manifest import _digest
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, Meme57Error, NonFiniteLossError, RunConflictError, StorageError
 from meme57.files import checksum
-from meme57.learning.manifest import _digest
 from meme57.learning.trainer import Trainer
 from meme57.lock import hold
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import agent_spec, make_networks
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.learning.distillation import OwnPlay, distillation_loss

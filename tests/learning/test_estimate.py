@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from meme57.actors import agent_spec
 from meme57.agent.network import MemeNetwork
+from meme57.blueprint import agent_spec
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.learning.estimate import (

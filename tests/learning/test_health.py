@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import agent_spec
 from meme57.agent.network import NetworkOutput
+from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.learning import health as h
 from meme57.learning.learner import Learner

@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from meme57.blueprint import make_replay
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
-from meme57.learning.build import make_replay
 from meme57.learning.trainer import learn
 from meme57.replay import load_snapshot
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from meme57.actors import agent_spec
+from meme57.blueprint import agent_spec
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import NonFiniteLossError

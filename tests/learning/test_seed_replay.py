@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from meme57.blueprint import make_replay
 from meme57.config.identity import seed_settings
 from meme57.envs import env_spec
 from meme57.errors import Interrupted, ReplayError, StorageError
-from meme57.learning.build import make_replay
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import LocalPool, agent_spec
+from meme57.actors import LocalPool
+from meme57.blueprint import agent_spec, make_replay
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import ReplayError
-from meme57.learning.build import make_replay
 from meme57.learning.learner import Learner
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates

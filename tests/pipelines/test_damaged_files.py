@@ -15,11 +15,11 @@ from kedro.framework.session import KedroSession
 from kedro.io import DatasetError
 
 from meme57.errors import CheckpointError, own_error
-from meme57.evaluation.summary import summary_table
 from meme57.hooks.one_line import OneLineError
 from meme57.pipeline_registry import FLOW
 from meme57.pipelines.report.nodes import make_plots, make_report
 from meme57.pipelines.suite.member import read_note
+from meme57.report.summary import summary_table
 from test_fuzz import outcomes, spoilt
 
 QUICK = {

@@ -13,8 +13,8 @@ from kedro.framework.project import configure_project, pipelines
 from kedro.framework.session import KedroSession
 from mlflow.entities import Run
 
+from meme57.checkpoints.store import newest_replay_index
 from meme57.export.pyfunc import load_policy
-from meme57.learning.checkpoints import newest_replay_index
 from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store

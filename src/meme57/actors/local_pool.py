@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from meme57.actors.actor import Actor, Collected, collect_in_turn
-from meme57.actors.build import AgentSpec, make_bandits, make_networks
 from meme57.agent.bandit import SlidingWindowUCB, epsilon_ladder
+from meme57.blueprint import AgentSpec, make_bandits, make_networks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.stopping import never

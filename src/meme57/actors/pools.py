@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from meme57.actors.build import AgentSpec
 from meme57.actors.local_pool import ActorPool, LocalPool
+from meme57.blueprint import AgentSpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 

@@ -17,12 +17,12 @@ from typing import Any
 from torch import Tensor
 
 from meme57.actors.actor import Collected
-from meme57.actors.build import make_bandits
 from meme57.actors.local_pool import num_groups
 from meme57.actors.messages import pack_weights, unpack_answer
 from meme57.actors.ray_cluster import connect, import_ray
 from meme57.actors.ray_slots import Attendance, Slot, Suspects, Worker, first_choices, one_line, placement
 from meme57.actors.remote_actor import Plan, RemoteActor, Shared
+from meme57.blueprint import make_bandits
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Meme57Error, ReplayError

@@ -77,7 +77,7 @@ def _find(source: str, agent: str) -> PlayablePolicy:
 
 
 def _run_policy(run: str, agent: str) -> Path:
-    from meme57.learning.checkpoints import CheckpointStore
+    from meme57.checkpoints.store import CheckpointStore
     from meme57.tracking.overview import known_run, run_folder
 
     models = run_folder(project_folder(), "models", known_run(project_folder(), run))

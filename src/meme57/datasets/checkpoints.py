@@ -168,7 +168,7 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
 
 
 def _rebuilt(folder: Path) -> dict[str, Any]:
-    from meme57.learning.manifest import read_manifest
+    from meme57.checkpoints.manifest import read_manifest
 
     records = []
     for path in sorted(folder.glob("checkpoint-*")):

@@ -1,1 +1,1 @@
-"""How good it is: protocol, reference scores, statistics, plots, video, report."""
+"""How good it is: protocol, reference scores, statistics, film."""

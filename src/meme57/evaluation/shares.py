@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from meme57.actors.executor import Executor, make_executor
 from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
+from meme57.executor import Executor, make_executor
 from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, GreedyStudent, Policy, Teacher, load_student
 from meme57.stopping import stop_requested
 

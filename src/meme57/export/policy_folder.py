@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from meme57.checkpoints.manifest import AGENT
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.export.onnx_policy import OnnxStudent
 from meme57.files import read_json
-from meme57.learning.manifest import AGENT
 from meme57.learning.policies import STUDENT_ENV, STUDENT_SPEC, Policy, Teacher
 
 ONNX = "student.onnx"

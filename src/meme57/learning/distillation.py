@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.blueprint import make_replay
 from meme57.config import Parameters
 from meme57.envs import make_env
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
-from meme57.learning.build import make_replay
 from meme57.learning.policies import GreedyStudent, Teacher, save_student
 from meme57.learning.tensors import to_tensors
 from meme57.replay import SequenceReplay, load_snapshot

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from meme57.actors import agent_spec
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
+from meme57.blueprint import agent_spec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from meme57.actors.build import AgentSpec, make_networks
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import NetworkOutput
+from meme57.blueprint import AgentSpec, make_networks
 from meme57.config import Parameters
 from meme57.errors import NonFiniteLossError
 from meme57.learning.health import PERIOD_UPDATES, health

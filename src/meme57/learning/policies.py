@@ -15,18 +15,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from meme57.actors import Player, agent_spec
+from meme57.actors import Player
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.blueprint import agent_spec
+from meme57.checkpoints.manifest import MANIFEST, check_folder
+from meme57.checkpoints.source import Source, check_source
 from meme57.config import Parameters
 from meme57.config.parameters import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.files import checked, checksum, parse_as, read_json, write_atomically, write_json
-from meme57.learning.manifest import MANIFEST, check_folder
-from meme57.learning.source import Source, check_source
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"

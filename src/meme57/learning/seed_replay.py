@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from meme57.actors import Collected, agent_spec, make_pool
+from meme57.actors import Collected, make_pool
+from meme57.blueprint import agent_spec, make_replay
 from meme57.config import Parameters
 from meme57.config.identity import changes, former_seed_fingerprint, is_same, seed_settings
 from meme57.config.labels import digest
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, reading_errors, storage_errors, write_bytes, write_json
-from meme57.learning.build import make_replay
 from meme57.lock import hold
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
 

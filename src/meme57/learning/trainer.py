@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from meme57.actors import Collected, agent_spec, make_pool
+from meme57.actors import Collected, make_pool
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
+from meme57.blueprint import agent_spec, find_device, make_replay
+from meme57.checkpoints.bad_batch import keep_batch
+from meme57.checkpoints.state import foreign_state, parse_state
+from meme57.checkpoints.store import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, ConfigurationError, Interrupted, NonFiniteLossError, StorageError
 from meme57.files import storage_errors
-from meme57.learning.bad_batch import keep_batch
-from meme57.learning.build import find_device, make_replay
-from meme57.learning.checkpoints import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
 from meme57.learning.learner import Learner
 from meme57.learning.policies import describe
 from meme57.learning.rate_limiter import RateLimiter
 from meme57.learning.seed_replay import load_seed_replay
 from meme57.learning.staleness import Staleness
-from meme57.learning.state import foreign_state, parse_state
 from meme57.learning.statistics import TrainingStatistics
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
 from meme57.lock import hold

@@ -12,8 +12,8 @@ from typing import Any
 
 import optuna
 
-from meme57.evaluation.plot_style import apply_style, new_figure
-from meme57.evaluation.report import plot_section, render_page
+from meme57.report.page import plot_section, render_page
+from meme57.report.style import apply_style, new_figure
 from meme57.tuning.result import evidence_lines
 
 

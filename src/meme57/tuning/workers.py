@@ -8,10 +8,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meme57.actors.executor import make_executor
 from meme57.config import Parameters
 from meme57.config.tuning import TuneParameters
 from meme57.errors import Interrupted, TuningError
+from meme57.executor import make_executor
 from meme57.stopping import stop_requested
 from meme57.tuning.study import Place, open_study, work
 

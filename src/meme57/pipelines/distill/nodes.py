@@ -27,11 +27,11 @@ def distill_student(
     parameters: dict[str, Any], checkpoints: dict[str, Any], checkpoint_folder: Path, student_folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Trains the student on the best checkpoint, exports it to ONNX where it can, and says how faithful it is."""
+    from meme57.checkpoints.source import checkpoint_source
+    from meme57.checkpoints.store import newest_replay_index
     from meme57.learning import distillation
-    from meme57.learning.checkpoints import newest_replay_index
     from meme57.learning.policies import STUDENT_WEIGHTS
     from meme57.learning.progress import counter
-    from meme57.learning.source import checkpoint_source
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)

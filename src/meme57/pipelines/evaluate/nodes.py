@@ -38,11 +38,11 @@ def play(
     """
     import pandas as pd
 
+    from meme57.checkpoints.source import checkpoint_source
     from meme57.envs import env_spec
     from meme57.evaluation.protocols import evaluation_spec
     from meme57.learning.policies import check_student
     from meme57.learning.progress import counter
-    from meme57.learning.source import checkpoint_source
 
     chosen = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
@@ -93,8 +93,8 @@ def _play_here(
 
 
 def _play_on_ray(chosen: Parameters, spec: EnvSpec, agent: str, folder: Path, progress: Progress) -> list[Episode]:
+    from meme57.checkpoints.best_explorer import favourite_policy
     from meme57.evaluation.shares import Share, play_shares, read_files
-    from meme57.learning.favourite import favourite_policy
 
     whole = Share(
         agent=agent,
@@ -121,9 +121,9 @@ def policy_makers(
     """Number of environments -> policy, for each agent; None for a favourite that is policy 0."""
     import torch
 
+    from meme57.blueprint import find_device
+    from meme57.checkpoints.best_explorer import favourite_policy
     from meme57.evaluation.protocol import RandomPolicy
-    from meme57.learning.build import find_device
-    from meme57.learning.favourite import favourite_policy
     from meme57.learning.policies import GreedyStudent, Teacher, load_student
 
     torch.set_num_threads(parameters.learner.torch_threads)
@@ -147,12 +147,12 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     """
     from dataclasses import asdict
 
+    from meme57.checkpoints.best_explorer import favourite_policy
+    from meme57.checkpoints.source import check_source, checkpoint_source
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import protocol_facts
     from meme57.evaluation.reference import has_reference, reference_score
     from meme57.evaluation.statistics import summarise_returns
-    from meme57.learning.favourite import favourite_policy
-    from meme57.learning.source import check_source, checkpoint_source
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
@@ -216,12 +216,12 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     """The start of one episode of the teacher, as an H.264 video; empty, with a warning, where none can be made."""
     import tempfile
 
+    from meme57.checkpoints.source import as_text, checkpoint_source
     from meme57.envs import env_spec
     from meme57.evaluation import protocol
     from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
     from meme57.learning.policies import Teacher
-    from meme57.learning.source import as_text, checkpoint_source
 
     chosen = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)

@@ -27,9 +27,9 @@ def register_policies(
     Raises:
         CheckpointError: scores or student are of other weights than the best checkpoint.
     """
-    from meme57.learning.checkpoints import newest_replay_index
+    from meme57.checkpoints.source import check_source, checkpoint_source
+    from meme57.checkpoints.store import newest_replay_index
     from meme57.learning.policies import check_student
-    from meme57.learning.source import check_source, checkpoint_source
     from meme57.replay.snapshot import replay_version
 
     chosen = parse_parameters(parameters)
@@ -122,6 +122,6 @@ def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
 
 def show_summary(scores: dict[str, Any], model_versions: dict[str, Any], report_folder: Path) -> None:
     """The table that a run ends with, and what to open next."""
-    from meme57.evaluation.summary import print_summary
+    from meme57.report.summary import print_summary
 
     print_summary(scores, model_versions, report=report_folder / "report.html")

@@ -17,9 +17,9 @@ def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dic
     """Every figure of the page as a dataset, for Kedro-Viz and MLflow; one without data stays empty."""
     import plotly.graph_objects as go
 
-    from meme57.evaluation import plots
+    from meme57.report.figures import all_figures
 
-    figures = plots.all_figures(learning_curve, episodes, scores["reference"])
+    figures = all_figures(learning_curve, episodes, scores["reference"])
     return tuple(figures.get(name, go.Figure()) for name in PLOTS)
 
 
@@ -38,9 +38,9 @@ def make_report(
     Raises:
         CheckpointError: scores, episodes, student and film are not all of the best checkpoint.
     """
-    from meme57.evaluation.report import build_report
-    from meme57.learning.source import check_source, checkpoint_source, find_text
+    from meme57.checkpoints.source import check_source, checkpoint_source, find_text
     from meme57.pipelines.evaluate.nodes import episodes_source
+    from meme57.report.page import build_report
 
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
     check_source(scores.get("source"), source, what="the scores are", maker="evaluate")

@@ -28,7 +28,7 @@ def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
     """Discount and intrinsic weight of every policy."""
-    from meme57.actors.build import policy_family
+    from meme57.blueprint import policy_family
 
     family = policy_family(parse_parameters(parameters))
     return {"gammas": family.gammas.tolist(), "betas": family.betas.tolist()}
@@ -74,9 +74,9 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     """
     from dataclasses import asdict
 
+    from meme57.blueprint import find_device
     from meme57.envs import env_spec
     from meme57.learning import estimate
-    from meme57.learning.build import find_device
     from meme57.learning.machine import free_resources
 
     chosen, project = parse_parameters(parameters), Path(place["project"])

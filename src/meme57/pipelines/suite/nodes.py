@@ -29,7 +29,7 @@ def run_members(
         Interrupted: asked to stop; every open member wrote its checkpoint.
         RunConflictError: another process works on this suite.
     """
-    from meme57.actors.executor import LocalExecutor
+    from meme57.executor import LocalExecutor
     from meme57.lock import hold
     from meme57.pipelines.suite.member import is_done, read_note, run_member
 
@@ -114,8 +114,8 @@ def make_suite_plots(
     parameters: dict[str, Any], suite_record: dict[str, Any], suite_scores: dict[str, Any], suite_results: pd.DataFrame
 ) -> tuple[Any, ...]:
     """Bars of every game, performance profile, learning curves, and the page that shows them."""
-    from meme57.evaluation.suite_plots import suite_figures
-    from meme57.evaluation.suite_report import suite_page
+    from meme57.report.suite_figures import suite_figures
+    from meme57.report.suite_page import suite_page
 
     evaluate = parse_parameters(parameters).evaluate
     figures = suite_figures(

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
-from meme57.evaluation.report import EXPLANATIONS, build_report
 from meme57.evaluation.statistics import summarise_returns
+from meme57.report.page import EXPLANATIONS, build_report
 
 HOSTILE = "<script>alert('x')</script>&\"$body"
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from meme57.checkpoints.best_explorer import best_arm, favourite_policy
 from meme57.errors import CheckpointError
-from meme57.learning.favourite import best_arm, favourite_policy
 
 
 def write(folder: Path, *bandits: list[list[float]]) -> Path:

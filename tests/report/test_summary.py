@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from meme57.evaluation.statistics import summarise_returns
-from meme57.evaluation.summary import print_summary
+from meme57.report.summary import print_summary
 
 RETURNS = {"random": [-21.0, -20.4], "teacher": [4.6, 14.6], "student": [2.0, 4.0]}
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+from meme57.checkpoints import manifest as manifest_module
+from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
 from meme57.errors import CheckpointError, IncompatibleCheckpointError, StorageError
 from meme57.files import checksum
-from meme57.learning import manifest as manifest_module
-from meme57.learning.checkpoints import CheckpointRecord, CheckpointStore
 
 CONFIGURATION = {"seed": 1, "env": {"game": "Pong", "num_envs": 2}, "learner": {"learning_rate": 0.1, "batch_size": 4}}
 

@@ -14,9 +14,9 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from meme57.evaluation.plot_style import TITLE_HEIGHT
-from meme57.evaluation.plots import all_figures
-from meme57.evaluation.summary import bracketed, one_value_line, protocol_line
+from meme57.report.figures import all_figures
+from meme57.report.style import TITLE_HEIGHT
+from meme57.report.summary import bracketed, one_value_line, protocol_line
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meme57.evaluation import plot_style, plots
+from meme57.report import figures, style
 
 REFERENCE = {"random": -20.7, "human": 14.6, "record": 21.0, "source": "a table"}
 
@@ -28,7 +28,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("ground", ["#fcfcfa", "#17191c"])
-@pytest.mark.parametrize("colour", plot_style.PALETTE)
+@pytest.mark.parametrize("colour", style.PALETTE)
 def test_every_colour_stands_out_on_a_light_and_on_a_dark_page(colour, ground):
     dark, light = sorted([luminance(colour), luminance(ground)])
     assert (light + 0.05) / (dark + 0.05) >= 3.0  # WCAG 1.4.11
@@ -44,17 +44,17 @@ def test_running_mean_equals_the_naive_loop():
             rows = [k for k in range(i - window // 2, i + (window + 1) // 2) if 0 <= k < 23 and weights[k] > 0]
             weight = sum(weights[k] for k in rows)
             expected.append(sum(weights[k] * values[k] for k in rows) / weight if rows else np.nan)
-        np.testing.assert_allclose(plots.running_mean(values, weights, window), expected, atol=1e-12)
+        np.testing.assert_allclose(figures.running_mean(values, weights, window), expected, atol=1e-12)
 
 
 def test_running_mean_by_hand():
     # window 3, weights 1, 3, 0: (1*2 + 3*6) / 4 = 5; the same, the last weighs nothing; (3*6) / 3 = 6
-    smooth = plots.running_mean(np.array([2.0, 6.0, 100.0]), np.array([1.0, 3.0, 0.0]), 3)
+    smooth = figures.running_mean(np.array([2.0, 6.0, 100.0]), np.array([1.0, 3.0, 0.0]), 3)
     np.testing.assert_allclose(smooth, [5.0, 5.0, 6.0])
 
 
 def test_learning_curve_smooths_what_was_logged_and_marks_evaluations(learning_curve):
-    figure = plots.learning_curve_figure(learning_curve, REFERENCE)
+    figure = figures.learning_curve_figure(learning_curve, REFERENCE)
     drawn = traces(figure)
     assert set(drawn) == {"all policies", "policy 0, exploiting", "evaluation"}
     assert len(drawn["policy 0, exploiting"].x) == 32  # 40 rows, every fifth NaN
@@ -66,28 +66,28 @@ def test_learning_curve_smooths_what_was_logged_and_marks_evaluations(learning_c
 
 
 def test_a_distant_human_score_is_named_and_does_not_flatten_the_curve(learning_curve):
-    figure = plots.learning_curve_figure(learning_curve, {"random": -20.7, "human": 42054.7})
+    figure = figures.learning_curve_figure(learning_curve, {"random": -20.7, "human": 42054.7})
     assert texts(figure) == ["random -20.7", "human 42,054.7, above this plot"]
     assert len(figure.layout.shapes) == 1
     assert max(figure.layout.yaxis.autorangeoptions.include) < 20
 
 
 def test_no_reference_no_lines(learning_curve):
-    figure = plots.learning_curve_figure(learning_curve, None)
+    figure = figures.learning_curve_figure(learning_curve, None)
     assert not figure.layout.shapes
     assert not figure.layout.annotations
 
 
 def test_returns_show_each_episode_in_a_fixed_order(episodes):
-    figure = plots.returns_figure(episodes, REFERENCE)
+    figure = figures.returns_figure(episodes, REFERENCE)
     assert [box.name for box in figure.data] == ["random", "teacher", "student"]
     assert list(figure.data[1].y) == [10, 11, 12, 13, 14]
     assert figure.data[1].boxpoints == "all"
-    assert figure.data[1].marker.color == plots.AGENT_COLOURS["teacher"]
+    assert figure.data[1].marker.color == figures.AGENT_COLOURS["teacher"]
 
 
 def test_bandit_shares_are_those_of_the_counts(learning_curve):
-    figure = plots.bandit_figure(learning_curve)
+    figure = figures.bandit_figure(learning_curve)
     assert [bar.name for bar in figure.data] == [
         "policy 0 (exploits)",
         "policy 1",
@@ -101,28 +101,28 @@ def test_bandit_shares_are_those_of_the_counts(learning_curve):
 
 
 def test_bandit_bins_join_periods_and_leave_empty_ones_out():
-    rows = 4 * plots.NUM_BANDIT_BARS
+    rows = 4 * figures.NUM_BANDIT_BARS
     counts = np.ones(rows)
     counts[:4] = np.nan  # the first bin of four periods saw no episode
     curve = pd.DataFrame(
         {"frames": np.arange(1, rows + 1) * 10.0, "policy_episodes/10": counts, "policy_episodes/9": 3.0}
     )
     curve.loc[:3, "policy_episodes/9"] = np.nan
-    figure = plots.bandit_figure(curve)
+    figure = figures.bandit_figure(curve)
     assert [bar.name for bar in figure.data] == ["policy 9 (exploits)", "policy 10 (explores most)"]  # 9 before 10
-    assert len(figure.data[0].y) == plots.NUM_BANDIT_BARS - 1
+    assert len(figure.data[0].y) == figures.NUM_BANDIT_BARS - 1
     assert (figure.data[0].x[0], figure.data[0].width[0]) == (60, 40)  # frames 40 to 80
     assert set(figure.data[0].y) == {0.75}
 
 
 def test_one_policy_exploits_and_no_episode_is_no_figure():
     curve = pd.DataFrame({"frames": [10.0], "policy_episodes/0": [2.0]})
-    assert plots.bandit_figure(curve).data[0].name == "policy 0 (exploits)"
-    assert plots.bandit_figure(curve * [1, 0]) is None
+    assert figures.bandit_figure(curve).data[0].name == "policy 0 (exploits)"
+    assert figures.bandit_figure(curve * [1, 0]) is None
 
 
 def test_diagnostics_have_a_titled_panel_with_units_for_each_measure(learning_curve):
-    figure = plots.diagnostics_figure(learning_curve)
+    figure = figures.diagnostics_figure(learning_curve)
     titles = [re.sub("<.*", "", text) for text in texts(figure)]
     assert titles == [
         "Loss",
@@ -140,7 +140,7 @@ def test_diagnostics_have_a_titled_panel_with_units_for_each_measure(learning_cu
 def test_absent_or_empty_columns_leave_their_panel_out(learning_curve):
     curve = learning_curve.drop(columns=["learner/kl_rate", "learner/sigma_intrinsic"])
     curve["learner/trace"] = np.nan
-    figure = plots.diagnostics_figure(curve)
+    figure = figures.diagnostics_figure(curve)
     shown = " ".join(texts(figure))
     assert len(texts(figure)) == 4
     assert "KL limit" not in shown
@@ -150,35 +150,35 @@ def test_absent_or_empty_columns_leave_their_panel_out(learning_curve):
 
 
 def test_novelty_off_is_no_figure(learning_curve):
-    assert plots.novelty_figure(learning_curve) is not None
-    assert plots.novelty_figure(learning_curve.drop(columns=learning_curve.filter(like="novelty/").columns)) is None
+    assert figures.novelty_figure(learning_curve) is not None
+    assert figures.novelty_figure(learning_curve.drop(columns=learning_curve.filter(like="novelty/").columns)) is None
 
 
 def test_infinite_values_are_gaps(learning_curve):
     learning_curve.loc[3, "loss/total"] = np.inf
-    assert len(traces(plots.diagnostics_figure(learning_curve))["total"].y) == 39
+    assert len(traces(figures.diagnostics_figure(learning_curve))["total"].y) == 39
 
 
 def test_all_figures_have_titles_and_follow_the_report(learning_curve, episodes):
-    figures = plots.all_figures(learning_curve, episodes, REFERENCE)
-    assert list(figures) == ["learning_curve", "returns", "bandit", "diagnostics", "novelty", "throughput"]
-    assert len({figure.layout.title.text for figure in figures.values()}) == 6
-    for figure in figures.values():
+    drawn = figures.all_figures(learning_curve, episodes, REFERENCE)
+    assert list(drawn) == ["learning_curve", "returns", "bandit", "diagnostics", "novelty", "throughput"]
+    assert len({figure.layout.title.text for figure in drawn.values()}) == 6
+    for figure in drawn.values():
         assert figure.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
 
 
 def test_a_run_that_logged_nothing_has_no_figures(episodes):
-    assert plots.all_figures(pd.DataFrame({"frames": []}), episodes.iloc[:0], None) == {}
+    assert figures.all_figures(pd.DataFrame({"frames": []}), episodes.iloc[:0], None) == {}
 
 
 def test_plotly_waits_until_a_figure_is_drawn():
-    code = "import sys, meme57.evaluation.report; sys.exit(bool({'plotly', 'pandas'} & set(sys.modules)))"
+    code = "import sys, meme57.report.page; sys.exit(bool({'plotly', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_band_is_the_standard_error_of_the_running_mean():
     values, weights = np.array([1.0, 3.0, 2.0, 6.0]), np.array([1.0, 1.0, 2.0, 1.0])
-    error = plots.running_error(values, weights, 3)
+    error = figures.running_error(values, weights, 3)
     # around row 2: values 3, 2, 6 with weights 1, 2, 1: mean 13/4, variance 53/4 - (13/4)^2 = 43/16, effective 16/6
     assert error[2] == pytest.approx((43 / 16 / (16 / 6)) ** 0.5)
-    assert (plots.running_error(np.full(5, 2.0), np.ones(5), 3) == 0).all()
+    assert (figures.running_error(np.full(5, 2.0), np.ones(5), 3) == 0).all()

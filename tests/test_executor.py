@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from meme57.actors.executor import LocalExecutor, make_executor
+from meme57.executor import LocalExecutor, make_executor
 from meme57.stopping import stop_requested
 
 
@@ -54,7 +54,7 @@ def test_tasks_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_executor import forever
-from meme57.actors.executor import LocalExecutor
+from meme57.executor import LocalExecutor
 if __name__ == "__main__":
     LocalExecutor(workers=1).run(forever, [{str(tmp_path / "pid")!r}])
 """
@@ -112,7 +112,7 @@ def test_what_the_group_gets_and_a_second_sigterm_end_no_task(tmp_path: Path) ->
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_executor import wait_for_two_stops
-from meme57.actors.executor import LocalExecutor
+from meme57.executor import LocalExecutor
 from pathlib import Path
 if __name__ == "__main__":
     folder = Path({str(tmp_path)!r})

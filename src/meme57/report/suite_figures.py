@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meme57.evaluation.aggregates import performance_profile, profile_band
-from meme57.evaluation.panels import LABEL_HEIGHT, PANEL_HEIGHT
-from meme57.evaluation.plot_style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 from meme57.intervals import mean_of
+from meme57.report.panels import LABEL_HEIGHT, PANEL_HEIGHT
+from meme57.report.style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd

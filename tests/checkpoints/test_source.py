@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from meme57.checkpoints.manifest import write_manifest
+from meme57.checkpoints.source import Source, as_text, check_source, checkpoint_source, find_text
 from meme57.errors import CheckpointError
-from meme57.learning.manifest import write_manifest
-from meme57.learning.source import Source, as_text, check_source, checkpoint_source, find_text
 
 BEST = Source(checkpoint="checkpoint-000002", sha256="ab" * 32)
 

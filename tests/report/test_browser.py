@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from chromium import find_browser, look_at
 
-from meme57.evaluation.report import build_report
 from meme57.evaluation.statistics import summarise_returns
-from meme57.evaluation.suite_plots import suite_figures
-from meme57.evaluation.suite_report import suite_page
 from meme57.evaluation.video import write_video
+from meme57.report.page import build_report
+from meme57.report.suite_figures import suite_figures
+from meme57.report.suite_page import suite_page
 
 PHONE, DESKTOP = 390, 1200
 REFERENCE = {"random": -20.7, "human": 14.6, "record": 21.0, "source": "a table"}

@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from meme57.checkpoints.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
+from meme57.checkpoints.state import parse_state
 from meme57.config.identity import changes
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import commit_folder, read_json, reading_errors, storage_errors, write_json
-from meme57.learning.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
-from meme57.learning.state import parse_state
 
 PREFIX = "checkpoint-"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meme57.evaluation.panels import diagnostics_figure, novelty_figure, throughput_figure
-from meme57.evaluation.plot_style import (
+from meme57.report.panels import diagnostics_figure, novelty_figure, throughput_figure
+from meme57.report.style import (
     BLUE,
     GREEN,
     GREY,

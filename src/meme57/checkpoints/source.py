@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, TypedDict
 
+from meme57.checkpoints.manifest import manifest_checksum
 from meme57.errors import CheckpointError
-from meme57.learning.manifest import manifest_checksum
 
 SHORT = 12
 _TEXT = re.compile(rb"(checkpoint-\d{6,}) ([0-9a-f]{64})")

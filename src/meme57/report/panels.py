@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meme57.evaluation.plot_style import PALETTE, TITLE_HEIGHT, apply_style, points
+from meme57.report.style import PALETTE, TITLE_HEIGHT, apply_style, points
 
 if TYPE_CHECKING:
     import pandas as pd

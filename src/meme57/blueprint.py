@@ -1,4 +1,4 @@
-"""From parameters to the agent's parts; actors and learner build the same."""
+"""From parameters to the parts of a run: the agent's networks, its bandits, the replay, the device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from meme57.agent.network import MemeNetwork, NetworkSpec
 from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.replay import SequenceReplay
 
 SEED_STRIDE = 100_003
 """Seeds of two actors, or of one actor before and after a re-seed, never meet."""
@@ -108,3 +109,23 @@ def policy_family(parameters: Parameters) -> PolicyFamily:
         gamma_min=chosen.gamma_min,
         beta_max=chosen.beta_max if parameters.novelty.enabled else 0.0,
     )
+
+
+def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
+    """An empty replay for sequences of two periods."""
+    chosen = parameters.replay
+    return SequenceReplay(
+        period=chosen.period,
+        capacity_sequences=chosen.capacity_sequences,
+        frame_shape=(env.height, env.width),
+        lstm_size=parameters.network.lstm_size,
+        embedding_size=parameters.novelty.embedding_size,
+        num_actions=env.num_actions,
+        priority_exponent=chosen.priority_exponent,
+        importance_exponent=chosen.importance_exponent,
+    )
+
+
+def find_device() -> torch.device:
+    """A CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

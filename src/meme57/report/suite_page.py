@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from meme57.evaluation.report import ABSENT, plot_section, render_page
-from meme57.evaluation.suite_plots import table_rows
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
-from meme57.evaluation.summary import bracketed
+from meme57.report.page import ABSENT, plot_section, render_page
+from meme57.report.suite_figures import table_rows
+from meme57.report.summary import bracketed
 
 if TYPE_CHECKING:
     import pandas as pd
