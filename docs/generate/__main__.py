@@ -26,7 +26,7 @@ def generated() -> dict[Path, str]:
     pipelines, entries = catalog.pipelines(), catalog.entries(ROOT)
     metrics = DOCS / "metrics.md"
     files = {
-        DOCS / "parameters.md": reference.page(DOCS / "generate" / "meanings.yml"),
+        DOCS / "parameters.md": reference.page(),
         metrics: between(metrics, "healthy", healthy.table(CURVE)),
     }
     for name, pipeline in pipelines.items():

@@ -6,12 +6,11 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
+from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
 from meme57.config.tuning import Dimension
 
@@ -27,47 +26,39 @@ up the workflow, not the agent.
 COLUMNS = "| parameter | type | default | allowed | meaning | source |\n|---|---|---|---|---|---|"
 
 
-def page(meanings: Path) -> str:
-    """The whole of parameters.md; a parameter without a meaning, or a meaning without one, is an error."""
-    words: dict[str, str] = yaml.safe_load(meanings.read_text(encoding="utf-8"))
+def page() -> str:
+    """The whole of parameters.md; a parameter without a docstring is an error."""
     parts = [HEAD]
     for key, group in groups(Parameters):
-        parts += [f"## {key}\n", f"{_first_line(group)}\n", COLUMNS, *_rows(group, key, words), ""]
-    parts += ["## One entry of tune.space\n", COLUMNS, *_rows(Dimension, "tune.space", words), ""]
-    if words:
-        raise SystemExit(
-            f"delete these lines of docs/generate/{meanings.name}, since the model has no such parameter or "
-            f"explains it itself: {', '.join(words)}"
-        )
-    return "\n".join(parts)
+        parts += [f"## {key}\n", f"{_first_line(group)}\n", COLUMNS, *_rows(group, key), ""]
+    return "\n".join([*parts, "## One entry of tune.space\n", COLUMNS, *_rows(Dimension, "tune.space"), ""])
 
 
-def groups(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+def groups(model: type) -> Iterator[tuple[str, type]]:
     """Name and model of every group in a model."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield field.alias or name, field.annotation
+    for name, field in fields_of(model).items():
+        if isinstance(field.annotation, type) and (group := group_in(field.annotation)):
+            yield field.alias or name, group
 
 
-def _rows(model: type[BaseModel], prefix: str, words: dict[str, str]) -> Iterator[str]:
-    schema = model.model_json_schema(by_alias=True)
+def _rows(model: type, prefix: str) -> Iterator[str]:
+    schema = TypeAdapter(model).json_schema(by_alias=True)
     docstrings, comments = _written(model)
     inner = dict(groups(model))
-    for name, field in model.model_fields.items():
+    for name, field in fields_of(model).items():
         key = field.alias or name
         dotted = f"{prefix}.{key}"
         if key in inner:
-            yield from _rows(inner[key], dotted, words)
+            yield from _rows(inner[key], dotted)
             continue
-        meaning = docstrings.get(name) or words.pop(dotted, None)
-        if meaning is None:
-            raise SystemExit(f"{dotted} has no meaning: give it a docstring, or a line in docs/generate/meanings.yml")
+        if (meaning := docstrings.get(name)) is None:
+            raise SystemExit(f"{dotted} has no meaning: write a docstring below the field")
         cells = [*_kind(schema["properties"][key], field.annotation), meaning, comments.get(name, "")]
-        default = "required" if field.is_required() else _value(schema["properties"][key].get("default"))
+        default = "required" if key in schema.get("required", []) else _value(schema["properties"][key].get("default"))
         yield f"| `{dotted}` | {cells[0]} | {default} | {cells[1]} | {cells[2].replace('|', '/')} | {cells[3]} |"
 
 
-def _written(model: type[BaseModel]) -> tuple[dict[str, str], dict[str, str]]:
+def _written(model: type) -> tuple[dict[str, str], dict[str, str]]:
     """Field -> the docstring below it, and field -> the comment behind it."""
     source = inspect.getsource(model)
     lines = source.splitlines()
@@ -119,5 +110,5 @@ def _value(value: Any) -> str:
     return "none" if value is None or value == [] else f"`{json.dumps(value)}`"
 
 
-def _first_line(model: type[BaseModel]) -> str:
+def _first_line(model: type) -> str:
     return (model.__doc__ or "").strip().splitlines()[0]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
 from meme57.agent.bandit import SlidingWindowUCB
 from meme57.agent.family import PolicyFamily
-from meme57.agent.network import MemeNetwork, NetworkSpec
-from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
+from meme57.agent.network import MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.replay import SequenceReplay
@@ -29,26 +31,14 @@ class AgentSpec:
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
     """The agent that the parameters describe, on the game of `env`."""
-    chosen, novelty = parameters.network, parameters.novelty
+    shapes: dict[str, Any] = {"height": env.height, "width": env.width, "num_actions": env.num_actions}
     network = NetworkSpec(
-        height=env.height,
-        width=env.width,
-        num_actions=env.num_actions,
+        **asdict(parameters.network),
+        **shapes,
         num_policies=parameters.family.num_policies,
-        torso=chosen.torso,
-        lstm_size=chosen.lstm_size,
-        head_size=chosen.head_size,
-        feature_size=chosen.feature_size,
-        action_embedding_size=chosen.action_embedding_size,
-        embedding_size=novelty.embedding_size,
-        small_channels=chosen.small_channels,
-        nfnet_widths=chosen.nfnet_widths,
-        nfnet_blocks=chosen.nfnet_blocks,
-        nfnet_group_width=chosen.nfnet_group_width,
-        normalise_heads=chosen.normalise_heads,
-        balance_inputs=chosen.balance_inputs,
+        embedding_size=parameters.novelty.embedding_size,
     )
-    return AgentSpec(network, _novelty_spec(parameters, env), policy_family(parameters))
+    return AgentSpec(network, NoveltySpec(**asdict(parameters.novelty), **shapes), policy_family(parameters))
 
 
 def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:
@@ -77,27 +67,6 @@ def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[S
         )
         for env in range(1 if is_shared else num_envs)
     ]
-
-
-def _novelty_spec(parameters: Parameters, env: EnvSpec) -> NoveltySpec:
-    chosen = parameters.novelty
-    return NoveltySpec(
-        height=env.height,
-        width=env.width,
-        num_actions=env.num_actions,
-        embedding_size=chosen.embedding_size,
-        num_neighbours=chosen.num_neighbours,
-        memory_size=chosen.memory_size,
-        kernel_eps=chosen.kernel_eps,
-        cluster_distance=chosen.cluster_distance,
-        pseudo_count=chosen.pseudo_count,
-        max_similarity=chosen.max_similarity,
-        max_modulation=chosen.max_modulation,
-        rnd_size=chosen.rnd_size,
-        channels=chosen.channels,
-        hidden_size=chosen.hidden_size,
-        distance_decay=chosen.distance_decay,
-    )
 
 
 def policy_family(parameters: Parameters) -> PolicyFamily:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from meme57.agent.network import Features, MemeNetwork, NetworkSpec
+from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.parameters import NetworkSpec
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +21,7 @@ def build_network(torso: str = "small", *, seed: int = 0, **overrides: object) -
         "height": 36, "width": 36, "num_actions": 5, "num_policies": 3, "torso": torso, "lstm_size": 12,
         "head_size": 10, "feature_size": 8, "action_embedding_size": 6, "embedding_size": 7,
         "small_channels": (4, 8), "nfnet_widths": (8, 16), "nfnet_blocks": 2, "nfnet_group_width": 4,
+        "normalise_heads": False, "balance_inputs": False,
     }  # fmt: skip
     torch.manual_seed(seed)
     network = MemeNetwork(NetworkSpec(**{**settings, **overrides}))

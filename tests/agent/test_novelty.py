@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltySpec, episodic_reward
+from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, episodic_reward
+from meme57.agent.parameters import NoveltySpec
 
 KERNEL = {"kernel_eps": 1e-4, "cluster_distance": 0.008, "pseudo_count": 1e-3, "max_similarity": 8.0}
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
 
-from meme57.agent.torso import NatureTorso, NFNetTorso, ScaledConv2d, SmallTorso, scaled_relu
+from meme57.agent.parameters import NetworkSpec
+from meme57.agent.torso import TORSOS, NFNetTorso, ScaledConv2d, Torso, make_torso, scaled_relu
 
 
 def effective_weight(conv: ScaledConv2d) -> torch.Tensor:
@@ -102,17 +101,16 @@ def test_an_open_residual_branch_adds_about_alpha_squared_of_variance() -> None:
     assert residual.var().item() == pytest.approx(0.2**2, rel=0.4)
 
 
-def _torso(kind: str, size: tuple[int, int]) -> nn.Module:
-    torsos: dict[str, Callable[[], nn.Module]] = {
-        "nfnet": lambda: NFNetTorso(*size, widths=(8, 16), blocks=1, group_width=4),
-        "nature": lambda: NatureTorso(*size),
-        "small": lambda: SmallTorso(*size, channels=(4, 8)),
-    }
-    return torsos[kind]()
+def _torso(kind: str, size: tuple[int, int]) -> Torso:
+    spec = NetworkSpec(
+        torso=kind, height=size[0], width=size[1], num_actions=4, num_policies=2, embedding_size=4,
+        nfnet_widths=(8, 16), nfnet_blocks=1, nfnet_group_width=4, small_channels=(4, 8),
+    )  # fmt: skip
+    return make_torso(spec)
 
 
 @pytest.mark.parametrize("size", [(210, 160), (84, 84), (36, 48)])
-@pytest.mark.parametrize("kind", ["nfnet", "nature", "small"])
+@pytest.mark.parametrize("kind", TORSOS)
 @torch.no_grad()
 def test_number_of_features_is_what_comes_out(kind: str, size: tuple[int, int]) -> None:
     torso = _torso(kind, size)
@@ -126,7 +124,7 @@ SIZES = [(210, 160), (84, 84), (60, 60), (52, 52), (48, 48), (42, 50), (36, 36),
 
 @pytest.mark.parametrize(
     ("kind", "size"),
-    [(kind, size) for kind in ("nfnet", "nature", "small") for size in SIZES if kind != "nature" or min(size) >= 36],
+    [(kind, size) for kind, torso in TORSOS.items() for size in SIZES if min(size) >= torso.smallest],
 )
 def test_every_pixel_is_seen(kind: str, size: tuple[int, int]) -> None:
     """A stride that does not come out even would leave out the right and lower edge, of Ms. Pac-Man's maze too."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from meme57.agent.torso import TORSOS
 from meme57.config import Parameters, parse_parameters
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES
 from meme57.config.tree import assign, look_up
@@ -229,3 +230,18 @@ def test_spelling_does_not_change_the_fingerprint() -> None:
     right = parse_parameters({"loss": {"lambda_": 1.0}, "env": {"num_envs": 4, "game": "pong"}})
     assert left.fingerprint() == right.fingerprint()
     assert len(left.fingerprint()) == 12
+
+
+@pytest.mark.parametrize("name", TORSOS)
+def test_a_torso_is_refused_the_frames_that_it_cannot_read(name: str) -> None:
+    smallest = TORSOS[name].smallest
+    tree = {"network": {"torso": name}, "env": {"height": smallest, "width": smallest}}
+    assert parse_parameters(tree).network.torso == name
+    if smallest > 16:
+        with pytest.raises(ConfigurationError, match=f"network.torso={name} needs frames of {smallest}x{smallest}"):
+            parse_parameters({**tree, "env": {"height": smallest - 1, "width": smallest}})
+
+
+def test_an_unknown_torso_is_told_which_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"torso='resnet' is not possible: choose one of nfnet, nature"):
+        parse_parameters({"network": {"torso": "resnet"}})

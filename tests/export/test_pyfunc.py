@@ -105,6 +105,16 @@ def test_teacher_without_distilled_policy_acts_on_its_values(teacher_folder) -> 
     assert 5 not in found
 
 
+def test_weights_of_before_there_was_a_choice_of_network_are_read_as_they_were_meant(teacher_folder) -> None:
+    tree = json.loads((teacher_folder / "agent.json").read_text())
+    assert Teacher.load(teacher_folder).network.spec.normalise_heads
+    newer = {"normalise_heads", "balance_inputs", "centre_frames"}
+    older = {key: value for key, value in tree["network"].items() if key not in newer}
+    (teacher_folder / "agent.json").write_text(json.dumps({**tree, "network": older}))
+    spec = Teacher.load(teacher_folder).network.spec
+    assert (spec.normalise_heads, spec.balance_inputs) == (False, False)
+
+
 def _many(folder: Path) -> dict[str, np.ndarray]:
     """The first step of 64 episodes."""
     inputs = {name: np.repeat(value[:1], 64, 0) for name, value in load_policy(folder).example().items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,31 +11,10 @@ from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
+from meme57.agent.parameters import NetworkSpec
 from meme57.agent.recurrence import unroll
-from meme57.agent.torso import NatureTorso, NFNetTorso, SmallTorso
+from meme57.agent.torso import make_torso
 from meme57.agent.transforms import signed_hyperbolic, signed_parabolic
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """Everything that fixes the shapes of the network; stored with its weights."""
-
-    height: int
-    width: int
-    num_actions: int
-    num_policies: int
-    torso: str
-    lstm_size: int
-    head_size: int
-    feature_size: int
-    action_embedding_size: int
-    embedding_size: int
-    small_channels: tuple[int, int] = (16, 32)
-    nfnet_widths: tuple[int, ...] = (64, 128, 128, 64)
-    nfnet_blocks: int = 2
-    nfnet_group_width: int = 32
-    normalise_heads: bool = False  # as in weights that were stored before there was a choice
-    balance_inputs: bool = False
 
 
 class Features(NamedTuple):
@@ -176,15 +154,3 @@ class MemeNetwork(nn.Module):
     def initial_state(self, batch: int) -> Tensor:
         """Zeros [2, B, H]."""
         return torch.zeros(2, batch, self.spec.lstm_size)
-
-
-def make_torso(spec: NetworkSpec) -> NFNetTorso | NatureTorso | SmallTorso:
-    """The torso that the spec names."""
-    if spec.torso == "nfnet":
-        return NFNetTorso(
-            spec.height, spec.width,
-            widths=spec.nfnet_widths, blocks=spec.nfnet_blocks, group_width=spec.nfnet_group_width,
-        )  # fmt: skip
-    if spec.torso == "nature":
-        return NatureTorso(spec.height, spec.width)
-    return SmallTorso(spec.height, spec.width, channels=spec.small_channels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,28 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
+from meme57.agent.parameters import NoveltySpec
 from meme57.agent.torso import SmallTorso
-
-
-@dataclass(frozen=True)
-class NoveltySpec:
-    """Shapes and constants of the intrinsic reward (docs/specification.md section 4)."""
-
-    height: int
-    width: int
-    num_actions: int
-    embedding_size: int
-    num_neighbours: int
-    memory_size: int
-    kernel_eps: float
-    cluster_distance: float
-    pseudo_count: float
-    max_similarity: float
-    max_modulation: float
-    rnd_size: int
-    channels: tuple[int, int]
-    hidden_size: int
-    distance_decay: float
 
 
 class NoveltyReward(NamedTuple):

@@ -1,16 +1,35 @@
-"""From a frame to features: NFNet, the Nature torso, and a small one for CPUs."""
+"""From a frame to features: NFNet, the Nature torso, and a small one for CPUs.
+
+A new torso is a class and its entry in `TORSOS`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.parameters import NetworkSpec
+
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 """Keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
+
+
+class Torso(nn.Module):
+    """What reads the image: [B, 1, H, W] in [0, 1] -> [B, num_features]."""
+
+    smallest: ClassVar[int]
+    """Smallest side of an image that it can read, in pixels."""
+    num_features: int
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """The torso that `spec` describes."""
+        raise NotImplementedError
 
 
 def scaled_relu(x: Tensor) -> Tensor:
@@ -71,11 +90,13 @@ class _NFBlock(nn.Module):
         return mixed
 
 
-class NFNetTorso(nn.Module):
+class NFNetTorso(Torso):
     """Normaliser-free residual network.  [B, 1, H, W] in [0, 1] -> [B, D].
 
     Source: MEME [paper: an NFNet torso]; stem, widths, depths and flattening [ours].
     """
+
+    smallest = 16
 
     def __init__(
         self, height: int, width: int, *, widths: Sequence[int], blocks: int, group_width: int, alpha: float = 0.2
@@ -99,19 +120,34 @@ class NFNetTorso(nn.Module):
         self.blocks = nn.Sequential(*stages)
         self.num_features = _num_features(self, height, width)
 
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """With the widths and depths of the spec."""
+        return cls(
+            spec.height, spec.width,
+            widths=spec.nfnet_widths, blocks=spec.nfnet_blocks, group_width=spec.nfnet_group_width,
+        )  # fmt: skip
+
     def forward(self, frames: Tensor) -> Tensor:
         """[B, 1, H, W] -> [B, D]."""
         out: Tensor = self.blocks(self.stem(frames))
         return scaled_relu(out).flatten(1)
 
 
-class NatureTorso(nn.Module):
+class NatureTorso(Torso):
     """The torso of DQN (Mnih et al., 2015), without its linear layer: [B, 1, H, W] -> [B, D]."""
+
+    smallest = 36
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.layers = _convolutions(height, width, (32, 8, 4), (64, 4, 2), (64, 3, 1))
         self.num_features = _num_features(self, height, width)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """With the widths and depths of the spec."""
+        return cls(spec.height, spec.width)
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B, 1, H, W] -> [B, D]."""
@@ -119,8 +155,10 @@ class NatureTorso(nn.Module):
         return out.flatten(1)
 
 
-class SmallTorso(nn.Module):
+class SmallTorso(Torso):
     """Two convolutions, for a laptop: [B, 1, H, W] -> [B, D].  Kernels shrink on images under 40 pixels [ours]."""
+
+    smallest = 16
 
     def __init__(self, height: int, width: int, *, channels: tuple[int, int]) -> None:
         super().__init__()
@@ -130,10 +168,24 @@ class SmallTorso(nn.Module):
         )
         self.num_features = _num_features(self, height, width)
 
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """With the widths and depths of the spec."""
+        return cls(spec.height, spec.width, channels=spec.small_channels)
+
     def forward(self, frames: Tensor) -> Tensor:
         """[B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
+
+
+TORSOS: dict[str, type[Torso]] = {"nfnet": NFNetTorso, "nature": NatureTorso, "small": SmallTorso}
+"""The torsos that `network.torso` names."""
+
+
+def make_torso(spec: NetworkSpec) -> Torso:
+    """The torso that the spec names."""
+    return TORSOS[spec.torso].of(spec)
 
 
 def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 STUDY, SUITE = "tune-", "suite-"
 """Begin the folders of studies and suites, which lie beside those of runs; no run's name does."""
 LONGEST_NAME = 100
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0.0)]
 """What exceeds it is treated otherwise; infinity switches it off, and a configuration keeps it as text."""
-Discount = Annotated[float, Field(ge=0.0, lt=1.0)]
 Height = Annotated[int, Field(ge=16, le=210)]
 Width = Annotated[int, Field(ge=16, le=160)]
 FrameSkip = Annotated[int, Field(ge=1, le=16)]
@@ -82,13 +77,26 @@ OPERATIONAL = _Operational()
 """
 
 
-def operational_names(model: type[BaseModel], prefix: str = "") -> frozenset[str]:
+def fields_of(group: type) -> dict[str, FieldInfo]:
+    """The fields of a group by name; a group is a model, or a dataclass that the agent owns."""
+    if issubclass(group, BaseModel):
+        return group.model_fields
+    return {name: FieldInfo.from_annotation(hint) for name, hint in get_type_hints(group, include_extras=True).items()}
+
+
+def group_in(annotation: Any) -> type | None:
+    """The group that a field's annotation names, or that its list holds."""
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+    return next((kind for kind in kinds if issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)), None)
+
+
+def operational_names(group: type, prefix: str = "") -> frozenset[str]:
     """Dotted names of the parameters of a tree that are marked `OPERATIONAL`."""
     names: set[str] = set()
-    for key, field in model.model_fields.items():
+    for key, field in fields_of(group).items():
         name = f"{prefix}{field.alias or key}"
         if OPERATIONAL in field.metadata:
             names.add(name)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        elif dataclasses.is_dataclass(field.annotation) or isinstance(field.annotation, type(BaseModel)):
             names |= operational_names(field.annotation, f"{name}.")
     return frozenset(names)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
 from meme57.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def _one_line(error: ValidationError) -> str:
     fault = error.errors()[0]
     path = [str(part) for part in fault["loc"]]
     name = ".".join(path)
-    if fault["type"] == "extra_forbidden":
+    if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1, cutoff=0.5)
         where = ".".join([*path[:-1], near[0]]) if near else None
         hint = f"did you mean {where}?" if where else f"known here: {', '.join(_known_keys(path[:-1]))}."
@@ -66,11 +67,8 @@ def _short(value: object) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Parameters
+    group: type = Parameters
     for part in path:
-        for key, field in model.model_fields.items():
-            inner = [item for item in (field.annotation, *get_args(field.annotation)) if isinstance(item, type)]
-            groups = [item for item in inner if issubclass(item, BaseModel)]
-            if part in (key, field.alias) and groups:
-                model = groups[0]
-    return [field.alias or key for key, field in model.model_fields.items()]
+        named = [field for key, field in fields_of(group).items() if part in (key, field.alias)]
+        group = next((inner for field in named if (inner := group_in(field.annotation))), group)
+    return [field.alias or key for key, field in fields_of(group).items()]

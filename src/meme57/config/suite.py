@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meme57.config.fields import Count, Group, Name, RunPrefix, Seed
+from meme57.agent.bounds import Count
+from meme57.config.fields import Group, Name, RunPrefix, Seed
 from meme57.config.games import canonical_game
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]

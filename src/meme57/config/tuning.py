@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from meme57.config.fields import Count, Finite, Fraction, Group, Name, Positive, Seed, Whole
+from meme57.agent.bounds import Count, Finite, Fraction, Positive, Whole
+from meme57.config.fields import Group, Name, Seed
 from meme57.config.games import canonical_game
 
 Games = tuple[Annotated[str, AfterValidator(canonical_game)], ...]
@@ -18,10 +19,15 @@ class Dimension(Group):
     name: str
     """Dotted name, such as `learner.learning_rate`."""
     type: Literal["float", "log_float", "int", "log_int", "categorical"]
+    """Kind of the dimension."""
     low: Finite | None = None
+    """Lower end."""
     high: Finite | None = None
+    """Upper end."""
     step: Finite | None = None
+    """Step between values."""
     choices: tuple[Any, ...] | None = None
+    """Values of a categorical dimension."""
     when: dict[str, Any] | None = None
     """Values that earlier categorical dimensions must have; else the parameter keeps its configured value."""
 
@@ -32,6 +38,7 @@ class ConstraintParameters(Group):
     max_memory_mb: Positive | None = None
     """Resident memory of the worker, sampled at each report (Linux)."""
     min_frames_per_second: Positive | None = None
+    """Slower trials are infeasible."""
     max_skipped_updates: Whole | None = None
     """Updates skipped for a non-finite loss or gradient."""
 
@@ -42,6 +49,7 @@ class TuneParameters(Group):
     study: Name | None = None
     """Key of every path of the study; by default the names of its games."""
     space: tuple[Dimension, ...] = ()
+    """What is varied; entries as in the last table of this page. An environment's list replaces that of base."""
     games: Games = ()
     """By default the run's game."""
     seeds: tuple[Seed, ...] = (1,)
@@ -55,8 +63,11 @@ class TuneParameters(Group):
     frames: Count = 200_000
     """Emulator frames of one learning run."""
     report_period_frames: Count = 20_000
+    """ALE frames between two reports of a trial's score; pruning happens there."""
     checkpoint_period_frames: Count = 100_000
+    """ALE frames between two checkpoints of a trial."""
     num_trials: Count = 30
+    """Trials that the study may begin."""
     max_frames: Count | None = None
     """No further trial begins once all trials together have played so many."""
     baseline: bool = True
@@ -64,19 +75,26 @@ class TuneParameters(Group):
     sampler: Literal["auto", "gp", "pr", "tpe", "random"] = "auto"
     """auto: gp without a pruner, tpe with one."""
     sampler_seed: Seed = 57
+    """Seed of the sampler."""
     startup_trials: Count = 10
+    """Random trials before the sampler learns from results."""
     pruner: Literal["none", "hyperband", "successive_halving", "median", "wilcoxon"] = "none"
+    """Who gives trials up early."""
     min_frames: Count = 40_000
     """No pruner looks at a trial before."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """Reduction factor of Hyperband and successive halving."""
     wilcoxon_p: Fraction = 0.1
+    """The p value of the Wilcoxon pruner."""
     constraints: ConstraintParameters = ConstraintParameters()
     storage: str | None = None
     """URL of a database, `sqlite:///FILE` from the project's folder; by default a journal file of this machine."""
     heartbeat_seconds: Count = 60
     """A database's trial whose worker is silent for twice as long is requeued."""
     workers: Count = 1
+    """Workers that this command starts."""
     executor: Literal["local", "ray"] = "local"
+    """Workers as processes of this machine, or as Ray tasks."""
     evidence_seeds: tuple[Seed, ...] = (101, 102, 103)
     """Fresh seeds on which the best trial is learned again beside the configured values; none: no such comparison."""
     evidence_frames: Count | None = None

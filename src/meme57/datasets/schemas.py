@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
-from meme57.config.fields import Count, Finite, Whole
+from meme57.agent.bounds import Count, Finite, Whole
 
 
 class _Stored(BaseModel):

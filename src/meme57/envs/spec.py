@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from meme57.config.fields import Count, Fraction, FrameSkip, Height, NoopMax, Width
+from meme57.agent.bounds import Count, Fraction
+from meme57.config.fields import FrameSkip, Height, NoopMax, Width
 from meme57.errors import EnvironmentSetupError
 from meme57.files import parse_as
 

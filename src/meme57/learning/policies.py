@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from meme57.actors import Player
 from meme57.agent.family import PolicyFamily
-from meme57.agent.network import MemeNetwork, NetworkSpec
-from meme57.agent.novelty import NoveltyNetworks, NoveltySpec
+from meme57.agent.network import MemeNetwork
+from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import agent_spec
 from meme57.checkpoints.manifest import MANIFEST, check_folder
@@ -35,6 +36,10 @@ STUDENT_ENV = "env.json"
 LARGEST_SIZE, MOST_BLOCKS = 2**24, 1000
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+MEANT_BEFORE = {"normalise_heads": False, "balance_inputs": False}
+"""What weights mean that were stored before these could be chosen."""
 
 
 class Policy(Protocol):
@@ -70,7 +75,8 @@ class Teacher:
         tree = read_json(folder / "agent.json")
         try:
             env = EnvSpec.from_json(tree["env"])
-            specs = parse_as(NetworkSpec, tree["network"]), parse_as(NoveltySpec, tree["novelty"])
+            network_spec = parse_as(NetworkSpec, {**MEANT_BEFORE, **tree["network"]})
+            specs = network_spec, parse_as(NoveltySpec, tree["novelty"])
             _check_sizes(env, *specs)
             family = PolicyFamily.ladder(**parse_as(FamilyParameters, tree["family"]).model_dump())
             betas = None if tree["distil_policy"] else family.betas.float()

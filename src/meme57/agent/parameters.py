@@ -1,0 +1,104 @@
+"""What the networks need to know: one home for each parameter, nested by the configuration, stored with the weights.
+
+A comment behind a default gives its status (docs/specification.md): paper, reported, inherited or ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from meme57.agent.bounds import Bound, Count, Discount, Finite, NonNegative, Positive
+
+STRICT = {"extra": "forbid"}
+"""For Pydantic: an unknown name is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkParameters:
+    """Torso, LSTM and heads (docs/specification.md section 2)."""
+
+    __pydantic_config__ = STRICT  # no annotation: no field
+
+    torso: str = "nfnet"  # paper: NFNet
+    """What reads the image: `nfnet` is MEME's, `nature` is DQN's, `small` has two convolutions."""
+    nfnet_widths: tuple[Count, ...] = (64, 128, 128, 64)  # ours
+    """Channels of each NFNet stage."""
+    nfnet_blocks: Count = 2  # ours
+    """Residual blocks a stage."""
+    nfnet_group_width: Count = 32  # ours
+    """Channels a group of the grouped convolutions."""
+    lstm_size: Count = 512  # reported
+    """Units of the one LSTM."""
+    head_size: Count = 512  # inherited (value), reported (policy)
+    """Hidden units of each value head and policy head."""
+    feature_size: Count = 256  # paper: non-image features
+    """Size of the layer for the non-image inputs."""
+    action_embedding_size: Count = 32  # paper
+    """Size of the previous action's embedding."""
+    small_channels: tuple[Count, Count] = (16, 32)  # ours
+    """Channels of the small torso's two convolutions."""
+    normalise_heads: bool = True  # ours: standardise the heads' hidden layers, so that their units do not die
+    """Standardise the heads' hidden layers before their ReLU, so that their units do not die."""
+    balance_inputs: bool = True  # ours: the picture weighs as much as the other features, so that gates do not saturate
+    """Scale the torso's output to the norm of the other features, so that the LSTM's gates do not saturate."""
+    centre_frames: bool = True  # ours: subtract the mean frame of the untrained agent
+    """Centre and scale the frames before the network sees them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec(NetworkParameters):
+    """Everything that fixes the shapes of the network; stored with its weights."""
+
+    height: int
+    width: int
+    num_actions: int
+    num_policies: int
+    embedding_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoveltyParameters:
+    """NGU's intrinsic reward (docs/specification.md section 4)."""
+
+    __pydantic_config__ = STRICT  # no annotation: no field
+
+    enabled: bool = True
+    """The intrinsic reward; false makes it 0, and all betas with it."""
+    embedding_size: Count = 32  # inherited
+    """Numbers in an episodic embedding."""
+    num_neighbours: Count = 10  # inherited
+    """k nearest neighbours in the episode's memory."""
+    memory_size: Count = 30_000  # inherited
+    """Embeddings the episodic memory holds, a ring."""
+    kernel_eps: Positive = 1e-4  # inherited
+    """Epsilon of the kernel."""
+    cluster_distance: NonNegative = 0.008  # inherited
+    """xi, what is subtracted from a normalised distance."""
+    pseudo_count: Positive = 1e-3  # inherited
+    """Constant added to the similarity."""
+    max_similarity: Positive = 8.0  # inherited
+    """Above this similarity the episodic reward is 0."""
+    max_modulation: Annotated[Finite, Bound(ge=1.0)] = 5.0  # inherited: L
+    """L, the largest lifelong factor."""
+    rnd_size: Count = 128  # inherited
+    """Outputs of the RND networks."""
+    channels: tuple[Count, Count] = (16, 32)  # ours
+    """Channels of the novelty networks' two convolutions."""
+    hidden_size: Count = 128  # inherited
+    """Hidden units of the inverse-dynamics network."""
+    learning_rate: Positive = 5e-4  # inherited
+    """Adam's rate for both networks."""
+    train_steps: Count = 5  # inherited: the last steps of each sequence
+    """Steps at the end of each sequence that train both networks."""
+    distance_decay: Discount = 0.99  # ours
+    """Decay of the running mean distance, a vector step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoveltySpec(NoveltyParameters):
+    """Shapes and constants of the intrinsic reward; stored with its weights."""
+
+    height: int
+    width: int
+    num_actions: int
