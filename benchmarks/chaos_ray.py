@@ -64,11 +64,11 @@ class Ledger:
         self.checksums: dict[tuple[int, int, int], int] = {}
         self.twice = self.late = self.ended = self.cut = self.steps = 0
         self._lost: set[int] = set()
-        self._add, self._cut = trainer.replay.add, trainer._pool.cut_episodes
-        self._end = trainer.replay.end_pending
-        trainer.replay.add = self._acknowledge  # type: ignore[method-assign, assignment]
-        trainer.replay.end_pending = self._given_up  # type: ignore[method-assign, assignment]
-        trainer._pool.cut_episodes = self._count_cut  # type: ignore[method-assign]
+        self._add, self._cut = trainer.state.replay.add, trainer.state.pool.cut_episodes
+        self._end = trainer.state.replay.end_pending
+        trainer.state.replay.add = self._acknowledge  # type: ignore[method-assign, assignment]
+        trainer.state.replay.end_pending = self._given_up  # type: ignore[method-assign, assignment]
+        trainer.state.pool.cut_episodes = self._count_cut  # type: ignore[method-assign]
 
     def _acknowledge(self, chunks: list[Chunk]) -> int:
         for chunk in chunks:
@@ -91,7 +91,7 @@ class Ledger:
 
     def check(self, trainer: Trainer, row: dict[str, float], *, before: int = 0) -> dict[str, Any]:
         """The account; fails where it does not balance. `before` is how many steps a resumed run had."""
-        held = list(trainer.replay.contents()[1].values())
+        held = list(trainer.state.replay.contents()[1].values())
         counted = Counter((chunk.actor, chunk.episode, chunk.index) for chunk in held)
         same = {(c.actor, c.episode, c.index): chunk_checksum(c) for c in held}
         open_steps = int(row["frames"]) // SKIP - before - self.steps
@@ -223,9 +223,9 @@ def first_life(folder: Path, machines: list[Machine], num_faults: int, seed: int
     chosen = parameters()
     done = threading.Event()
     trainer = Trainer(chosen, env_spec(chosen.env), folder, stop=done.is_set)
-    assert isinstance(trainer._pool, RayPool)
+    assert isinstance(trainer.state.pool, RayPool)
     ledger = Ledger(trainer)
-    chaos = Chaos(trainer._pool, machines, num_faults, seed, cpus)
+    chaos = Chaos(trainer.state.pool, machines, num_faults, seed, cpus)
     done = chaos.done
     trainer._stop = done.is_set
     chaos.start()

@@ -230,10 +230,9 @@ def test_state_in_a_trainer(times: int, trained: Path, parameters: Parameters, t
         store = CheckpointStore(trained, fingerprint=parameters.fingerprint(), configuration={}, keep=2)
         checkpoint = store.newest()
         assert checkpoint is not None
-        trainer._restore(type(checkpoint)(checkpoint.folder, checkpoint.manifest, state))
-        trainer._take(trainer._pool.collect(3))
-        trainer._updates = trainer._make_updates()
-        trainer._updates.step()
+        trainer.state.restore(type(checkpoint)(checkpoint.folder, checkpoint.manifest, state))
+        trainer.state.take(trainer.state.pool.collect(3))
+        trainer.make_updates().step()
 
     assert outcomes(60 * times, "trainer", use) > 20 * times
 

@@ -88,10 +88,10 @@ def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: 
     with caplog.at_level(logging.INFO, "meme57"):
         for event in trainer.run():
             rows += event.rows
-            playing = trainer._pool._playing()
+            playing = trainer.state.pool._playing()
             if killed is None and len(playing) == 2:
                 killed = playing[0].life
-                os.kill(process_of(trainer._pool, 0), signal.SIGKILL)
+                os.kill(process_of(trainer.state.pool, 0), signal.SIGKILL)
     assert killed == 1_000
     assert rows[-1]["frames"] >= 6_000
     assert rows[-1]["updates"] > 10
@@ -99,7 +99,7 @@ def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: 
     assert max(row["actors/playing"] for row in rows) == 2
     assert 0 <= rows[-1]["actors/staleness_updates"] < parameters.ray.max_staleness_updates
     assert f"actor {killed} on" in caplog.text
-    chunks = trainer.replay.contents()[1].values()
+    chunks = trainer.state.replay.contents()[1].values()
     identities = Counter((chunk.actor, chunk.episode, chunk.index) for chunk in chunks)
     assert max(identities.values()) == 1
     steps = sum(chunk.num_steps for chunk in chunks)
@@ -152,9 +152,9 @@ def test_in_turn_it_is_reproducible_and_an_interrupted_run_is_the_uninterrupted_
     list(Trainer(half, env, tmp_path / "parts").run())
     second = Trainer(parameters, env, tmp_path / "parts")
     list(second.run())
-    for name, tensor in whole.learner.network.state_dict().items():
-        assert tensor.equal(second.learner.network.state_dict()[name]), name
-    assert whole.learner.num_updates == second.learner.num_updates > 20
+    for name, tensor in whole.state.learner.network.state_dict().items():
+        assert tensor.equal(second.state.learner.network.state_dict()[name]), name
+    assert whole.state.learner.num_updates == second.state.learner.num_updates > 20
 
 
 @pytest.mark.slow

@@ -45,11 +45,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def knowledge(trainer: Trainer) -> dict[str, Any]:
     tensors = {
         f"{name}.{key}": value.contiguous().numpy().tobytes()
-        for name, file in trainer.learner.tensors().items()
+        for name, file in trainer.state.learner.tensors().items()
         for key, value in file.items()
     }
-    tables = {name: array.tobytes() for name, array in trainer.replay.state_dict().items()}
-    return {**tensors, **tables, "frames": trainer._frames, "random": trainer._rng.bit_generator.state}
+    tables = {name: array.tobytes() for name, array in trainer.state.replay.state_dict().items()}
+    return {**tensors, **tables, "frames": trainer.state.frames, "random": trainer.state.rng.bit_generator.state}
 
 
 def restored(parameters: Any, folder: Path) -> Trainer:
@@ -249,9 +249,9 @@ def test_the_batch_of_repeated_bad_updates_is_kept(make_parameters, tmp_path, pa
     stream = trainer.run()
     while next(stream).checkpoint is None:
         pass
-    before = trainer.learner.num_updates
+    before = trainer.state.learner.num_updates
     with torch.no_grad():
-        broken = trainer.learner.network if part == "learner loss" else trainer.learner.novelty.inverse
+        broken = trainer.state.learner.network if part == "learner loss" else trainer.state.learner.novelty.inverse
         next(iter(broken.parameters())).fill_(float("nan"))
     with pytest.raises(
         NonFiniteLossError, match=rf"^{part} nan .* in 3 updates in a row: .*; the batch is kept in"
@@ -269,5 +269,5 @@ def test_the_batch_of_repeated_bad_updates_is_kept(make_parameters, tmp_path, pa
         torch.isnan(value).any()
         for value in {**load_file(kept / "network.safetensors"), **load_file(kept / "novelty.safetensors")}.values()
     )
-    assert record["skipped_updates"] == trainer.learner.num_skipped == 3
+    assert record["skipped_updates"] == trainer.state.learner.num_skipped == 3
     assert record["updates"] - before == (0 if part == "learner loss" else 2)

@@ -15,7 +15,7 @@ from meme57.actors import LocalPool
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError, Interrupted, ReplayError
-from meme57.learning import trainer as trainer_module
+from meme57.learning import run_state
 from meme57.learning.seed_replay import collect_seed_replay
 from meme57.learning.trainer import Trainer, TrainingEvent, learn
 
@@ -53,10 +53,10 @@ class Run:
     def knowledge(self) -> dict[str, bytes]:
         tensors = {
             f"{name}.{key}": value.contiguous().numpy().tobytes()
-            for name, file in self.trainer.learner.tensors().items()
+            for name, file in self.trainer.state.learner.tensors().items()
             for key, value in file.items()
         }
-        replay = self.trainer.replay
+        replay = self.trainer.state.replay
         tensors["priorities"] = replay.priorities().tobytes()
         tensors["ids"] = replay.sequence_ids().tobytes()
         tensors["chunks"] = replay.contents()[0]["chunk_checksums"].tobytes()
@@ -80,7 +80,7 @@ def at_first_checkpoint(event: TrainingEvent) -> bool:
 def test_the_same_seed_twice_is_the_same_run_bit_for_bit(make_parameters, tmp_path, game: str) -> None:
     parameters = parameters_for(make_parameters, game, run={"total_frames": 1_600})
     runs = [Run(parameters, tmp_path / str(i)).until() for i in range(2)]
-    assert runs[0].trainer.learner.num_updates > 5
+    assert runs[0].trainer.state.learner.num_updates > 5
     assert differing(*runs) == []
     assert runs[0].rows() == runs[1].rows()
 
@@ -102,7 +102,7 @@ def test_killed_after_a_checkpoint_and_resumed_equals_uninterrupted(make_paramet
     whole = Run(parameters, tmp_path / "whole").until()
     killed = Run(parameters, tmp_path / "killed").until(at_first_checkpoint)
     assert killed.events[-1].frames < 1_400  # one checkpoint of two
-    assert killed.trainer.learner.num_updates > 3
+    assert killed.trainer.state.learner.num_updates > 3
     resumed = Run(parameters, tmp_path / "killed").until()
     assert resumed.events[0].checkpoint == killed.events[-1].checkpoint
     assert killed.rows()[:-1] + resumed.rows() == whole.rows()  # it begins with the row of its checkpoint
@@ -150,7 +150,7 @@ def test_a_stop_writes_a_checkpoint_and_the_run_goes_on_from_there(make_paramete
     last = run.events[-1]
     assert last.checkpoint is not None
     assert last.frames < 1_200
-    assert run.trainer.replay.num_pending == 0  # its episodes were ended
+    assert run.trainer.state.replay.num_pending == 0  # its episodes were ended
     before = run.knowledge()
     resumed = Run(parameters, tmp_path)
     stream = resumed.trainer.run()
@@ -158,7 +158,7 @@ def test_a_stop_writes_a_checkpoint_and_the_run_goes_on_from_there(make_paramete
     first = next(stream)
     assert first.frames > last.frames
     assert first.updates >= last.updates
-    assert resumed.trainer.replay.num_inserted >= len(np.frombuffer(before["ids"], np.int64))
+    assert resumed.trainer.state.replay.num_inserted >= len(np.frombuffer(before["ids"], np.int64))
     rest = [first, *stream]
     assert rest[-1].frames >= 2_400
     assert rest[-1].checkpoint is not None
@@ -192,7 +192,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(make_parameter
     whole = Run(parameters, tmp_path).until()
     newest = whole.events[-1].checkpoint.folder
     if part == "replay":
-        index = whole.trainer._replay_index
+        index = whole.trainer.state._replay_index
         (tmp_path / "replay" / index["tables"]["file"]).write_bytes(b"damaged")
     else:
         (newest / part).write_bytes(b"damaged")
@@ -223,8 +223,8 @@ def test_samples_per_insert_is_held_whatever_the_round(make_parameters, tmp_path
     for steps in (3, 40):
         parameters = parameters_for(make_parameters, "Corridor", actors={"weights_period_steps": steps})
         run = Run(parameters, tmp_path / str(steps)).until()
-        drawn = 4 * run.trainer.learner.num_updates
-        owed = 2.0 * (run.trainer.replay.num_inserted - 12)
+        drawn = 4 * run.trainer.state.learner.num_updates
+        owed = 2.0 * (run.trainer.state.replay.num_inserted - 12)
         # outstanding: less than a batch, and what the last round of four environments and the final cut brought
         assert owed - 4 - 2.0 * (4 * steps / 8 + 8) < drawn <= owed
         assert drawn > 0
@@ -254,7 +254,7 @@ def test_a_checkpoint_whose_evaluation_was_left_out_has_no_score(make_parameters
         run.until(lambda event: asked.append(True) if event.frames >= 1_200 and not event.checkpoint else False)
     evaluated, *_, last = [event.checkpoint for event in run.events if event.checkpoint]
     assert (evaluated.score, evaluated.is_best) == (-7.0, True)
-    assert run.trainer._statistics.exploit_score is not None
+    assert run.trainer.state.statistics.exploit_score is not None
     assert (last.score, last.is_best) == (None, False)
 
 
@@ -303,9 +303,9 @@ def test_overlapped_runs_to_the_end_holds_the_ratio_and_resumes(make_parameters,
     last = resumed.events[-1]
     assert last.frames >= 2_400
     assert last.checkpoint is not None
-    warm_up, updates = parameters.replay.min_sequences, resumed.trainer.learner.num_updates
+    warm_up, updates = parameters.replay.min_sequences, resumed.trainer.state.learner.num_updates
     assert updates == last.updates > 10
-    assert 4 * updates <= 2.0 * (resumed.trainer.replay.num_inserted - warm_up)
+    assert 4 * updates <= 2.0 * (resumed.trainer.state.replay.num_inserted - warm_up)
     assert resumed.rows()[-1]["replay/samples_per_insert"] > 1.3
 
 
@@ -324,7 +324,7 @@ def test_resumes_neither_burst_nor_warm_up_again(make_parameters, tmp_path, mode
     while not seen or seen[-1] < 6_000:
         run = Run(parameters, tmp_path).until(lambda event: event.checkpoint is not None and event.frames not in seen)
         seen.append(run.events[-1].frames)
-        limits.append(run.trainer._limiter.state_dict())
+        limits.append(run.trainer.state.limiter.state_dict())
     assert len(seen) == 5
     assert [limit["drawn"] for limit in limits] == sorted(limit["drawn"] for limit in limits)
     rounds = 1 if mode == "synchronous" else 3  # the last, the one that waits, the one in play
@@ -335,7 +335,7 @@ def test_resumes_neither_burst_nor_warm_up_again(make_parameters, tmp_path, mode
         assert abs(drawn - 2.0 * inserted) <= slack
     owed = 2.0 * (limits[-1]["inserted"] - 12) - limits[-1]["drawn"]
     assert 0 <= owed <= slack
-    assert limits[-1]["drawn"] == 4 * run.trainer.learner.num_updates
+    assert limits[-1]["drawn"] == 4 * run.trainer.state.learner.num_updates
 
 
 @pytest.mark.timeout(60)
@@ -353,7 +353,7 @@ def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch,
 
             self.collect = collect
 
-    monkeypatch.setattr(trainer_module, "make_pool", Breaking)
+    monkeypatch.setattr(run_state, "make_pool", Breaking)
     parameters = parameters_for(make_parameters, "Corridor", learner={"mode": mode})
     with pytest.raises(OSError, match="the emulator broke"):
         list(learn(parameters, env_spec(parameters.env), tmp_path))

@@ -1,0 +1,186 @@
+"""What a run knows and remembers: learner, replay, actors and counters, as a checkpoint keeps them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from meme57.actors import Collected, make_pool
+from meme57.blueprint import agent_spec, find_device, make_replay
+from meme57.checkpoints.state import foreign_state, parse_state
+from meme57.checkpoints.store import Checkpoint, CheckpointRecord, CheckpointStore
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+from meme57.errors import CheckpointError, ConfigurationError, StorageError
+from meme57.learning.learner import Learner
+from meme57.learning.policies import describe
+from meme57.learning.rate_limiter import RateLimiter
+from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.speed import Speed
+from meme57.learning.staleness import Staleness
+from meme57.learning.statistics import TrainingStatistics
+from meme57.replay import collect_garbage, load_snapshot, save_snapshot
+
+TENSOR_FILES = ("network", "target", "novelty", "optimiser", "novelty_optimiser", "scales")
+FRAME_SEQUENCES = 256
+"""Sequences that the frame normaliser is fitted on."""
+
+logger = logging.getLogger(__name__)
+
+
+class RunState:
+    """The parts of one run, and what they add up to; it is saved to a checkpoint and restored from one."""
+
+    def __init__(self, parameters: Parameters, env: EnvSpec, folder: Path, *, clock: Callable[[], float]) -> None:
+        self._parameters, self._env, self._replay_folder = parameters, env, folder / "replay"
+        device = find_device()
+        self.spec = agent_spec(parameters, env)
+        self.learner = Learner(parameters, self.spec, device=device)
+        self.replay = make_replay(parameters, env)
+        self.pool = make_pool(parameters, env, self.spec, device=device)
+        self.limiter = RateLimiter(
+            samples_per_insert=parameters.replay.samples_per_insert,
+            min_sequences=parameters.replay.min_sequences,
+            batch_size=parameters.learner.batch_size,
+        )
+        self.store = CheckpointStore(
+            folder,
+            fingerprint=parameters.fingerprint(),
+            configuration=parameters.configuration(),
+            keep=parameters.run.keep_checkpoints,
+        )
+        self.statistics = TrainingStatistics()
+        is_remote = parameters.actors.pool == "ray"  # the local pool's chunks are as old as its rounds, by construction
+        self._staleness = Staleness(parameters.ray.max_staleness_updates if is_remote else math.inf)
+        self.speed = Speed(clock)
+        self.rng = np.random.default_rng([parameters.run.seed, 2])
+        self.frames = 0
+        self._replay_index: dict[str, Any] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all frames were played."""
+        return self.frames >= self._parameters.run.total_frames
+
+    def take(self, collected: Collected) -> None:
+        """Takes in what the actors played."""
+        self.frames += collected.num_steps * self._env.frame_skip
+        fresh = self._staleness.fresh(collected.chunks, self.learner.num_updates)
+        self.limiter.insert(self.replay.add(fresh))
+        self.limiter.insert(self.replay.end_pending(collected.lost_actors))
+        self.statistics.add_episodes(collected.episodes)
+
+    def take_seed_replay(self, folder: Path) -> None:
+        """Takes in the frames of `collect_seed_replay`.
+
+        Raises:
+            ConfigurationError: they are all the frames that the run may see.
+        """
+        chunks, record = load_seed_replay(self._parameters, folder)
+        self.limiter.insert(self.replay.add(chunks))
+        self.limiter.insert(self.replay.end_pending())  # of actors that were lost
+        self.frames += record["frames"]
+        if self.is_done:
+            raise ConfigurationError(
+                f"the seed replay has {self.frames:,} frames and run.total_frames={self._parameters.run.total_frames} "
+                "is no more: nothing would be learned; raise run.total_frames, or lower replay.min_sequences"
+            )
+
+    def cut_episodes(self) -> None:
+        """Ends all open episodes as truncations, so that nothing is under way; `pool.restart` must follow."""
+        self.take(self.pool.cut_episodes())
+        self.limiter.insert(self.replay.end_pending())
+
+    def fit_frames(self) -> None:
+        """Centres the networks on frames of the untrained agent."""
+        size, rng = self._parameters.learner.batch_size, np.random.default_rng([self._parameters.run.seed, 5])
+        drawn, batch = [], self.replay.new_batch(size)
+        for _ in range(FRAME_SEQUENCES // size + 1):
+            self.replay.sample(size, rng, out=batch)
+            real = np.arange(batch.frames.shape[1]) <= batch.lengths[:, None]
+            drawn.append(torch.from_numpy(batch.frames[real]))
+        self.learner.fit_frames(torch.cat(drawn))
+
+    def row(self) -> dict[str, float]:
+        """Everything that is told since the last row."""
+        steps_stored = max(1, self.replay.num_chunks * self._parameters.replay.period)
+        return {
+            **self.speed.row(self.frames, self.learner.num_updates),
+            "replay/sequences": float(len(self.replay)),
+            "replay/bytes_per_step": self.replay.num_bytes / steps_stored,
+            "replay/effective_share": self.replay.effective_share(),
+            "replay/samples_per_insert": self.limiter.samples_per_insert,
+            "learner/skipped_updates": float(self.learner.num_skipped),
+            **self._staleness.row(),
+            **self.pool.metrics(),
+            **self.statistics.row(),
+        }
+
+    def save(self, row: dict[str, float], *, score: float | None) -> CheckpointRecord:
+        """Writes a checkpoint with its metrics row."""
+        self._replay_index = save_snapshot(self.replay, self._replay_folder, self._replay_index)
+        record = self.store.save(
+            tensors=self.learner.tensors(),
+            state={
+                "learner": self.learner.state_dict(),
+                "limiter": self.limiter.state_dict(),
+                "pool": self.pool.state_dict(),
+                "statistics": self.statistics.state_dict(),
+                "random": self.rng.bit_generator.state,
+                "frames": self.frames,
+                "elapsed_seconds": self.speed.elapsed_seconds,
+                "replay": self._replay_index,
+                "row": {name: value for name, value in row.items() if math.isfinite(value)},
+            },
+            description=describe(self._env, self.spec.network, self.spec.novelty, self._parameters),
+            frames=self.frames,
+            updates=self.learner.num_updates,
+            score=score,
+        )
+        self._collect_garbage()
+        return record
+
+    def resume(self) -> tuple[CheckpointRecord, dict[str, float]] | None:
+        """Goes on from the newest whole checkpoint: its record and its metrics row; None where there is none."""
+        rows: list[dict[str, float]] = []
+        record = self.store.restore(lambda checkpoint: rows.append(self.restore(checkpoint)))
+        if record is None:
+            return None
+        self._collect_garbage()
+        return record, rows[-1]
+
+    def restore(self, checkpoint: Checkpoint) -> dict[str, float]:
+        """Takes on the state of a checkpoint, and returns its metrics row.
+
+        Raises:
+            CheckpointError, ReplayError: it is damaged, or of another run.
+        """
+        state = parse_state(checkpoint.state, checkpoint.folder / "state.json")
+        tensors = {name: checkpoint.tensors(name) for name in TENSOR_FILES}
+        load_snapshot(self.replay, self._replay_folder, state.replay)
+        self._replay_index = state.replay
+        with foreign_state(checkpoint.folder):
+            self.learner.load_tensors(tensors)
+            self.learner.load_state_dict(state.learner.model_dump())
+            self.limiter.load_state_dict(state.limiter.model_dump())
+            self.limiter.insert(self.replay.end_pending())
+            self.statistics.load_state_dict(state.statistics.model_dump())
+            self.rng.bit_generator.state = state.random
+            self.frames, self.speed.elapsed_seconds = state.frames, state.elapsed_seconds
+            self.pool.load_weights(*self.learner.weights())
+            self.pool.load_state_dict(state.pool)
+        logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self.frames:,}")
+        return state.row
+
+    def _collect_garbage(self) -> None:
+        """Removes replay files that no checkpoint needs; a failure costs space, not the run."""
+        try:
+            collect_garbage(self._replay_folder, self.store.replay_indices())
+        except (CheckpointError, StorageError, OSError) as error:
+            logger.warning("replay files that nothing needs stay: %s", error)
