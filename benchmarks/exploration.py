@@ -7,7 +7,7 @@ The first leaves out parts of exploration, on all games; the second parts of lea
 luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
 policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
-docs/data/results/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
+experiments/ladder/data/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
 docs/generate` makes the tables of docs/results.md of it.
 """
 
@@ -34,7 +34,7 @@ from meme57.learning.trainer import learn
 from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs/data/results/exploration.csv"
+RESULTS = ROOT / "experiments/ladder/data/exploration.csv"
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "exploration": {
         "full": {},
@@ -102,7 +102,7 @@ def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
 def commit() -> str:
     """The checked-out commit, with a plus where its code or configuration was changed."""
     hash_ = _git("rev-parse", "--short", "HEAD")
-    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "benchmarks"))
+    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "experiments/*/*.yml", "benchmarks"))
 
 
 def _git(*arguments: str) -> str:
