@@ -5,7 +5,7 @@
 
 `size`: the network and the replay of `conf/gpu`. Random play of real games is recorded once and stored again and again
 under other identities until the replay is full: every chunk is compressed, held and written on its own. Each save is
-compared with writing as many bytes to one file in the same run. `share`: a real run of `conf/base`.
+compared with writing as many bytes to one file in the same run. `share`: a real run of `conf/laptop`.
 """
 
 from __future__ import annotations
@@ -21,33 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from bench_replay import SETTINGS, play
 from meme57.blueprint import agent_spec, make_replay
 from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
+from meme57.evaluation.ranking import checkpoint_evaluation
 from meme57.files import write_bytes
 from meme57.learning.learner import Learner
 from meme57.learning.policies import describe
 from meme57.learning.trainer import Trainer, TrainingEvent
-from meme57.pipelines.learn.nodes import checkpoint_evaluation
 from meme57.replay import Chunk, SequenceReplay, collect_garbage, load_snapshot, save_snapshot
+from presets import preset
 
-CONF = Path(__file__).parents[1] / "conf"
 RECORDED_STEPS = 40_000
 EPISODES_APART = 1_000_000
 GOAL = 0.02
-
-
-def parameters_of(environment: str, **run: Any) -> Parameters:
-    """`conf/base` with another environment over it."""
-    tree: dict[str, Any] = {}
-    for name in dict.fromkeys(["base", environment]):
-        for group, values in yaml.safe_load((CONF / name / "parameters.yml").read_text()).items():
-            tree[group] = {**tree.get(group, {}), **values}
-    return parse_parameters({**tree, "run": {**tree["run"], **run}})
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -148,7 +138,7 @@ class Saver:
 
 def measure_size(game: str, num_steps: int, seed: int) -> dict[str, Any]:
     """First save, a save one checkpoint period later, one with nothing new, and the load."""
-    parameters = parameters_of("gpu")
+    parameters = preset("gpu")
     period_steps = parameters.run.checkpoint_period_frames // parameters.env.frame_skip
     parameters = parse_parameters(
         {**parameters.model_dump(mode="json", by_alias=True),
@@ -193,8 +183,8 @@ class TimedTrainer(Trainer):
 
 
 def measure_share(num_frames: int) -> dict[str, Any]:
-    """A run of `conf/base`, without the seed replay: the actors warm up themselves."""
-    parameters = parameters_of("base", total_frames=num_frames)
+    """A run of `conf/laptop`, without the seed replay: the actors warm up themselves."""
+    parameters = preset("laptop", run={"total_frames": num_frames})
     evaluate, evaluation_seconds = checkpoint_evaluation(parameters), [0.0]
 
     def timed_evaluation(network: Any, novelty: Any) -> float:

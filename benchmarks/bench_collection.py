@@ -4,9 +4,9 @@
 
 Three pieces of work in turn, on the same game with as many environments: `alone` is ALE's own vector environment with
 random actions, as fast as it goes (two halves in flight in turn, one emulator thread a core); `stepping` is our
-environment class with random actions, likewise; `collection` is the pool of conf/base with its network, novelty, bandit
-and compressed chunks. Ratios are of wall time on all cores. *CPU* is the same ratio in CPU seconds, which says what is
-left when a learner has the other cores.
+environment class with random actions, likewise; `collection` is the pool of conf/laptop with its network, novelty,
+bandit and compressed chunks. Ratios are of wall time on all cores. *CPU* is the same ratio in CPU seconds, which says
+what is left when a learner has the other cores.
 """
 
 from __future__ import annotations
@@ -14,30 +14,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from ale_py.vector_env import AtariVectorEnv
 
 from meme57.actors import LocalPool
 from meme57.blueprint import agent_spec
-from meme57.config import Parameters, parse_parameters
+from meme57.config import Parameters
 from meme57.envs import EnvSpec, env_spec, make_env
+from presets import preset
 from timing import command, in_turn, show, spread
 
-BASE = Path(__file__).parents[1] / "conf/base/parameters.yml"
 GAMES = ("Breakout", "MsPacman", "MontezumaRevenge")
 
 
 def laptop(game: str, **actors: Any) -> Parameters:
-    """conf/base on a game, with one emulator thread a core."""
-    tree = yaml.safe_load(BASE.read_text())
-    tree["env"] |= {"game": game, "num_threads": 0}
-    tree["actors"] = {**tree.get("actors", {}), **actors}
-    return parse_parameters(tree)
+    """conf/laptop on a game, with one emulator thread a core."""
+    return preset("laptop", env={"game": game, "num_threads": 0}, actors=actors)
 
 
 def raw_env(spec: EnvSpec, num_envs: int) -> AtariVectorEnv:
@@ -117,7 +112,7 @@ def measure_game(parameters: Parameters, *, num_steps: int, repetitions: int) ->
 
 
 def measure(games: Sequence[str], repetitions: int) -> dict[str, Any]:
-    """Every game with the pool of conf/base, with one group of environments and with two."""
+    """Every game with the pool of conf/laptop, with one group of environments and with two."""
     torch.set_num_threads(1)
     pools = [laptop(game, groups=groups) for game in games for groups in (1, 2)]
     rows = [measure_game(parameters, num_steps=60, repetitions=repetitions) for parameters in pools]

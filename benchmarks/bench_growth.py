@@ -2,7 +2,7 @@
 
     python benchmarks/bench_growth.py [--repetitions 5] [--json PATH]
 
-All costs are CPU seconds on one thread, with the networks of conf/base; sizes of one row are timed in turn. The
+All costs are CPU seconds on one thread, with the networks of conf/laptop; sizes of one row are timed in turn. The
 replay's frames are those of one real game, its chunks stored again and again under new names.
 """
 
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench_collection import laptop
 from bench_learner import Update
 from meme57.actors import LocalPool
 from meme57.blueprint import agent_spec, make_replay
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.replay import SequenceReplay
+from presets import preset
 from timing import command, exponent, in_turn
 
 GAME = "MsPacman"
@@ -34,9 +34,8 @@ SEQUENCE_STEPS = (40, 80, 160)
 
 
 def changed(group: str, **values: Any) -> Parameters:
-    """conf/base with one group's values changed, on one emulator thread."""
-    tree = laptop(GAME).model_dump(mode="json", by_alias=True)
-    tree["env"]["num_threads"] = 1
+    """conf/laptop with one group's values changed, on one emulator thread."""
+    tree = preset("laptop", env={"game": GAME, "num_threads": 1}).model_dump(mode="json", by_alias=True)
     tree[group] |= values
     return parse_parameters(tree)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_modes.py [--repetitions 2] [--frames 40000] [--json PATH]
 
-Both train conf/base (with a GPU: conf/gpu over it) from nothing, in turn. Counted is what follows the warm-up: frames
+Both train conf/laptop (with a GPU: conf/gpu) from nothing, in turn. Counted is what follows the warm-up: frames
 while the learner learns, over wall seconds, checkpoints not included. Samples per insert say that both did the same.
 """
 
@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from bench_collection import BASE
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.learning.trainer import learn
+from presets import preset
 from timing import command, show, spread
 
 MODES = ("synchronous", "overlapped")
@@ -29,10 +28,7 @@ WARM_UP_SEQUENCES = 200
 
 def train(mode: str, seed: int, frames: int) -> dict[str, float]:
     """One run's speed after the warm-up."""
-    tree = yaml.safe_load(BASE.read_text())
-    if torch.cuda.is_available():
-        for group, values in yaml.safe_load((BASE.parents[1] / "gpu/parameters.yml").read_text()).items():
-            tree[group] = {**tree.get(group, {}), **values}
+    tree = preset("gpu" if torch.cuda.is_available() else "laptop").model_dump(mode="json", by_alias=True)
     warm_up, period = WARM_UP_SEQUENCES * tree["replay"]["period"] * 4, frames // 10
     tree["run"] |= {
         "seed": seed, "total_frames": 2 * warm_up + frames, "log_period_frames": period,

@@ -1,13 +1,14 @@
-"""Takes what a suite has done so far into docs/data/results, for the tables of docs/results.md.
+"""Takes what a suite has done so far into experiments/<name>/data, for the tables of docs/results.md.
 
     kedro run --env games; python benchmarks/evidence.py games; python docs/generate
 
 A suite that is not finished gives the members that are. Rows of members that this checkout does not have are kept, so
-that one table can grow on several machines; each row tells its commit and its frames.
+that one table can grow on several machines; each row tells its commit and its frames. A suite named `games_sticky`
+belongs to the experiment `games`.
 
     python benchmarks/evidence.py boxing --choice no_bandit "bandit.enabled=false"
 
-takes the members of one variant as lines of what was tried instead, named by the settings as given.
+takes the members of one variant as lines of what was tried instead (docs/data/results), named by the settings as given.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from meme57.evaluation.suite_scores import COLUMNS, result_rows
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs/data/results"
+EXPERIMENTS, TRIES = ROOT / "experiments", ROOT / "docs/data/results/choices.csv"
 SCORES = (*COLUMNS, "trained_frames", "trained_seconds", "commit")
 HEALTH = {"trace_steps": "health/trace_length_steps", "policy_churn": "health/policy_churn"}
 MEMBER = ("game", "variant", "seed")
@@ -128,10 +129,11 @@ def main() -> None:
     if options.choice:
         variant, settings = options.choice
         done = [member for member in done if member["variant"] == variant]
-        merge(RESULTS / "choices.csv", CHOICES, TRIED, choice_rows(done, settings))
+        merge(TRIES, CHOICES, TRIED, choice_rows(done, settings))
     else:
-        merge(RESULTS / f"{options.suite}.csv", SCORES, MEMBER, score_rows(done))
-        merge(RESULTS / f"{options.suite}_curves.csv", CURVES, MEMBER, curve_rows(done))
+        data = EXPERIMENTS / options.suite.partition("_")[0] / "data"
+        merge(data / f"{options.suite}.csv", SCORES, MEMBER, score_rows(done))
+        merge(data / f"{options.suite}_curves.csv", CURVES, MEMBER, curve_rows(done))
     print(f"{options.suite}: {len(done)} members")
 
 

@@ -4,10 +4,10 @@
     python benchmarks/exploration.py --processes 2 --parts learning
 
 The first leaves out parts of exploration, on all games; the second parts of learning, on two that are solved without
-luck. A run is `conf/ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
+luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
 policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
-docs/data/results/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
+experiments/ladder/data/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
 docs/generate` makes the tables of docs/results.md of it.
 """
 
@@ -24,17 +24,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from meme57.config import Parameters, parse_parameters
+from meme57.config import Parameters
 from meme57.config.games import TOY_GAMES
 from meme57.envs import env_spec
 from meme57.envs.toys import toy
 from meme57.evaluation.ranking import checkpoint_evaluation
+from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
 from meme57.learning.trainer import learn
+from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs/data/results/exploration.csv"
+RESULTS = ROOT / "experiments/ladder/data/exploration.csv"
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "exploration": {
         "full": {},
@@ -62,16 +62,13 @@ COLUMNS = ("parts", "game", "variant", "seed", "solved", "frames", "best_return"
 
 
 def ladder_parameters(changes: dict[str, Any]) -> Parameters:
-    """`conf/ladder` over `conf/base`, with dotted changes."""
-    tree: dict[str, Any] = {}
-    for environment in ("base", "ladder"):
-        groups = yaml.safe_load((ROOT / "conf" / environment / "parameters.yml").read_text())
-        for name, group in groups.items():
-            tree[name] = {**tree.get(name, {}), **group}
+    """The ladder's, with dotted changes."""
+    groups: dict[str, Any] = {}
     for dotted, value in changes.items():
         group, name = dotted.split(".")
-        tree[group] = {**tree.get(group, {}), name: value}
-    return parse_parameters(tree)
+        groups[group] = {**groups.get(group, {}), name: value}
+    conf = str(ROOT / "conf")
+    return load_parameters(ProjectConfigLoader(conf, env="ladder", runtime_params=groups, **CONFIG_LOADER_ARGS))
 
 
 def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
 def commit() -> str:
     """The checked-out commit, with a plus where its code or configuration was changed."""
     hash_ = _git("rev-parse", "--short", "HEAD")
-    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "benchmarks"))
+    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "experiments/*/*.yml", "benchmarks"))
 
 
 def _git(*arguments: str) -> str:

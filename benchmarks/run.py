@@ -17,10 +17,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench_collection import BASE
+from presets import ROOT
 
 NAMES = ("collection", "learner", "peer", "modes", "replay", "memory", "growth")
-ROOT = BASE.parents[2]
 FIGURES, PAGE = ROOT / "docs/data/performance", ROOT / "docs/performance.md"
 
 

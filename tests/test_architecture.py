@@ -241,7 +241,9 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
     if listed.returncode == 0:
         files = [ROOT / name for name in listed.stdout.splitlines()]
     else:  # an unpacked archive has no index
-        files = [path for folder in ("src", "conf", "tests", "docs") for path in (ROOT / folder).rglob("*")]
+        files = [
+            path for folder in ("src", "conf", "experiments", "tests", "docs") for path in (ROOT / folder).rglob("*")
+        ]
     texts = {path: path.read_bytes().decode(errors="ignore") for path in files if path.is_file()}
     assert len(texts) > 100
     found = [f"{path.relative_to(ROOT)}: {match[0]}" for path, text in texts.items() if (match := homes.search(text))]

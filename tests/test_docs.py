@@ -128,7 +128,7 @@ def test_generated_parts_are_current() -> None:
 def test_stale_parts_are_noticed(tmp_path: Path) -> None:
     import shutil
 
-    for name in ("docs", "conf"):
+    for name in ("docs", "conf", "experiments"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
     for path in (tmp_path / "docs/parameters.md", tmp_path / "docs/images/pipelines/learn.svg"):
         path.write_text(path.read_text().replace("3.0", "3.5").replace("seed_replay", "other_replay"))
@@ -259,7 +259,7 @@ def test_parameters_named_in_the_docs_exist() -> None:
 
 
 def test_files_named_in_the_docs_exist() -> None:
-    named = code_spans(r"`((?:src|tests|docs|conf|benchmarks)/[\w/.-]+\.\w+)")
+    named = code_spans(r"`((?:src|tests|docs|conf|experiments|benchmarks)/[\w/.-]+\.\w+)")
     assert len(named) > 15
     made_by_the_user = ("conf/local/", "conf/tuned-")
     assert [(page, n) for page, n in named if not n.startswith(made_by_the_user) and not (ROOT / n).exists()] == []
@@ -267,8 +267,8 @@ def test_files_named_in_the_docs_exist() -> None:
 
 def test_every_environment_is_in_the_table() -> None:
     page = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    there = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
-    shipped = {name for name in there if name not in ("base", "local") and not name.startswith("tuned-")}
+    there = {path.name for place in ("conf", "experiments") for path in (ROOT / place).iterdir() if path.is_dir()}
+    shipped = {name for name in there if name != "local" and not name.startswith("tuned-")}
     assert shipped == set(
         re.findall(r"^\| `(\w+)` \|", page.split("## Environments")[1].split("\n## ")[0], re.MULTILINE)
     )

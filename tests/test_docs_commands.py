@@ -22,7 +22,7 @@ from meme57.learning import __main__ as learning_command
 from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "experiments").rglob("*.md")])]
 PROGRAMS = ("kedro", "meme57", "make", "python", "dvc", "mlflow", "optuna-dashboard")
 OTHERS = {"source", "export", "mount", "xdg-open", "chromium", "curl", "pip", "ray", "git", "docker", "kubectl"}
 """Programs of others, whose options are theirs."""
@@ -79,10 +79,9 @@ def check_run(arguments: list[str]) -> None:
         given = context.params
     names = given["pipelines"] or []
     assert [name for name in names if name not in dict(pipelines)] == []
-    environment = given["env"] or "base"
+    environment = given["env"] or "laptop"
     if environment.startswith("tuned-"):  # the user's own, made by `tune`
-        environment = "base"
-    assert (ROOT / "conf" / environment).is_dir(), f"there is no environment {environment}"
+        environment = "laptop"
     check_parameters(environment, given["params"] or {})
 
 
@@ -122,7 +121,7 @@ def check_dvc(arguments: list[str]) -> None:
         assert [word for word in targets if word not in stages and not (ROOT / word).is_file()] == []
     for position, word in enumerate(arguments):
         if word in ("-S", "--set-param"):
-            check_parameters("base", nested(arguments[position + 1].rpartition(":")[2]))
+            check_parameters("laptop", nested(arguments[position + 1].rpartition(":")[2]))
 
 
 def nested(assignment: str) -> dict[str, Any]:
@@ -166,7 +165,7 @@ def test_most_commands_are_checked() -> None:
         "python benchmarks/bench_none.py",
         "python -m meme57.learning --set env.gmae=Pong",
         "dvc repro lern",
-        "dvc exp run -S conf/base/parameters.yml:evaluate.episods=3",
+        "dvc exp run -S conf/laptop/parameters.yml:evaluate.episods=3",
         "rm -rf /",
     ],
 )

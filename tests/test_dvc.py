@@ -16,12 +16,13 @@ from kedro.framework.project import configure_project, pipelines
 
 from meme57.config.identity import SEED_GROUPS as SEED_REPLAY_GROUPS
 from meme57.config.parameters import LEARNING_GROUPS
+from meme57.config.tree import look_up
 from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.pipeline_registry import FLOW
 from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
-PARAMETERS = "conf/base/parameters.yml"
+PARAMETERS = "conf/laptop/parameters.yml"
 READ = {
     "setup": ["run.seed", "run.total_frames", *LEARNING_GROUPS],
     "collect": ["run.seed", "loss.distil_policy", *SEED_REPLAY_GROUPS],
@@ -31,11 +32,11 @@ READ = {
     "report": [],
     "register": ["run.seed", "env.game", "register"],
 }
-"""What each pipeline reads; of these a stage names the parameters that conf/base sets (DVC refuses a missing one)."""
+"""What each pipeline reads; of these a stage names what conf/laptop sets (DVC reads no `extends`, nor a default)."""
 
 STAND_IN = """#!{python}
 import hashlib, json, pathlib, sys
-assert sys.argv[1:-1] == ["-m", "kedro", "run", "--env", "base", "--pipelines"], sys.argv
+assert sys.argv[1:-1] == ["-m", "kedro", "run", "--env", "laptop", "--pipelines"], sys.argv
 stage, digest = sys.argv[-1], hashlib.sha256(pathlib.Path("{parameters}").read_bytes()).hexdigest()
 found = []
 for name in json.loads(pathlib.Path("{outs}").read_text())[stage]:
@@ -55,14 +56,14 @@ with open("{log}", "a") as stream:
 
 
 @pytest.fixture(scope="module")
-def base() -> dict[str, Any]:
+def laptop() -> dict[str, Any]:
     return yaml.safe_load((ROOT / PARAMETERS).read_text())
 
 
 @pytest.fixture(scope="module")
-def stages(base: dict[str, Any]) -> dict[str, Any]:
+def stages(laptop: dict[str, Any]) -> dict[str, Any]:
     text = (ROOT / "dvc.yaml").read_text()
-    text = text.replace("${env.game}", base["env"]["game"]).replace("${run.seed}", str(base["run"]["seed"]))
+    text = text.replace("${env.game}", laptop["env"]["game"]).replace("${run.seed}", str(laptop["run"]["seed"]))
     assert "${" not in text
     return yaml.safe_load(text)["stages"]
 
@@ -72,7 +73,7 @@ def catalog_paths() -> dict[str, dict[str, set[str]]]:
     """Pipeline -> what it reads and writes, from the pipelines and the catalog; a file in a folder of its own is it."""
     configure_project("meme57")
     pipelines.set_requested(None)
-    entries = ProjectConfigLoader(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)["catalog"]
+    entries = ProjectConfigLoader(str(ROOT / "conf"), env="laptop", **CONFIG_LOADER_ARGS)["catalog"]
     paths = {name: entry["filepath"] for name, entry in entries.items() if not name.startswith("_")}
     folders = {name: path for name, path in paths.items() if name.endswith("_folder") and name != "report_folder"}
 
@@ -111,7 +112,7 @@ def _flagged(stages: dict[str, Any], key: str, value: bool) -> set[str]:
 def test_one_stage_a_pipeline_in_their_order(stages) -> None:
     assert tuple(stages) == FLOW
     for name, stage in stages.items():
-        assert stage["cmd"] == f"python -m kedro run --env base --pipelines {name}"
+        assert stage["cmd"] == f"python -m kedro run --env laptop --pipelines {name}"
 
 
 @pytest.mark.parametrize("name", FLOW)
@@ -121,16 +122,28 @@ def test_paths_are_those_of_the_catalog(stages, catalog_paths, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", FLOW)
-def test_a_stage_names_the_parameters_that_it_reads(stages, base, name: str) -> None:
+def test_a_stage_names_the_parameters_that_it_reads(stages, laptop, name: str) -> None:
     listed = [key for entry in stages[name].get("params", []) for keys in entry.values() for key in keys]
-    assert sorted(listed) == sorted(key for key in READ[name] if key.split(".")[0] in base)
+    assert sorted(listed) == sorted(key for key in READ[name] if key.split(".")[0] in laptop)
 
 
-def test_no_group_of_the_parameters_is_overlooked(base) -> None:
+@pytest.mark.parametrize("file", ["dvc.yaml", "conf/suite/dvc.yaml"])
+def test_every_parameter_that_a_stage_names_stands_in_its_file(file: str) -> None:
+    """As DVC reads them: literally, without `extends`."""
+    stages = yaml.safe_load((ROOT / file).read_text())["stages"].values()
+    named = [pair for stage in stages for entry in stage.get("params", []) for pair in entry.items()]
+    assert named
+    for path, keys in named:
+        tree = yaml.safe_load((ROOT / path).read_text())
+        values = [look_up(tree, key) for key in keys] if keys else [tree]
+        assert "${" not in json.dumps(values), path
+
+
+def test_no_group_of_the_parameters_is_overlooked(laptop) -> None:
     read = {key.split(".")[0] for keys in READ.values() for key in keys}
-    assert set(base) <= read | {"tracking"}  # where runs are written shapes no result
-    assert "name" not in base["run"]
-    assert "exact_resume" not in base["run"]
+    assert set(laptop) - {"extends"} <= read | {"tracking"}  # where runs are written shapes no result
+    assert "name" not in laptop["run"]
+    assert "exact_resume" not in laptop["run"]
 
 
 def test_what_a_stage_goes_on_from_persists(stages) -> None:
@@ -144,10 +157,11 @@ def test_the_suite_is_a_pipeline_of_its_own() -> None:
     assert (stage["wdir"], stage["cmd"]) == ("../..", "python -m kedro run --env suite --pipelines suite")
     configure_project("meme57")
     pipelines.set_requested(None)
-    entries = ProjectConfigLoader(str(ROOT / "conf"), env="suite", **CONFIG_LOADER_ARGS)["catalog"]
+    suite = ProjectConfigLoader(str(ROOT / "conf"), env="suite", **CONFIG_LOADER_ARGS)
+    entries = suite["catalog"]
     assert _outs(stage) == {entries[name]["filepath"] for name in pipelines["suite"].all_outputs() if name in entries}
-    assert {"conf/base/parameters.yml", "conf/suite/parameters.yml"} == {
-        name for entry in stage["params"] for name in entry
+    assert {name for entry in stage["params"] for name in entry} == {
+        f"conf/{name}/parameters.yml" for name in suite.chain if (ROOT / "conf" / name / "parameters.yml").exists()
     }
 
 
@@ -234,13 +248,13 @@ def test_outputs_are_either_with_git_or_in_the_cache_of_dvc(reproduced, stages) 
     assert set(every) - set(ignored) == _flagged(stages, "cache", False)
 
 
-def test_a_changed_evaluation_runs_evaluation_and_what_follows(reproduced, base) -> None:
-    _change(reproduced, f"  episodes: {base['evaluate']['episodes']}\n", "  episodes: 7\n")
+def test_a_changed_evaluation_runs_evaluation_and_what_follows(reproduced, laptop) -> None:
+    _change(reproduced, f"  episodes: {laptop['evaluate']['episodes']}\n", "  episodes: 7\n")
     assert tuple(_reproduce(reproduced)) == ("evaluate", "report", "register")
 
 
-def test_a_longer_run_goes_on_from_what_is_there(reproduced, base) -> None:
-    _change(reproduced, f"total_frames: {base['run']['total_frames']}", "total_frames: 77")
+def test_a_longer_run_goes_on_from_what_is_there(reproduced, laptop) -> None:
+    _change(reproduced, f"total_frames: {laptop['run']['total_frames']}", "total_frames: 77")
     ran = _reproduce(reproduced)
     assert tuple(ran) == ("setup", "learn", "distill", "evaluate", "report", "register")
     assert {Path(path).name for path in ran["learn"]} == {"checkpoints", "learning_curve.csv"}

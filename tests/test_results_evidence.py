@@ -1,4 +1,4 @@
-"""benchmarks/evidence.py: a suite's members become rows of docs/data/results, from small data by hand."""
+"""benchmarks/evidence.py: a suite's members become rows of an experiment's data, from small data by hand."""
 
 from __future__ import annotations
 

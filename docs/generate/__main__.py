@@ -39,20 +39,20 @@ def generated() -> dict[Path, str]:
 
 
 def results_page() -> dict[Path, str]:
-    """docs/results.md and its plots, from docs/data/results."""
-    page, data = DOCS / "results.md", DOCS / "data" / "results"
-    curves, published = results.read(data / "games_curves.csv"), results.read(data / "dopamine.csv")
-    small, before = (results.read(data / f"{name}.csv") for name in ("exploration", "exploration_one_checkpoint"))
-    ablations = {name: results.read(data / f"{name}_curves.csv") for name in ("ablations", "ablations_48")}
+    """docs/results.md and its plots, from the data of the experiments and from what was tried."""
+    page, tried = DOCS / "results.md", results.read(DOCS / "data" / "results" / "choices.csv")
+    curves, published = measured("games", "games_curves"), measured("games", "dopamine")
+    small, before = (measured("ladder", name) for name in ("exploration", "exploration_one_checkpoint"))
+    ablations = {name: measured("ablations", f"{name}_curves") for name in ("ablations", "ablations_48")}
     text = page.read_text(encoding="utf-8")
     for name, table in {
         "games": results.games_table(curves, published),
-        "sticky": results.games_table(results.read(data / "games_sticky_curves.csv"), published),
-        "greedy": results.greedy_table(results.read(data / "games.csv") + results.read(data / "games_sticky.csv")),
-        "boxing": results.greedy_table(results.read(data / "boxing.csv")),
-        "choices": results.choices_table(results.read(data / "choices.csv"), "Pong"),
-        "choices_boxing": results.choices_table(results.read(data / "choices.csv"), "Boxing"),
-        "choices_breakout": results.choices_table(results.read(data / "choices.csv"), "Breakout"),
+        "sticky": results.games_table(measured("games", "games_sticky_curves"), published),
+        "greedy": results.greedy_table(measured("games", "games") + measured("games", "games_sticky")),
+        "boxing": results.greedy_table(measured("boxing", "boxing")),
+        "choices": results.choices_table(tried, "Pong"),
+        "choices_boxing": results.choices_table(tried, "Boxing"),
+        "choices_breakout": results.choices_table(tried, "Breakout"),
         "ladder": results.ladder_table(small, "exploration"),
         "learning": results.ladder_table(small, "learning"),
         "ladder_one_checkpoint": results.ladder_table(before, "exploration"),
@@ -63,6 +63,11 @@ def results_page() -> dict[Path, str]:
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
     plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
     return {page: text, **plots}
+
+
+def measured(experiment: str, name: str) -> list[results.Row]:
+    """Rows of `experiments/<experiment>/data/<name>.csv`."""
+    return results.read(ROOT / "experiments" / experiment / "data" / f"{name}.csv")
 
 
 def between(page: Path, name: str, table: str, text: str | None = None) -> str:

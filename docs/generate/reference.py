@@ -17,7 +17,7 @@ from meme57.config.tuning import Dimension
 HEAD = """# Every parameter
 
 Made by `python docs/generate` from the typed models in `src/meme57/config`; a test holds it to them. How to set a
-parameter, and what `conf/base` (the laptop) sets otherwise, is in [configuration](configuration.md).
+parameter, and what `conf/laptop` sets otherwise, is in [configuration](configuration.md).
 
 The default is what a parameter has when no file sets it. It is the [specification](specification.md)'s, and the last
 column has the specification's word on where the number comes from: paper, reported, inherited or ours. No word: it sets

@@ -1,4 +1,4 @@
-"""Tables and plots of docs/results.md, from docs/data/results. A table whose data is not there yet says so."""
+"""Tables and plots of docs/results.md, from rows of measurements. A table whose data is not there yet says so."""
 
 from __future__ import annotations
 

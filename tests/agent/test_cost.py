@@ -49,7 +49,7 @@ def test_grouped_convolutions_count_their_group() -> None:
 
 def test_teacher_is_what_pytorch_counts() -> None:
     """Its counter counts two operations a multiply-add; it sees the LSTM's hand-made products too."""
-    network, novelty, _ = preset("base")
+    network, novelty, _ = preset("laptop")
     zero = torch.zeros(1)
     features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, network.spec.embedding_size))
     frame = torch.zeros(1, 52, 52, dtype=torch.uint8)
@@ -63,7 +63,7 @@ def test_teacher_is_what_pytorch_counts() -> None:
     assert cost.novelty_step(novelty) == counter.get_total_flops() // 2
 
 
-@pytest.mark.parametrize("name", ["base", "gpu", "paper"])
+@pytest.mark.parametrize("name", ["laptop", "gpu", "paper"])
 def test_a_student_costs_at_most_a_tenth_of_its_teacher(name: str) -> None:
     network, _, student = preset(name)
     assert cost.student_step(student) <= 0.1 * cost.teacher_step(network)

@@ -1,19 +1,53 @@
-"""What an environment of conf/ must say itself, since what it leaves out is the laptop's."""
+"""Each environment means what it meant at commit c8d2015, whose values stand in tests/data/environments.json."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meme57.config import parse_parameters
-from meme57.hooks.configuration import ProjectConfigLoader
+from meme57.config import Parameters, parse_parameters
+from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
 from meme57.settings import CONFIG_LOADER_ARGS
 
-CONF = Path(__file__).parents[2] / "conf"
+ROOT = Path(__file__).parents[2]
+THEN: dict[str, dict[str, Any]] = json.loads((ROOT / "tests" / "data" / "environments.json").read_text())
+DEFAULTS = THEN.pop("defaults")
 
 
-@pytest.mark.parametrize(("env", "enabled"), [("base", False), ("gpu", True), ("paper", True), ("ladder", True)])
+def preset(env: str) -> Parameters:
+    return load_parameters(ProjectConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS))
+
+
+def values(parameters: Parameters) -> dict[str, Any]:
+    return {f"{group}.{name}": value for group, fields in parameters.tree().items() for name, value in fields.items()}
+
+
+@pytest.mark.parametrize("env", THEN)
+def test_an_environment_has_the_values_that_it_had(env: str) -> None:
+    """A parameter that is newer has its default. So fingerprints are the same, and old runs resume."""
+    assert values(preset(env)) == {**values(parse_parameters({})), **DEFAULTS, **THEN[env]}
+
+
+def test_every_environment_is_listed() -> None:
+    there = {path.parent.name for place in ("conf", "experiments") for path in (ROOT / place).glob("*/parameters.yml")}
+    assert {name for name in there if name != "local" and not name.startswith("tuned-")} == set(THEN)
+
+
+def test_base_is_the_agent_of_the_paper() -> None:
+    """Every default, but for how a study searches, which shapes no run."""
+    changed = {name for name, value in values(preset("base")).items() if value != DEFAULTS[name]}
+    assert changed == {"tune.pruner", "tune.space"}
+
+
+@pytest.mark.parametrize(("env", "largest"), [("gpu", 8), ("paper", 7)])
+def test_what_is_the_papers_is_not_written_again(env: str, largest: int) -> None:
+    changed = {name for name, value in values(preset(env)).items() if value != values(preset("base"))[name]}
+    assert len(changed) == largest
+
+
+@pytest.mark.parametrize(("env", "enabled"), [("laptop", False), ("gpu", True), ("paper", True), ("ladder", True)])
 def test_the_bandit_is_left_out_on_the_laptop_alone(env: str, enabled: bool) -> None:
-    loader = ProjectConfigLoader(str(CONF), env=env, **CONFIG_LOADER_ARGS)
-    assert parse_parameters(loader["parameters"]).bandit.enabled is enabled
+    assert preset(env).bandit.enabled is enabled

@@ -47,8 +47,9 @@ def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
         target = tmp_path / "conf" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "conf" / name, target)
-    write_parameters(tmp_path, "base", "env: {game: pong, num_envs: 4, height: 84}\nrun: {total_frames: 1000}\n")
-    write_parameters(tmp_path, "test", "env: {num_envs: 2}\n")
+    agent = "env: {game: pong, num_envs: 4, height: 84}\nrun: {total_frames: 1000}\n"
+    write_parameters(tmp_path, "laptop", f"extends: base\n{agent}")
+    write_parameters(tmp_path, "test", "extends: laptop\nenv: {num_envs: 2}\n")
     monkeypatch.chdir(tmp_path)  # Kedro-Viz notes the events of a run in the working directory
     (tmp_path / "mlruns").mkdir()
     shutil.copy(database, tmp_path / "mlruns" / "mlflow.db")

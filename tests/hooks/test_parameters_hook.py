@@ -43,20 +43,20 @@ def test_wrong_parameters_stop_before_anything_runs(
 
 
 def test_misspelt_group_in_a_file_is_found(go: Go, project: Path) -> None:
-    (project / "conf" / "base" / "parameters_more.yml").write_text("lerner: {batch_size: 3}\n")
+    (project / "conf" / "laptop" / "parameters_more.yml").write_text("lerner: {batch_size: 3}\n")
     with pytest.raises(OneLineError, match="unknown parameter lerner"):
         go("setup")
 
 
 def test_key_in_two_files_is_one_line(go: Go, project: Path) -> None:
-    (project / "conf" / "base" / "parameters_more.yml").write_text("env: {num_envs: 8}\n")
+    (project / "conf" / "laptop" / "parameters_more.yml").write_text("env: {num_envs: 8}\n")
     with pytest.raises(OneLineError, match="Duplicate keys") as info:
         go("setup")
     assert "\n" not in info.value.message
 
 
 def test_unknown_environment_names_the_known_ones(go: Go) -> None:
-    with pytest.raises(OneLineError, match=r"no environment 'nope'.* base, test"):
+    with pytest.raises(OneLineError, match=r"no environment 'nope'.* base, laptop, test"):
         go("setup", environment="nope")
 
 
@@ -101,7 +101,7 @@ def test_a_project_folder_is_no_pattern(project: Path, name: str) -> None:
     """Kedro joins the folder and its own patterns: `a?b` and `a*b` found the files of a neighbour, `[x]` none."""
     for folder in (name, "a+b"):
         shutil.copytree(project / "conf", project / folder / "conf")
-    (project / "a+b" / "conf" / "base" / "parameters.yml").write_text("no_such: 1\n")
+    (project / "a+b" / "conf" / "laptop" / "parameters.yml").write_text("no_such: 1\n")
     with KedroSession.create(project_path=project / name, env="test") as session:
         context = session.load_context()
     assert (context.params["env"]["num_envs"], context.params["env"]["height"]) == (2, 84)

@@ -22,12 +22,12 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 FILES = ("dvc.yaml", ".dvcignore", ".gitignore", ".telemetry", "pyproject.toml", ".dvc/config")
-PARAMETERS = "conf/base/parameters.yml"
+PARAMETERS = "conf/laptop/parameters.yml"
 PATIENCE_SECONDS = 2_400
 
 
 class Clone:
-    """A fresh clone with its own data, whose conf/base has the size of conf/test."""
+    """A fresh clone with its own data, whose conf/laptop has the size of conf/test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,8 +41,9 @@ class Clone:
         for name in ("src", "mlruns"):
             (folder / name).mkdir()
             (folder / name / ".gitkeep").touch()
-        base, test = (yaml.safe_load((ROOT / "conf" / env / "parameters.yml").read_text()) for env in ("base", "test"))
-        (folder / PARAMETERS).write_text(yaml.safe_dump(_laid_over(base, test), sort_keys=False))
+        laptop, test = (yaml.safe_load((ROOT / "conf" / e / "parameters.yml").read_text()) for e in ("laptop", "test"))
+        small = {**_laid_over(laptop, test), "extends": "base"}
+        (folder / PARAMETERS).write_text(yaml.safe_dump(small, sort_keys=False))
         self.command("git", "init", "--quiet")
         self.commit("Clone")
 

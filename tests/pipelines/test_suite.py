@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,10 @@ def reports(project: Any, suite: str) -> Path:
 
 @pytest.fixture(scope="module")
 def story(make_project: Callable[[str], Any]) -> dict[str, Any]:
-    """One game learns; the other's run name is taken by another configuration, so that it fails, and it alone."""
+    """One game learns; the other's run name is taken by another configuration, so that it fails, and it alone.
+
+    Before the second start the environment moves to experiments/, as conf/games did.
+    """
     project = make_project("suite")
     asked = {**TINY, "suite": {"name": "two", "games": ["Pong", "Asterix"], "seeds": [1]}}
     project.run_here("setup", **{**TINY, "env": {"game": "Asterix"}, "loss": {"kappa": 0.5}})
@@ -67,6 +71,8 @@ def story(make_project: Callable[[str], Any]) -> dict[str, Any]:
         project.run_here("suite", **asked)
     told["first"], told["record"] = str(failure.value), json.loads((reports(project, "two") / "suite.json").read_text())
     written = project.files()
+    shutil.copytree(project.folder / "conf" / "test", project.folder / "experiments" / "test")
+    shutil.rmtree(project.folder / "conf" / "test")
     with pytest.raises(OneLineError) as failure:
         project.run_here("suite", **asked)
     told["second"] = str(failure.value)

@@ -36,6 +36,7 @@ def test_the_tuned_environment_is_complete_and_has_the_best_values(tuned: Any) -
     folder = tuned.folder / "conf" / "tuned-Asterix"
     text = (folder / "parameters.yml").read_text()
     tree = yaml.safe_load(text)
+    assert tree.pop("extends") == "test"
     written = parse_parameters(tree)
     best = json.loads((folder / "evidence.json").read_text())
     for name, value in best["best"]["values"].items():

@@ -111,7 +111,9 @@ def test_without_fresh_seeds_the_environment_says_so() -> None:
         "best": {"trial": 1, "score": 0.5, "values": {"learner.batch_size": 6}},
         "trials": [{}, {}], "frames": 10, "score": "return", "metric": "final",
     }  # fmt: skip
-    text = environment_text(parameters, record, None)
+    text = environment_text(parameters, record, None, ["base", "laptop"])
     assert "biased upwards" in text
-    assert parse_parameters(yaml.safe_load(text)).learner.batch_size == 6
-    assert "tune" not in yaml.safe_load(text)
+    tree = yaml.safe_load(text)
+    assert tree.pop("extends") == "laptop"
+    assert parse_parameters(tree).learner.batch_size == 6
+    assert "tune" not in tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import optuna
+import pytest
 import yaml
 from optuna.trial import create_trial
 from tiny_study import make_parameters
@@ -22,5 +23,22 @@ def test_an_infinite_choice_is_text_and_comes_back() -> None:
     study.add_trial(create_trial(params={"loss.kappa": inf}, distributions={"loss.kappa": kappa}, value=1.0))
     record = json.loads(json.dumps(study_record(study, parameters), allow_nan=False))
     assert record["best"]["values"] == record["trials"][0]["values"] == {"loss.kappa": "Infinity"}
-    tree = yaml.safe_load(environment_text(parameters, record, None))
+    tree = yaml.safe_load(environment_text(parameters, record, None, ["base", "laptop"]))
+    del tree["extends"]
     assert parse_parameters(tree).loss.kappa == inf
+
+
+@pytest.mark.parametrize(
+    ("chain", "extended"),
+    [
+        (["base"], "base"),
+        (["base", "laptop", "local"], "local"),
+        (["base", "laptop", "tuned-Corridor"], "laptop"),  # the study ran in what it writes
+        (["base", "laptop", "tuned-Corridor", "mine"], "laptop"),
+    ],
+)
+def test_the_environment_extends_the_one_that_the_study_ran_in_and_never_itself(chain, extended) -> None:
+    parameters = make_parameters(study="Corridor")
+    best = {"trial": 0, "score": 1.0, "values": {}}
+    record = {"best": best, "trials": [{}], "frames": 10, "score": "return", "metric": "final"}
+    assert yaml.safe_load(environment_text(parameters, record, None, chain))["extends"] == extended

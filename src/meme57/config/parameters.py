@@ -1,7 +1,7 @@
 """The typed parameters: one frozen root model validates the whole tree before anything runs.
 
 Every default is the paper's setting where docs/specification.md knows it; a comment gives its status
-(paper, reported, inherited, ours). `conf/base` overrides what a laptop needs smaller.
+(paper, reported, inherited, ours). `conf/laptop` overrides what a laptop needs smaller.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import logging
 import os
@@ -20,34 +21,41 @@ from meme57.config import Parameters, parse_parameters
 from meme57.errors import ConfigurationError
 
 LOCAL = "local"
+LAPTOP = "laptop"
+EXPERIMENTS = "experiments"
+EXTENDS = "extends"
 NAMES = ("run_name", "study_name", "suite_name")
 
 _RESOLVING = threading.RLock()
 
+log = logging.getLogger(__name__)
 
-class LiteralFolder(LocalFileSystem):  # type: ignore[misc]
-    """Finds configuration by pattern in one folder; `*`, `?` and `[` in that folder's own path are plain letters."""
 
-    def __init__(self, folder: str) -> None:
+class LiteralFolders(LocalFileSystem):  # type: ignore[misc]
+    """Finds configuration by pattern in the given folders; `*`, `?` and `[` in their own paths are plain letters."""
+
+    def __init__(self, *folders: str) -> None:
         super().__init__()
-        self._folder = folder
+        self._folders = folders
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """The files and folders that fit; `path` is the folder with a pattern behind it."""
-        pattern = str(Path(path).relative_to(self._folder))
-        return [str(Path(self._folder, found)) for found in glob.glob(pattern, root_dir=self._folder, recursive=True)]
+        """The files and folders that fit; `path` is one of the folders with a pattern behind it."""
+        folder = next(folder for folder in self._folders if Path(path).is_relative_to(folder))
+        pattern = str(Path(path).relative_to(folder))
+        return [str(Path(folder, found)) for found in glob.glob(pattern, root_dir=folder, recursive=True)]
 
 
 class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
-    """One environment over base: the one asked for, else `conf/local` where a machine has one, else base alone.
+    """A chain of environments: base, what the chosen one extends, the chosen one.
 
-    Gives catalog paths the resolvers `${run_name:}`, `${study_name:}` and `${suite_name:}`; here and not in a hook,
-    because Kedro-Viz runs no hooks.
+    Chosen is the one asked for, else `conf/local` where a machine has one, else the laptop. An environment is a folder
+    of `conf/`, or of `experiments/` beside it. Gives catalog paths the resolvers `${run_name:}`, `${study_name:}` and
+    `${suite_name:}`; here and not in a hook, because Kedro-Viz runs no hooks.
     """
 
     def __init__(self, conf_source: str | Path, env: str | None = None, **arguments: Any) -> None:
         has_local = (Path(conf_source) / LOCAL).is_dir()
-        arguments["default_run_env"] = LOCAL if has_local else arguments.get("base_env", "base")
+        arguments["default_run_env"] = LOCAL if has_local else LAPTOP
         super().__init__(conf_source, env=env, **arguments)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -55,8 +63,61 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
         with _RESOLVING:
             for name in NAMES:
                 OmegaConf.register_new_resolver(name, partial(self._name, name), replace=True)
-            tree: dict[str, Any] = super().__getitem__(key)
-            return tree
+            if key in self or key not in self.config_patterns or key == "globals":  # globals are read before any chain
+                given: dict[str, Any] = super().__getitem__(key)
+                return given
+            self._register_runtime_params_resolver()
+            return self._merged(key)
+
+    @functools.cached_property
+    def chain(self) -> dict[str, str]:
+        """Environment to its folder; base is first, the chosen one last.
+
+        Raises:
+            ConfigurationError: an environment is unknown, is there twice, or extends itself in the end.
+        """
+        folders: dict[str, str] = {}
+        name, above = self.env or self.default_run_env, ""
+        while name != self.base_env:
+            if name in folders:
+                circle = " extends ".join([*list(folders)[list(folders).index(name) :], name])
+                raise ConfigurationError(f"the environments go round in a circle: {circle}: remove one `extends`")
+            folders[name] = self._folder(name, above)
+            name, above = self._extended(name, folders[name]), folders[name]
+        return {name: self._folder(name, above), **dict(reversed(folders.items()))}
+
+    def _merged(self, key: str) -> dict[str, Any]:
+        merged = dict(self.runtime_params) if key == "parameters" else {}
+        files: set[Path] = set()
+        for name, folder in self.chain.items():
+            patterns, is_secret = self.config_patterns[key], key == "credentials"
+            found = self.load_and_merge_dir_config(folder, patterns, key, files, is_secret)
+            if key == "parameters" and name != self.base_env and EXTENDS not in self.runtime_params:
+                found.pop(EXTENDS, None)
+            merged = self._merge_configs(merged, found, key, folder)
+        if not files and key != "parameters":  # without any, the defaults apply
+            raise MissingConfigException(f"no {key} in {', '.join(self.chain.values())}")
+        return merged
+
+    def _folder(self, name: str, above: str) -> str:
+        """Where an environment lies; `above` is the folder of the one that extends it."""
+        places = (self._get_conf_env_path(name), str(_experiments(self.conf_source) / name))
+        found = [place for place in places if self._fs.isdir(place)]
+        if len(found) > 1:
+            raise ConfigurationError(f"{found[0]} and {found[1]} have the same name: rename one")
+        if not found:
+            raise ConfigurationError(_unknown(self.conf_source, name, above))
+        return str(found[0])
+
+    def _extended(self, name: str, folder: str) -> str:
+        files = self._read_dir_configs(folder, self.config_patterns["parameters"], "parameters", set())
+        for tree in files.values():
+            if EXTENDS in tree:
+                return str(tree[EXTENDS])
+        if name == LOCAL:
+            return LAPTOP
+        _warn_of_base(folder)
+        return str(self.base_env)
 
     def _name(self, name: str) -> str:
         return str(getattr(load_parameters(self), name))
@@ -64,7 +125,8 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
     @staticmethod
     def _initialise_filesystem_and_protocol(conf_source: str) -> tuple[Any, str]:
         found, protocol = OmegaConfigLoader._initialise_filesystem_and_protocol(conf_source)
-        return (LiteralFolder(conf_source) if protocol == "file" else found), protocol
+        folders = (conf_source, str(_experiments(conf_source)))
+        return (LiteralFolders(*folders) if protocol == "file" else found), protocol
 
 
 def environment_variable(name: str, default: str | None = None) -> str | None:
@@ -87,8 +149,8 @@ def load_parameters(loader: OmegaConfigLoader) -> Parameters:
     """
     try:
         tree = loader["parameters"]
-    except MissingConfigException:
-        raise ConfigurationError(_missing(loader)) from None
+    except ConfigurationError:
+        raise
     except Exception as error:  # what the YAML reader and the resolvers raise has no common base
         words = " ".join(str(error).split())
         raise ConfigurationError(f"the parameters cannot be read: {words}") from error
@@ -116,10 +178,24 @@ def rich_on_terminal() -> None:
         logging.getLogger().handlers = [handler]
 
 
-def _missing(loader: OmegaConfigLoader) -> str:
-    source = Path(loader.conf_source)
-    known = sorted(path.name for path in source.iterdir() if path.is_dir()) if source.is_dir() else []
-    asked = loader.env or loader.base_env
-    if asked in known:
-        return f"{source / asked} holds no parameters*.yml, and neither does {source / loader.base_env}"
-    return f"there is no environment {asked!r} in {source}: type `--env` with one of {', '.join(known) or 'none'}"
+def _experiments(conf_source: str) -> Path:
+    return Path(conf_source).parent / EXPERIMENTS
+
+
+def _unknown(conf_source: str, name: str, above: str) -> str:
+    places = (Path(conf_source), _experiments(conf_source))
+    folders = [path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_dir()]
+    known = ", ".join(sorted(folders)) or "none"
+    if above:
+        return f"{above} extends {name!r}, and there is no such environment: write `extends` with one of {known}"
+    return f"there is no environment {name!r} in {places[0]} or {places[1]}: type `--env` with one of {known}"
+
+
+@functools.cache
+def _warn_of_base(folder: str) -> None:
+    """Once a process: before version 0.2 every environment was laid over the laptop's."""
+    log.warning(
+        "%s has no `extends`, so it is laid over base alone, the paper's agent: write `extends: laptop` into its "
+        "parameters.yml for the laptop's, as before, or `extends: base` to say so",
+        folder,
+    )

@@ -47,6 +47,7 @@ class ParametersHook:
     def __init__(self) -> None:
         self.project_path = Path()
         self.environment = ""
+        self._chain: list[str] = []
         self._parameters: Parameters | None = None
         self._made_by: dict[str, str] = {}
         self._at_work = contextlib.ExitStack()
@@ -78,7 +79,8 @@ class ParametersHook:
         with one_line_errors():
             parameters = _with_absolute_storage(load_parameters(context.config_loader), context.project_path)
         self.project_path = context.project_path
-        self.environment = context.env or context.config_loader.default_run_env
+        self._chain = list(context.config_loader.chain)
+        self.environment = self._chain[-1]
         self._parameters = parameters
         context.config_loader["parameters"] = parameters.model_dump(mode="json", by_alias=True)
         # `session.run()` reads Kedro's one registry right after it made its context, so the newest context decides.
@@ -105,7 +107,8 @@ class ParametersHook:
             self._check_inputs(pipeline, catalog)
             if self.kind == "run":
                 self._begin_work(record)
-        catalog[PLACE] = MemoryDataset({"project": str(self.project_path), "environment": self.environment})
+        place = {"project": str(self.project_path), "environment": self.environment, "chain": self._chain}
+        catalog[PLACE] = MemoryDataset(place)
 
     def end_work(self) -> None:
         """From now on the run may be removed; called when its pipeline ended, however it did."""

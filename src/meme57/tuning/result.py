@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -47,10 +47,13 @@ def trial_values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dic
     return suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
 
 
-def environment_text(parameters: Parameters, record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
+def environment_text(
+    parameters: Parameters, record: Mapping[str, Any], evidence: Mapping[str, Any] | None, chain: Sequence[str]
+) -> str:
     """`parameters.yml` of the tuned environment: every value resolved, the evidence in words above.
 
-    It is validated here, so that what is written can be run.
+    It is validated here, so that what is written can be run. It extends the last of `chain`, the environment that the
+    study ran in; where that is what is written here now, or extends it, the one below.
     """
     games, name = parameters.tune_games, parameters.study_name
     tree = parameters.model_dump(mode="python", by_alias=True)
@@ -58,14 +61,16 @@ def environment_text(parameters: Parameters, record: Mapping[str, Any], evidence
     tree = assign(tree, {**record["best"]["values"], **settings})
     del tree["tune"]
     parse_parameters(tree)
+    written = f"tuned-{name}"
     head = [
         f"Study {name}: trial {record['best']['trial']} of {len(record['trials'])}, "
         f"{record['frames']:,} frames; score {record['best']['score']:.4f} ({record['score']}, {record['metric']}).",
         f"Varied: {', '.join(dimension.name for dimension in parameters.tune.space)}.",
         *evidence_lines(evidence),
-        f"`kedro run --env tuned-{name}` trains with it.",
+        f"`kedro run --env {written}` trains with it.",
     ]
-    text = yaml.safe_dump(_plain(tree), sort_keys=False)
+    below = chain[chain.index(written) - 1] if written in chain else chain[-1]
+    text = yaml.safe_dump({"extends": below, **_plain(tree)}, sort_keys=False)
     return "".join(f"# {line}\n" for line in head) + text
 
 

@@ -45,12 +45,12 @@ def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_fol
 
 
 def write_environment(
-    parameters: dict[str, Any], study_record: dict[str, Any], study_evidence: dict[str, Any]
+    parameters: dict[str, Any], study_record: dict[str, Any], study_evidence: dict[str, Any], place: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """`parameters.yml` of the tuned environment, and the evidence to lie beside it."""
     from meme57.tuning.result import environment_text
 
-    text = environment_text(parse_parameters(parameters), study_record, study_evidence or None)
+    text = environment_text(parse_parameters(parameters), study_record, study_evidence or None, place["chain"])
     beside = {key: study_record[key] for key in ("study", "fingerprint", "games", "frames", "best")}
     return text, {**beside, "evidence": study_evidence or None}
 

@@ -16,7 +16,7 @@ def create_pipeline() -> Pipeline:
             Node(nodes.compare, ["parameters", "study_record", "trials_folder"], "study_evidence", name="compare"),
             Node(
                 nodes.write_environment,
-                ["parameters", "study_record", "study_evidence"],
+                ["parameters", "study_record", "study_evidence", "place"],
                 ["tuned_parameters", "tuned_evidence"],
                 name="write_environment",
             ),
