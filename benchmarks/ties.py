@@ -41,8 +41,11 @@ GAMES, STEPS = 16, 200
 def values(teacher: Teacher, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Q_j along play: float32, double precision, and float32 with equal actions.  [M, A] each."""
     env = make_env(teacher.env, num_envs=GAMES)
-    player = Player(teacher.network, teacher.novelty, num_envs=GAMES, betas=teacher.betas)
-    exact, equal = copy.deepcopy(teacher.network).double(), copy.deepcopy(teacher.network)
+    player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
+    on_values = copy.deepcopy(teacher.network)
+    on_values.acting_betas = betas.float()
+    exact, equal = copy.deepcopy(on_values).double(), copy.deepcopy(on_values)
+    exact.acting_betas = betas
     equalise(equal, teacher.env.num_actions)
     policies = torch.arange(GAMES) % len(betas)
     rows = []
@@ -51,8 +54,8 @@ def values(teacher: Teacher, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         for _ in range(STEPS):
             frames, features = torch.from_numpy(player.observation), as_features(player.inputs, torch.device("cpu"))
             given = (frames, features, player.state, policies)
-            single = [network.act(*given, betas=betas.float())[0] for network in (teacher.network, equal)]
-            rows.append((single[0], act_in_double(exact, *given, betas), single[1]))
+            single = [network.act(*given)[0] for network in (on_values, equal)]
+            rows.append((single[0], act_in_double(exact, *given), single[1]))
             actions = player.preferences(policies.numpy()).argmax(-1).numpy()
             player.observe(actions, env.step(actions))
     finally:
@@ -61,13 +64,11 @@ def values(teacher: Teacher, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return q, q_exact, q_equal
 
 
-def act_in_double(
-    network: MemeNetwork, frames: Tensor, features: Features, state: Tensor, policies: Tensor, betas: Tensor
-) -> Tensor:
+def act_in_double(network: MemeNetwork, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
     """What `MemeNetwork.act` gives in double precision, [E, A]."""
     wide = Features(*(value.double() if value.is_floating_point() else value for value in features))
     with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
-        return network.act(frames, wide, state.double(), policies, betas=betas)[0]
+        return network.act(frames, wide, state.double(), policies)[0]
 
 
 def enlarge(network: MemeNetwork, scale: float) -> None:

@@ -46,7 +46,7 @@ class Play(NamedTuple):
 def play(teacher: Teacher, *, policy: int, steps: int) -> Play:
     """Greedy steps of one policy."""
     env = make_env(teacher.env, num_envs=GAMES)
-    player = Player(teacher.network, teacher.novelty, num_envs=GAMES, betas=teacher.betas)
+    player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
     policies, everyone = np.full(GAMES, policy, np.int64), np.ones(GAMES, np.bool_)
     told = []
     try:

@@ -31,14 +31,16 @@ class AgentSpec:
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
     """The agent that the parameters describe, on the game of `env`."""
+    family = policy_family(parameters)
     shapes: dict[str, Any] = {"height": env.height, "width": env.width, "num_actions": env.num_actions}
     network = NetworkSpec(
         **asdict(parameters.network),
         **shapes,
         num_policies=parameters.family.num_policies,
         embedding_size=parameters.novelty.embedding_size,
+        acting_betas=None if parameters.loss.distil_policy else tuple(family.betas.tolist()),
     )
-    return AgentSpec(network, NoveltySpec(**asdict(parameters.novelty), **shapes), policy_family(parameters))
+    return AgentSpec(network, NoveltySpec(**asdict(parameters.novelty), **shapes), family)
 
 
 def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:

@@ -54,9 +54,10 @@ def test_teacher_is_what_pytorch_counts() -> None:
     features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, network.spec.embedding_size))
     frame = torch.zeros(1, 52, 52, dtype=torch.uint8)
     for betas in (None, torch.zeros(4)):
+        network.acting_betas = betas
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long), betas=betas)
-        assert cost.teacher_step(network, betas=betas) == counter.get_total_flops() // 2
+            network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long))
+        assert cost.teacher_step(network) == counter.get_total_flops() // 2
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         novelty.act_embed(frame)
         novelty.rnd_error(frame)

@@ -101,15 +101,13 @@ def step_features(features: Features, t: int) -> Features:
 def test_acting_step_by_step_equals_the_unrolled_sequence(
     make_network, make_inputs, torso: str, acts_on_values: bool
 ) -> None:
-    network = make_network(torso)
+    policies, betas = torch.tensor([0, 2, 1, 2]), (0.0, 0.3, 0.7)
+    network = make_network(torso, acting_betas=betas if acts_on_values else None)
     frames, features, state = make_inputs(network, 6, 4)
-    policies, betas = torch.tensor([0, 2, 1, 2]), torch.tensor([0.0, 0.3, 0.7])
     output = network(frames, features, state)
-    q = output.q_extrinsic + betas[:, None] * output.q_intrinsic
+    q = output.q_extrinsic + torch.tensor(betas)[:, None] * output.q_intrinsic
     for t in range(6):
-        preferences, state = network.act(
-            frames[:, t], step_features(features, t), state, policies, betas=betas if acts_on_values else None
-        )
+        preferences, state = network.act(frames[:, t], step_features(features, t), state, policies)
         unrolled = (q if acts_on_values else output.logits)[t, torch.arange(4), policies]
         torch.testing.assert_close(preferences, unrolled, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(state, output.state, rtol=1e-4, atol=1e-5)

@@ -30,7 +30,7 @@ def _play():
     network, novelty = make_networks(agent_spec(parameters, env), seed=1)
     torch.manual_seed(0)
     student = StudentNetwork(StudentSpec(16, 16, env.num_actions, 8, (4, 4)))
-    teacher = Teacher(env, network, novelty, betas=None)
+    teacher = Teacher(env, network, novelty)
     play = OwnPlay(teacher, student, num_envs=3, seed=1, rng=np.random.default_rng(0))
     yield play
     play.close()

@@ -85,7 +85,6 @@ class Actor:
             self._network,
             self._novelty if parameters.novelty.enabled else None,
             num_envs=self._num_envs,
-            betas=None if parameters.loss.distil_policy else spec.family.betas.float().to(self._device),
             device=self._device,
         )
         self._bandits = bandits or make_bandits(parameters, num_envs=self._num_envs, index=index)

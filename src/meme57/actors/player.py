@@ -22,10 +22,9 @@ class Player:
         novelty: NoveltyNetworks | None,
         *,
         num_envs: int,
-        betas: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self._network, self._novelty, self._betas = network, novelty, betas
+        self._network, self._novelty = network, novelty
         self._device = torch.device(device)
         self._num_envs = num_envs
         self.memory = None if novelty is None else EpisodicMemory(novelty.spec, num_envs, device=self._device)
@@ -44,7 +43,6 @@ class Player:
             as_features(self.inputs, self._device),
             self.state,
             torch.from_numpy(policies).to(self._device),
-            betas=self._betas,
         )
         return preferences
 
@@ -61,7 +59,6 @@ class Player:
             Features(*(feature[chosen] for feature in as_features(self.inputs, self._device))),
             self.state[:, chosen],
             torch.from_numpy(policies).to(self._device),
-            betas=self._betas,
         )
         values: npt.NDArray[np.float32] = predicted.cpu().numpy()
         return values

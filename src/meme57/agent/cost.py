@@ -56,14 +56,14 @@ def lstm_multiply_adds(lstm: nn.LSTM) -> int:
 
 
 @torch.no_grad()
-def teacher_step(network: MemeNetwork, *, betas: Tensor | None = None) -> int:
+def teacher_step(network: MemeNetwork) -> int:
     """One acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
     spec = network.spec
     zero = torch.zeros(1)
     features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, spec.embedding_size))
     frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
     with counting(network) as count:
-        network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long), betas=betas)
+        network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long))
     return count.total + lstm_multiply_adds(network.lstm)
 
 

@@ -71,6 +71,9 @@ class MemeNetwork(nn.Module):
         sizes, num_heads = (spec.lstm_size, spec.head_size, spec.num_actions), spec.num_policies
         self.values = DuelingHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
         self.policies = BatchedHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
+        betas = None if spec.acting_betas is None else torch.tensor(spec.acting_betas)
+        self.register_buffer("acting_betas", betas, persistent=False)
+        self.acting_betas: Tensor | None
 
     def forward(self, frames: Tensor, features: Features, state: Tensor) -> NetworkOutput:
         """Unrolls a sequence that lies within one episode.
@@ -110,9 +113,7 @@ class MemeNetwork(nn.Module):
         visual = visual.view(batch, num_steps, -1).transpose(0, 1)
         return torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
 
-    def act(
-        self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def act(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
         """One step of B environments, each under its own policy.
 
         Args:
@@ -120,20 +121,17 @@ class MemeNetwork(nn.Module):
             features: [B].
             state: [2, B, H].
             policies: [B] long, j of each environment.
-            betas: [N]; given, the environments act on Q_j = Qe_j + beta_j Qi_j instead of the distilled policy.
 
         Returns:
-            preferences [B, A] (logits, or values), state [2, B, H].
+            preferences [B, A] (logits of the distilled policy, or values: see `acting_betas`), state [2, B, H].
         """
         core, state = self._step(frames, features, state)
-        return self._preferences(core, policies, betas), state
+        return self.preferences(core, policies), state
 
-    def predicted_returns(
-        self, frames: Tensor, features: Features, state: Tensor, policies: Tensor, *, betas: Tensor | None = None
-    ) -> Tensor:
+    def predicted_returns(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
         """Discounted extrinsic return [B] of the action that each environment's policy prefers; arguments as `act`."""
         core, _ = self._step(frames, features, state)
-        best = self._preferences(core, policies, betas).argmax(-1, keepdim=True)
+        best = self.preferences(core, policies).argmax(-1, keepdim=True)
         q = self.values(core)[0][torch.arange(len(policies), device=policies.device), policies]
         return signed_parabolic(q.float().gather(-1, best).squeeze(-1))
 
@@ -142,13 +140,15 @@ class MemeNetwork(nn.Module):
         core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
         return core[0], state
 
-    def _preferences(self, core: Tensor, policies: Tensor, betas: Tensor | None) -> Tensor:
+    def preferences(self, core: Tensor, policies: Tensor) -> Tensor:
+        """What each row of the LSTM's output [B, H] prefers under its policy [B]: [B, A]."""
         rows = torch.arange(len(policies), device=policies.device)
-        if betas is None:
-            preferences: Tensor = self.policies(core)[rows, policies]
-            return preferences
+        if self.acting_betas is None:
+            logits: Tensor = self.policies(core)[rows, policies]
+            return logits
         q_extrinsic, q_intrinsic = self.values(core)
-        q: Tensor = q_extrinsic[rows, policies] + betas[policies].unsqueeze(-1) * q_intrinsic[rows, policies]
+        weights = self.acting_betas[policies].unsqueeze(-1)
+        q: Tensor = q_extrinsic[rows, policies] + weights * q_intrinsic[rows, policies]
         return q
 
     def initial_state(self, batch: int) -> Tensor:

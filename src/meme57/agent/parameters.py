@@ -55,6 +55,8 @@ class NetworkSpec(NetworkParameters):
     num_actions: int
     num_policies: int
     embedding_size: int
+    acting_betas: tuple[float, ...] | None = None
+    """Given, policy j acts on Qe_j + beta_j Qi_j; else on its distilled policy."""
 
 
 @dataclass(frozen=True, kw_only=True)

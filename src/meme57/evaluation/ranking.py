@@ -10,7 +10,7 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, env_spec
 from meme57.evaluation.protocol import mean_return
-from meme57.learning.policies import teacher_of
+from meme57.learning.policies import Teacher
 from meme57.learning.trainer import Evaluate
 from meme57.stopping import never
 
@@ -33,7 +33,7 @@ def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = 
     spec = shortened(env_spec(parameters.env))
 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
-        teacher = teacher_of(parameters, spec, network, novelty)
+        teacher = Teacher(spec, network, novelty if parameters.novelty.enabled else None)
         return mean_return(
             teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED, stop=stop
         )

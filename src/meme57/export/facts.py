@@ -57,7 +57,7 @@ def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
 def teacher_multiply_adds(teacher: Teacher) -> tuple[int, int]:
     """Of one acting step: the network, and the novelty networks that make its intrinsic inputs."""
     novelty = 0 if teacher.novelty is None else novelty_step(teacher.novelty)
-    return teacher_step(teacher.network, betas=teacher.betas), novelty
+    return teacher_step(teacher.network), novelty
 
 
 def _onnx_step_ms(network: StudentNetwork, path: Path) -> float:

@@ -37,9 +37,7 @@ class TeacherModel:
         features = Features(_tensor(model_input, "action", np.int64), *rest)
         policies = torch.zeros(len(frame), dtype=torch.long)
         teacher = self._teacher
-        preferences, following = teacher.network.act(
-            frame, features, state.transpose(0, 1), policies, betas=teacher.betas
-        )
+        preferences, following = teacher.network.act(frame, features, state.transpose(0, 1), policies)
         return {"action": preferences.argmax(-1).numpy(), "state": following.transpose(0, 1).numpy()}
 
     def example(self) -> Arrays:

@@ -156,10 +156,8 @@ def replayed_segment(
     """A batch of replayed sequences; the teacher goes on from its stored state, the student from zeros."""
     batch = to_tensors(replay.sample(batch_size, rng), torch.device("cpu"))
     output = teacher.network(batch.frames, batch.features, batch.state)
-    if teacher.betas is None:
-        preferences = output.logits[:-1, :, 0]
-    else:
-        preferences = output.q_extrinsic[:-1, :, 0] + teacher.betas[0] * output.q_intrinsic[:-1, :, 0]
+    acts_on_values = teacher.network.acting_betas is not None  # those of policy 0 are extrinsic alone
+    preferences = (output.q_extrinsic if acts_on_values else output.logits)[:-1, :, 0]
     return Segment(
         frames=batch.frames[:, :-1].transpose(0, 1),
         actions=batch.features.action[:-1],

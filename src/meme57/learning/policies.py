@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,7 +21,6 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
-from meme57.blueprint import agent_spec
 from meme57.checkpoints.manifest import MANIFEST, check_folder
 from meme57.checkpoints.source import Source, check_source
 from meme57.config import Parameters
@@ -58,10 +57,8 @@ class Policy(Protocol):
 class Teacher:
     """A checkpoint's weights with what is needed to use them."""
 
-    def __init__(
-        self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None, *, betas: Tensor | None
-    ) -> None:
-        self.env, self.network, self.novelty, self.betas = env, network, novelty, betas
+    def __init__(self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None) -> None:
+        self.env, self.network, self.novelty = env, network, novelty
 
     @classmethod
     def load(cls, folder: Path) -> Teacher:
@@ -76,25 +73,24 @@ class Teacher:
         try:
             env = EnvSpec.from_json(tree["env"])
             network_spec = parse_as(NetworkSpec, {**MEANT_BEFORE, **tree["network"]})
-            specs = network_spec, parse_as(NoveltySpec, tree["novelty"])
-            _check_sizes(env, *specs)
+            novelty_spec = parse_as(NoveltySpec, tree["novelty"])
+            _check_sizes(env, network_spec, novelty_spec)
             family = PolicyFamily.ladder(**parse_as(FamilyParameters, tree["family"]).model_dump())
-            betas = None if tree["distil_policy"] else family.betas.float()
+            betas = None if tree["distil_policy"] else tuple(family.betas.tolist())
+            network_spec = replace(network_spec, acting_betas=betas)
             with_novelty = bool(tree["novelty_enabled"])
         except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
-        network, novelty = load_network(partial(MemeNetwork, specs[0]), folder / "network.safetensors"), None
+        network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
-            novelty = load_network(partial(NoveltyNetworks, specs[1]), folder / "novelty.safetensors")
-        return cls(env, network, novelty, betas=betas)
+            novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
+        return cls(env, network, novelty)
 
     def to(self, device: torch.device) -> Teacher:
         """Moves the networks."""
         self.network.to(device)
         if self.novelty is not None:
             self.novelty.to(device)
-        if self.betas is not None:
-            self.betas = self.betas.to(device)
         return self
 
     def player(self, num_envs: int, *, policy: int = 0) -> GreedyTeacher:
@@ -114,18 +110,12 @@ def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -
     }
 
 
-def teacher_of(parameters: Parameters, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks) -> Teacher:
-    """The agent in training as a policy that can be evaluated."""
-    betas = None if parameters.loss.distil_policy else agent_spec(parameters, env).family.betas.float()
-    return Teacher(env, network, novelty if parameters.novelty.enabled else None, betas=betas)
-
-
 class GreedyTeacher:
     """A `Policy`: argmax of one policy's preferences."""
 
     def __init__(self, teacher: Teacher, num_envs: int, *, policy: int = 0) -> None:
         device = next(teacher.network.parameters()).device
-        self._player = Player(teacher.network, teacher.novelty, num_envs=num_envs, betas=teacher.betas, device=device)
+        self._player = Player(teacher.network, teacher.novelty, num_envs=num_envs, device=device)
         self._policies = np.full(num_envs, policy, np.int64)
 
     @torch.inference_mode()
