@@ -53,7 +53,7 @@ lint: $(DONE)
 benchmark: $(DONE)
 	$(BIN)/python benchmarks/run.py
 
-# The evidence of docs/results.md; hours. They skip what is done, so they can be stopped and started again.
+# The evidence of docs/results.md and docs/notebook.md; hours. They skip what is done, so they can be stopped and started again.
 ladder: $(DONE)
 	$(BIN)/python benchmarks/exploration.py --processes 2
 	$(BIN)/python docs/generate

@@ -1,4 +1,4 @@
-"""Takes what a suite has done so far into experiments/<name>/data, for the tables of docs/results.md.
+"""Takes what a suite has done so far into experiments/<name>/data, for the tables of docs/results and docs/notebook.
 
     kedro run --env games; python benchmarks/evidence.py games; python docs/generate
 

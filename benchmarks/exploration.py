@@ -8,7 +8,7 @@ luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000
 policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
 experiments/ladder/data/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
-docs/generate` makes the tables of docs/results.md of it.
+docs/generate` makes the tables of docs/results.md and docs/notebook.md of it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PARTS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 GAMES = {"exploration": TOY_GAMES, "learning": ("DeepSea5", "Corridor")}
-# At the ladder's rate DeepSea20's values of rarely taken actions are learned too slowly (docs/results.md).
+# At the ladder's rate DeepSea20's values of rarely taken actions are learned too slowly (docs/notebook.md).
 SETTINGS: dict[str, dict[str, Any]] = {game: {"learner.learning_rate": 0.003} for game in ("DeepSea20", "DeepSea30")}
 SEEDS = tuple(range(1, 11))
 SOLVED = 0.5

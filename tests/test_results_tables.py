@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, from small data by hand."""
+"""The tables of docs/results.md and docs/notebook.md, from small data by hand."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ def test_games_stand_beside_the_best_published_agent_at_equal_frames() -> None:
     rows += [{**rows[0], "frames": "1000000", "episodes": "0", "return": ""}]  # it went on without an episode's end
     table = cells(RESULTS["games_table"](rows, PUBLISHED))
     assert table == [["Pong", "1,000,000", "-14.0, -18.0", "**-16.0**", "-18.1 (QR-DQN, Impala)", "-20.4", "-19.4"]]
+
+
+def test_settings_that_begin_like_an_agent_of_the_notebook_have_its_letter() -> None:
+    agents = RESULTS["AGENTS"]
+    tried = ("none", f"{agents['B']}; novelty.enabled=false", agents["D"], "learner.adam_eps=1e-8", f"{agents['B']}0")
+    rows = [
+        {"game": "Pong", "settings": settings, "seed": "1", "commit": "abc", "frames": "250000", "return": "1"}
+        for settings in tried
+    ]
+    told = [row[0] for row in cells(RESULTS["choices_table"](rows, "Pong"))]
+    assert told == ["A", "B; novelty.enabled=false", "D", "learner.adam_eps=1e-8", f"{agents['B']}0"]
 
 
 def test_a_run_that_is_too_short_is_not_compared() -> None:

@@ -33,36 +33,49 @@ def generated() -> dict[Path, str]:
         files[DOCS / "images" / "pipelines" / f"{name}.svg"] = diagram.draw(catalog.node_rows(pipeline), name)
         page = DOCS / "pipelines" / f"{name}.md"
         files[page] = between(page, "catalog", catalog.table(pipeline, entries))
-    files |= results_page()
+    files |= results_pages()
     flow = diagram.draw(catalog.pipeline_rows(pipelines, entries), "the flow")
     return {**files, DOCS / "images" / "pipelines" / "flow.svg": flow}
 
 
-def results_page() -> dict[Path, str]:
-    """docs/results.md and its plots, from the data of the experiments and from what was tried."""
-    page, tried = DOCS / "results.md", results.read(DOCS / "data" / "results" / "choices.csv")
+def results_pages() -> dict[Path, str]:
+    """docs/results.md (today's agent), docs/notebook.md (what came before, and what was tried), and their plots."""
+    tried = results.read(DOCS / "data" / "results" / "choices.csv")
     curves, published = measured("games", "games_curves"), measured("games", "dopamine")
     small, before = (measured("ladder", name) for name in ("exploration", "exploration_one_checkpoint"))
     ablations = {name: measured("ablations", f"{name}_curves") for name in ("ablations", "ablations_48")}
-    text = page.read_text(encoding="utf-8")
-    for name, table in {
+    today = {
         "games": results.games_table(curves, published),
         "sticky": results.games_table(measured("games", "games_sticky_curves"), published),
         "greedy": results.greedy_table(measured("games", "games") + measured("games", "games_sticky")),
-        "boxing": results.greedy_table(measured("boxing", "boxing")),
-        "choices": results.choices_table(tried, "Pong"),
-        "choices_boxing": results.choices_table(tried, "Boxing"),
-        "choices_breakout": results.choices_table(tried, "Breakout"),
+        "ablations": results.ablations_table(ablations["ablations"]),
         "ladder": results.ladder_table(small, "exploration"),
-        "learning": results.ladder_table(small, "learning"),
+    }
+    history = {
+        "choices": results.choices_table(tried, "Pong"),
+        "games_48": results.games_table(measured("games", "games_48_curves"), published),
+        "greedy_48": results.greedy_table(measured("games", "games_48")),
         "ladder_one_checkpoint": results.ladder_table(before, "exploration"),
         "learning_one_checkpoint": results.ladder_table(before, "learning"),
-        **{name: results.ablations_table(rows) for name, rows in ablations.items()},
-    }.items():
-        text = between(page, name, table, text)
+        "choices_boxing": results.choices_table(tried, "Boxing"),
+        "ablations_48": results.ablations_table(ablations["ablations_48"]),
+        "boxing": results.greedy_table(measured("boxing", "boxing")),
+        "learning": results.ladder_table(small, "learning"),
+        "choices_breakout": results.choices_table(tried, "Breakout"),
+    }
+    pages = {DOCS / "results.md": with_tables(DOCS / "results.md", today)}
+    pages |= {DOCS / "notebook.md": with_tables(DOCS / "notebook.md", history)}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
     plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
-    return {page: text, **plots}
+    return {**pages, **plots}
+
+
+def with_tables(page: Path, tables: dict[str, str]) -> str:
+    """The page with each of these tables between its marks."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        text = between(page, name, table, text)
+    return text
 
 
 def measured(experiment: str, name: str) -> list[results.Row]:

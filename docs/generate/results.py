@@ -1,4 +1,7 @@
-"""Tables and plots of docs/results.md, from rows of measurements. A table whose data is not there yet says so."""
+"""Tables and plots of docs/results.md and docs/notebook.md, from rows of measurements.
+
+A table whose data is not there yet says so.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,9 @@ def read(path: Path) -> list[Row]:
 
 
 def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
-    """Training returns at equal frames beside the published ones, seed by seed."""
+    """Training returns at equal frames beside those that Dopamine published, seed by seed."""
     lines = [
-        "| game | frames | ours, seed by seed | mean | best published | Rainbow | IQN |",
+        "| game | frames | ours, seed by seed | mean | best of Dopamine's | Rainbow | IQN |",
         "|---|---:|---|---:|---|---:|---:|",
     ]
     for game in _in_order(row["game"] for row in curves):
@@ -94,7 +97,7 @@ def greedy_table(scores: Sequence[Row]) -> str:
 
 
 def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
-    """A row for each game: return against frames, with the published means as points, and against minutes."""
+    """A row for each game: return against frames, with Dopamine's means as points, and against minutes."""
     games = _in_order(row["game"] for row in curves)
     figure = Figure(figsize=(8.0, 2.4 * len(games)), layout="constrained")
     for i, (game, (left, right)) in enumerate(zip(games, figure.subplots(len(games), 2, squeeze=False), strict=True)):
@@ -111,7 +114,7 @@ def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
             found = [(f / MILLION, best["mean_score"]) for f, best in points if best]
             left.plot(
                 [f for f, _ in found], [float(v) for _, v in found], marker,
-                color="#57534e", fillstyle="none", label=f"{name or 'best'}, published",
+                color="#57534e", fillstyle="none", label=f"Dopamine's {name}" if name else "best of Dopamine's",
             )  # fmt: skip
         left.set_ylabel(game)
         left.set_xlabel("million frames" if i == len(games) - 1 else "")
@@ -145,6 +148,11 @@ def _best(published: Sequence[Row], game: str, frames: int, agent: str | None = 
 
 # ---- settings that were tried
 
+_B = "env.height=52; env.width=52; learner.adam_eps=1e-8"
+_C = f"{_B}; bandit.enabled=false"
+AGENTS = {"D": f"{_C}; network.normalise_heads=true; network.balance_inputs=true", "C": _C, "B": _B, "A": "none"}
+"""The agents that docs/notebook.md names by a letter; a line of the tables is one of them and what was changed."""
+
 
 def choices_table(rows: Sequence[Row], game: str) -> str:
     """Mean training return of each stretch of frames, a line a run."""
@@ -155,8 +163,17 @@ def choices_table(rows: Sequence[Row], game: str) -> str:
     for run in _in_order((row["settings"], row["seed"], row["commit"]) for row in mine):
         own = {int(r["frames"]): r for r in mine if (r["settings"], r["seed"], r["commit"]) == run}
         cells = [f"{float(own[at]['return']):.1f}" if at in own else "" for at in frames]
-        lines.append(f"| {' | '.join([*run, *cells])} |")
+        settings, seed, commit = run
+        lines.append(f"| {' | '.join([_lettered(settings), seed, commit, *cells])} |")
     return "\n".join([*lines, ""])
+
+
+def _lettered(settings: str) -> str:
+    """The settings with the longest beginning that is an agent of the notebook as its letter."""
+    for letter, beginning in AGENTS.items():
+        if settings == beginning or settings.startswith(f"{beginning}; "):
+            return letter + settings[len(beginning) :]
+    return settings
 
 
 # ---- ablations
