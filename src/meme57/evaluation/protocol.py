@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meme57.actors.actor import explore
 from meme57.envs import EnvSpec, StepResult, make_env
 from meme57.errors import Interrupted
 from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec
@@ -80,7 +81,7 @@ def play_episodes(
         while len(finished) < episodes:
             if stop():
                 raise Interrupted("stopped while evaluating: start again to evaluate")
-            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
+            actions = explore(policy.act(), epsilon, spec.num_actions, rng)[0]
             result = env.step(actions)
             policy.observe(actions, result)
             returns += result.reward
@@ -140,7 +141,7 @@ def film(
         for _ in range(max_steps):
             if stop():
                 raise Interrupted("stopped while filming: start again to film")
-            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
+            actions = explore(policy.act(), epsilon, spec.num_actions, rng)[0]
             result, seen = env.step(actions), twin.step(actions)
             policy.observe(actions, result)
             yield seen.observation[0]
@@ -179,12 +180,3 @@ def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
         f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"
         f"{spec.max_episode_frames}-frames-{spec.height}x{spec.width}-eps{epsilon:g}-greedy-policy0"
     )
-
-
-def _explore(
-    actions: npt.NDArray[np.int64], epsilon: float, num_actions: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    if epsilon == 0.0:
-        return actions
-    random = rng.integers(num_actions, size=len(actions))
-    return np.where(rng.random(len(actions)) < epsilon, random, actions)
