@@ -1,9 +1,9 @@
-"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play; a film of one."""
+"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -112,44 +112,6 @@ def mean_return(
         make_policy, spec, episodes=episodes, num_envs=num_envs, seed=seed, stop=stop, progress=progress
     )
     return float(np.mean([episode.extrinsic_return for episode in played]))
-
-
-def film(
-    make_policy: Callable[[int], Policy],
-    spec: EnvSpec,
-    *,
-    seed: int,
-    max_steps: int,
-    epsilon: float = 0.0,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames of one episode from its start, in the emulator's own resolution and colours: [H, W, 3], of a toy [H, W].
-
-    The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen. At
-    most `max_steps` + 1 frames.
-
-    Raises:
-        Interrupted: `stop` asked for it.
-    """
-    twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
-    rng = np.random.default_rng([seed, 4])
-    env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1, colour=True)
-    try:
-        policy = make_policy(1)
-        policy.begin(env.reset(seed=seed))
-        yield twin.reset(seed=seed)[0]
-        for _ in range(max_steps):
-            if stop():
-                raise Interrupted("stopped while filming: start again to film")
-            actions = explore(policy.act(), epsilon, spec.num_actions, rng)[0]
-            result, seen = env.step(actions), twin.step(actions)
-            policy.observe(actions, result)
-            yield seen.observation[0]
-            if result.terminated[0] or result.truncated[0]:
-                return
-    finally:
-        env.close()
-        twin.close()
 
 
 def protocol_facts(

@@ -164,7 +164,7 @@ def _joined(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
-    from meme57.pipelines.evaluate.nodes import score_metrics
+    from meme57.evaluation.scores import score_metrics
 
     return score_metrics(scores["agents"])
 
