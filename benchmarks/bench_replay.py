@@ -82,7 +82,7 @@ class Recorder:
         if len(self.steps) < self.setting.period and not ended:
             return []
         chunk = self._chunk(ended, terminal)
-        last = {name: np.asarray(array[-1]) for name, array in vars(chunk.steps).items()}
+        last = {name: np.asarray(array[-1]) for name, array in chunk.steps._asdict().items()}
         self.index, self.frames, self.steps, self.inputs = self.index + 1, [observation], [], StepInputs(**last)
         return [chunk]
 

@@ -38,7 +38,7 @@ def template(parameters: Parameters, env: EnvSpec, *, policy: int = 0) -> Chunk:
         *(rng.normal(size=n).astype(np.float32) for _ in range(4)),
         rng.normal(size=(n, size)).astype(np.float16),
     )
-    first = StepInputs(*(np.array(value[0]) for value in vars(steps).values()))
+    first = StepInputs(*(np.array(value[0]) for value in steps))
     state = rng.normal(size=(2, parameters.network.lstm_size)).astype(np.float32)
     return Chunk(0, 0, 0, policy, 0, False, False, compress_frames(frames), (env.height, env.width), state, first,
                  steps, np.ones(n, np.float32))  # fmt: skip

@@ -235,8 +235,9 @@ def test_every_figure_of_distillation_is_explained(emitted: dict[str, set[str]])
 
 
 def test_what_is_in_mlflow_only_is_explained() -> None:
+    from meme57.evaluation.agents import AGENTS
+    from meme57.evaluation.scores import score_metrics
     from meme57.evaluation.statistics import summarise_returns
-    from meme57.pipelines.evaluate.nodes import AGENTS, score_metrics
 
     summary = summarise_returns([1.0, 2.0], "Pong", confidence=0.95, repetitions=10, seed=0)  # type: ignore[arg-type]
     names = {

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 from meme57.blueprint import make_replay
-from meme57.checkpoints.manifest import _digest, read_manifest
+from meme57.checkpoints.manifest import read_manifest
 from meme57.checkpoints.state import parse_state
 from meme57.checkpoints.store import CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError, Meme57Error, ReplayError
+from meme57.files import tree_digest
 from meme57.learning import __main__ as command
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 from meme57.learning.trainer import Trainer
@@ -185,7 +186,7 @@ def test_manifest(times: int, trained: Path, tmp_path: Path) -> None:
             assert json.loads(path.read_text()) == whole  # white space at most
             return
         tree = spoilt({key: value for key, value in whole.items() if key != "sha256"}, chosen)
-        signed = {**tree, "sha256": _digest(tree)} if isinstance(tree, dict) else tree
+        signed = {**tree, "sha256": tree_digest(tree)} if isinstance(tree, dict) else tree
         path.write_text(json.dumps(signed))
         manifest = read_manifest(tmp_path)
         assert all("/" not in name and not name.startswith(".") for name in manifest.files)

@@ -91,3 +91,14 @@ def own_error(error: BaseException) -> Meme57Error | None:
             return seen
         seen = seen.__cause__
     return None
+
+
+def one_line(error: BaseException, longest: int = 500) -> str:
+    """What went wrong: our own errors by their words, others with their type."""
+    words = " ".join(str(error).split())[:longest]
+    return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's words; its type where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from meme57 import stopping, streams
 from meme57.actors.ray_cluster import connect, import_ray
+from meme57.errors import one_line
 
 POLL_SECONDS = 0.2
 
@@ -125,7 +126,7 @@ def _child(sender: Connection, function: Task, argument: Any) -> None:
     try:
         outcome = Outcome(value=function(argument))
     except Exception as error:  # told to whoever asked; this process has no one else
-        outcome = Outcome(error=_one_line(error))
+        outcome = Outcome(error=one_line(error))
     sender.send(outcome)
     sender.close()
 
@@ -153,8 +154,4 @@ def _ray_outcome(ray: Any, task: Any) -> Outcome:
         return Outcome(value=ray.get(task))
     except Exception as error:  # Ray wraps whatever the task raised
         cause = getattr(error, "cause", None) or error
-        return Outcome(error=_one_line(cause))
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Outcome(error=one_line(cause))

@@ -133,6 +133,11 @@ def commit_folder(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def tree_digest(tree: Any) -> str:
+    """SHA-256 of a tree as JSON, whatever the order of its keys; hexadecimal."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()

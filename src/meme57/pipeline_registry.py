@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
-FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report", "register")
+from meme57.pipelines import FLOW
+
 SUITE, DEFAULT = "suite", "__default__"
 
 

@@ -40,7 +40,7 @@ def by_episode(chunks: Iterable[Chunk]) -> dict[int, list[Chunk]]:
 def same(left: Chunk, right: Chunk) -> bool:
     def flat(chunk: Chunk) -> list[object]:
         values = dict(vars(chunk))
-        groups = [vars(values.pop("first_inputs")), vars(values.pop("steps"))]
+        groups = [values.pop("first_inputs")._asdict(), values.pop("steps")._asdict()]
         arrays = [np.asarray(v).tobytes() for group in groups for v in group.values()]
         return [v.tobytes() if isinstance(v, np.ndarray) else v for v in values.values()] + arrays
 
@@ -60,7 +60,7 @@ def test_unrolling_stored_sequences_gives_the_greedy_actions_again(make_actor, e
     replay = make_replay(played.parameters, played.env)
     replay.add(collected.chunks)
     batch = replay.sample(40, np.random.default_rng(0))
-    features = Features(*(torch.from_numpy(value) for value in vars(batch.inputs).values()))
+    features = Features(*(torch.from_numpy(value) for value in batch.inputs))
     output = played.network(torch.from_numpy(batch.frames), features, torch.from_numpy(batch.lstm_state))
     betas = played.spec.family.betas.float()
     q = output.q_extrinsic + betas[:, None] * output.q_intrinsic
@@ -81,7 +81,7 @@ def test_state_at_the_second_chunk_is_what_unrolling_the_first_leaves(make_actor
         for first, second in itertools.pairwise(chunks):
             inputs = [
                 np.concatenate([np.asarray(start)[None], steps[:-1]])
-                for start, steps in zip(vars(first.first_inputs).values(), vars(first.steps).values(), strict=True)
+                for start, steps in zip(first.first_inputs, first.steps, strict=True)
             ]
             features = Features(*(torch.from_numpy(value).unsqueeze(1) for value in inputs))
             frames = torch.from_numpy(frames_of(first)[:-1]).unsqueeze(0)
@@ -136,7 +136,7 @@ def test_chunks_of_an_episode_are_periods_in_order(make_actor) -> None:
         assert {c.weight_version for c in chunks} == {7}
         for first, second in itertools.pairwise(chunks):
             assert np.array_equal(frames_of(first)[-1], frames_of(second)[0])
-            for name, value in vars(second.first_inputs).items():
+            for name, value in second.first_inputs._asdict().items():
                 assert np.array_equal(value, getattr(first.steps, name)[-1])
 
 
@@ -229,9 +229,7 @@ def test_predicted_return_is_the_value_of_the_preferred_action_at_the_first_step
     complete = [c for c in by_episode(collected.chunks).values() if c[-1].is_last]
     assert len(complete) == len(collected.episodes) >= 4
     for (first, *_), episode in zip(complete, collected.episodes, strict=True):
-        inputs = Features(
-            *(torch.from_numpy(np.asarray(v)).view(1, 1, *v.shape) for v in vars(first.first_inputs).values())
-        )
+        inputs = Features(*(torch.from_numpy(np.asarray(v)).view(1, 1, *v.shape) for v in first.first_inputs))
         frames = torch.from_numpy(frames_of(first)[:1]).unsqueeze(0)
         out = played.network(frames, inputs, played.network.initial_state(1))
         j = episode.policy

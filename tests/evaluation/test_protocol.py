@@ -12,7 +12,9 @@ from meme57.config import parse_parameters
 from meme57.envs import StepResult, env_spec, make_env
 from meme57.errors import Interrupted
 from meme57.evaluation import protocol
-from meme57.evaluation.protocol import RandomPolicy, film, mean_return, play_episodes
+from meme57.evaluation import watch as watch_module
+from meme57.evaluation.protocol import RandomPolicy, mean_return, play_episodes
+from meme57.evaluation.watch import film
 
 SEED = 1_500_000_001
 
@@ -203,7 +205,7 @@ def watched(monkeypatch) -> list:
         made.append(env)
         return env
 
-    monkeypatch.setattr(protocol, "make_env", make)
+    monkeypatch.setattr(watch_module, "make_env", make)
     return made
 
 

@@ -57,7 +57,7 @@ def _folder(tmp_path_factory):
 
 def share(agent: str, files, **changes) -> Share:
     sizes = {"first_env": 0, "num_envs": 3, "episodes": 7, **changes}
-    return Share(agent, files, env_spec(PARAMETERS.env), SEED, 0.0, **sizes)
+    return Share(agent, env_spec(PARAMETERS.env), SEED, 0.0, **sizes, files=files)
 
 
 def test_shares_cover_every_environment_with_its_quota() -> None:

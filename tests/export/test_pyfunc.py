@@ -46,7 +46,7 @@ def test_teacher_through_mlflow_acts_as_the_live_player(teacher_folder, tmp_path
     seen, resets, novel = set(), 0, 0.0
     for _ in range(STEPS):
         player = live._player
-        inputs = {name: np.asarray(value) for name, value in vars(player.inputs).items()}
+        inputs = {name: np.asarray(value) for name, value in player.inputs._asdict().items()}
         inputs["embedding"] = inputs["embedding"].astype(np.float32)
         output = model.predict({"frame": player.observation, **inputs, "state": state})
         expected = live.act()

@@ -48,13 +48,12 @@ def double_run(learner: Learner, batches: list[SequenceBatch]) -> dict[str, list
 
 def in_double(batch: Any) -> Any:
     """Float32 arrays of a batch, and of the inputs in it, as float64."""
-    changed = {}
-    for name, value in vars(batch).items():
-        if dataclasses.is_dataclass(value):
-            changed[name] = in_double(value)
-        elif value.dtype == np.float32:
-            changed[name] = value.astype(np.float64)
-    return dataclasses.replace(batch, **changed)
+
+    def wide(value: Any) -> Any:
+        return value.astype(np.float64) if value.dtype == np.float32 else value
+
+    arrays = {name: wide(value) for name, value in vars(batch).items() if name != "inputs"}
+    return dataclasses.replace(batch, inputs=type(batch.inputs)(*map(wide, batch.inputs)), **arrays)
 
 
 def main() -> None:

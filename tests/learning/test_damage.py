@@ -18,10 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from meme57 import files
-from meme57.checkpoints.manifest import _digest
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, Meme57Error, NonFiniteLossError, RunConflictError, StorageError
-from meme57.files import checksum
+from meme57.files import checksum, tree_digest
 from meme57.learning.trainer import Trainer
 from meme57.lock import hold
 
@@ -132,7 +131,7 @@ def resign(folder: Path) -> None:
     tree = json.loads(path.read_text())
     tree.pop("sha256")
     tree["files"] = {name: checksum(folder / name) for name in tree["files"]}
-    path.write_text(json.dumps({**tree, "sha256": _digest(tree)}))
+    path.write_text(json.dumps({**tree, "sha256": tree_digest(tree)}))
 
 
 STATES: dict[str, Callable[[dict[str, Any]], object]] = {

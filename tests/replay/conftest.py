@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meme57.agent.inputs import Inputs
 from meme57.replay import Chunk, SequenceReplay, StepInputs, compress_frames
 
 PERIOD, FRAME_SHAPE, LSTM_SIZE, EMBEDDING_SIZE, NUM_ACTIONS = 4, (6, 5), 3, 2, 5
@@ -51,7 +52,7 @@ def build_episode(
     for index, start in enumerate(range(0, num_steps, period)):
         end = min(start + period, num_steps)
         left = inputs[start + 1 : end + 1]
-        steps = StepInputs(**{f.name: np.stack([getattr(x, f.name) for x in left]) for f in fields(StepInputs)})
+        steps = StepInputs(*(np.stack(values) for values in zip(*left, strict=True)))
         chunks.append(
             Chunk(
                 actor=actor,
@@ -91,8 +92,8 @@ def same_chunk(a: Chunk, b: Chunk) -> bool:
     for field in fields(Chunk):
         left, right = getattr(a, field.name), getattr(b, field.name)
         pairs = [(left, right)]
-        if isinstance(left, StepInputs):
-            pairs = [(getattr(left, f.name), getattr(right, f.name)) for f in fields(StepInputs)]
+        if isinstance(left, Inputs):
+            pairs = list(zip(left, right, strict=True))
         for x, y in pairs:
             if isinstance(x, np.ndarray) and not (
                 x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
@@ -106,7 +107,7 @@ def same_chunk(a: Chunk, b: Chunk) -> bool:
 def flatten_batch(batch: Any) -> dict[str, np.ndarray]:
     """All arrays of a batch by name, copied."""
     arrays = dict(vars(batch))
-    arrays.update({f"inputs.{name}": array for name, array in vars(arrays.pop("inputs")).items()})
+    arrays.update({f"inputs.{name}": array for name, array in arrays.pop("inputs")._asdict().items()})
     return {name: np.array(array) for name, array in arrays.items()}
 
 

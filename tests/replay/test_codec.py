@@ -64,7 +64,7 @@ def test_chunks_round_trip_exactly(make_episode, is_same_chunk):
 
 def test_a_decoded_chunk_does_not_keep_its_neighbours_alive(make_episode):
     for chunk in decode_chunks(encode_chunks(some_chunks(make_episode))):
-        arrays = [chunk.mu, chunk.lstm_state, *vars(chunk.steps).values(), *vars(chunk.first_inputs).values()]
+        arrays = [chunk.mu, chunk.lstm_state, *chunk.steps, *chunk.first_inputs]
         assert all(array.base is None for array in arrays)
 
 
@@ -73,7 +73,7 @@ def test_chunks_that_do_not_fit_together_are_refused(make_episode):
     other = dataclasses.replace(chunk, lstm_state=np.zeros((2, 7), np.float32))
     with pytest.raises(ReplayError):
         encode_chunks([chunk, other])
-    far = dataclasses.replace(chunk, steps=dataclasses.replace(chunk.steps, action=np.full(4, 40_000)))
+    far = dataclasses.replace(chunk, steps=chunk.steps._replace(action=np.full(4, 40_000)))
     with pytest.raises(ReplayError, match="40000"):
         encode_chunks([far])
     wide = dataclasses.replace(chunk, mu=chunk.mu.astype(np.float64))

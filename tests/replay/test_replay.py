@@ -99,7 +99,7 @@ def test_a_reused_batch_keeps_nothing(make_episode, make_replay, flatten):
     full.add(make_episode(4 * P).chunks)
     short.add(make_episode(1, seed=7).chunks)
     out = full.sample(5, np.random.default_rng(0), out=full.new_batch(5))
-    for array in [*vars(out.inputs).values(), *(a for name, a in vars(out).items() if name != "inputs")]:
+    for array in [*out.inputs, *(a for name, a in vars(out).items() if name != "inputs")]:
         array.fill(99)  # worse than anything a real batch holds
     reused = short.sample(5, np.random.default_rng(1), out=out)
     assert reused is out
@@ -238,7 +238,7 @@ def test_the_door_refuses_what_breaks_the_contract(make_episode, make_replay):
     short = make_episode(3).chunks[0]
 
     def steps(**changes):
-        return {"steps": dataclasses.replace(good.steps, **changes)}
+        return {"steps": good.steps._replace(**changes)}
 
     nan = np.full(P, np.nan, np.float32)
     bad = [
@@ -254,7 +254,7 @@ def test_the_door_refuses_what_breaks_the_contract(make_episode, make_replay):
         {"mu": nan},
         {"mu": np.zeros(0, np.float32)},
         {"mu": np.zeros(P - 1, np.float32)},
-        {"first_inputs": dataclasses.replace(good.first_inputs, action=np.asarray(6))},
+        {"first_inputs": good.first_inputs._replace(action=np.asarray(6))},
         steps(action=np.full(P, 5)),
         steps(action=np.full(P, -1)),
         steps(action=np.zeros(P, np.int32)),

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from meme57.evaluation.statistics import summarise_returns
 from meme57.report.page import EXPLANATIONS, build_report
 
-HOSTILE = "<script>alert('x')</script>&\"$body"
+HOSTILE = "<script>alert('x')</script>&\"{{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -170,9 +170,11 @@ def test_what_is_missing_is_left_out(arguments, scores):
 
 def test_text_is_never_markup(arguments, scores):
     scores["game"] = HOSTILE
-    scores["protocol"] = {HOSTILE: HOSTILE}
+    changed = {HOSTILE: {"training": HOSTILE, "evaluation": HOSTILE}}
+    told = {"protocol": HOSTILE, "departures": [HOSTILE], "changed_since_training": changed}
+    scores["protocol"] = {HOSTILE: HOSTILE, **told}
     scores["reference"]["source"] = HOSTILE
-    scores["agents"][HOSTILE] = scores["agents"].pop("student")
+    scores["agents"][HOSTILE] = scores["agents"].pop("student") | {"std": 0.0}
     arguments["run_name"] = HOSTILE
     arguments["lineage"] = {HOSTILE: {HOSTILE: [HOSTILE]}}
     arguments["fidelity"] = {HOSTILE: 1.0}
@@ -180,10 +182,12 @@ def test_text_is_never_markup(arguments, scores):
     html = build_report(**arguments)
     assert "<script>alert" not in html
     figures = re.search(r'id="figures">(.*?)</script>', html, re.DOTALL)[1]
-    assert "alert('x')" in figures  # the agent's name, as a label
+    assert HOSTILE in {trace["name"] for trace in json.loads(figures)["returns"]["data"]}
     assert not set("<>&") & set(figures)
     assert sum(tag == "script" for tag, _ in Page(html).elements) == 3  # plotly.js, the figures, ours
-    assert Page(html).words().count(HOSTILE) >= 9
+    # 2 in the title, heading, run; protocol, departure, 3 of what changed; 2 of the settings; tile, row, note, source;
+    # 1 of the student's numbers; 3 of the lineage
+    assert Page(html).words().count(HOSTILE) == 19
 
 
 def test_the_film_is_inside(arguments):

@@ -260,9 +260,9 @@ def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callab
 
 
 def explore(
-    greedy: npt.NDArray[np.int64], epsilons: npt.NDArray[np.float64], num_actions: int, rng: np.random.Generator
+    greedy: npt.NDArray[np.int64], epsilons: npt.NDArray[np.float64] | float, num_actions: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Epsilon-greedy actions [E] and the probability mu [E] with which each was taken."""
+    """Epsilon-greedy actions [E] and the probability mu [E] with which each was taken; one rate for all, or [E]."""
     random = rng.integers(num_actions, size=len(greedy))
     actions = np.where(rng.random(len(greedy)) < epsilons, random, greedy)
     mu = epsilons / num_actions + (1.0 - epsilons) * (actions == greedy)

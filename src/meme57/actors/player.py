@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from meme57.agent.inputs import INPUTS
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
 from meme57.envs import StepResult
@@ -92,19 +95,14 @@ class Player:
 
 def empty_inputs(shape: tuple[int, ...], embedding_size: int, *, action: int = 0) -> StepInputs:
     """Zero inputs, all with the given action."""
-    return StepInputs(
-        action=np.full(shape, action, np.int64),
-        reward=np.zeros(shape, np.float32),
-        intrinsic=np.zeros(shape, np.float32),
-        lifelong=np.zeros(shape, np.float32),
-        episodic=np.zeros(shape, np.float32),
-        embedding=np.zeros((*shape, embedding_size), np.float16),
-    )
+    inputs = StepInputs(*(np.zeros(kind.shape(shape, embedding_size), kind.dtype) for kind in INPUTS.values()))
+    inputs.action.fill(action)
+    return inputs
 
 
 def as_features(inputs: StepInputs, device: torch.device) -> Features:
     """The non-image inputs as tensors on `device`."""
-    return Features(*(torch.from_numpy(value).to(device) for value in vars(inputs).values()))
+    return Features(*(torch.from_numpy(value).to(device) for value in inputs))
 
 
 def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
@@ -121,8 +119,8 @@ def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], no
 
 def _where(which: npt.NDArray[np.bool_], chosen: StepInputs, other: StepInputs) -> StepInputs:
     """`chosen` where `which` [E], else `other`."""
-    mixed = {}
-    for name, value in vars(other).items():
-        condition = which.reshape(-1, *([1] * (value.ndim - 1)))
-        mixed[name] = np.where(condition, getattr(chosen, name), value)
-    return StepInputs(**mixed)
+
+    def mix(one: npt.NDArray[Any], two: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.where(which.reshape(-1, *([1] * (two.ndim - 1))), one, two)
+
+    return StepInputs(*map(mix, chosen, other))

@@ -53,7 +53,7 @@ class ChunkRecorder:
         self._frames[opening, 0] = observation[opening]
         self._state[:, opening] = state[:, opening]
         self._version[opening] = version
-        for name, value in vars(inputs).items():
+        for name, value in inputs._asdict().items():
             getattr(self._first, name)[opening] = value[opening]
 
     def after_step(
@@ -67,7 +67,7 @@ class ChunkRecorder:
         rows = self._rows[stepped]
         at = self._used[stepped]
         self._frames[rows, at + 1] = observation[stepped]
-        for name, value in vars(outcome).items():
+        for name, value in outcome._asdict().items():
             getattr(self._steps, name)[rows, at] = value[stepped]
         self._mu[rows, at] = mu[stepped]
         self._used[stepped] += 1
@@ -103,4 +103,4 @@ class ChunkRecorder:
 
 
 def _take(inputs: StepInputs, where: Any) -> StepInputs:
-    return StepInputs(**{name: np.array(value[where]) for name, value in vars(inputs).items()})
+    return StepInputs(*(np.array(value[where]) for value in inputs))

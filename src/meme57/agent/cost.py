@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from meme57.agent.heads import BatchedHeads
-from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.network import MemeNetwork, no_features
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.student import StudentNetwork
 
@@ -59,11 +59,9 @@ def lstm_multiply_adds(lstm: nn.LSTM) -> int:
 def teacher_step(network: MemeNetwork) -> int:
     """One acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
     spec = network.spec
-    zero = torch.zeros(1)
-    features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, spec.embedding_size))
     frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
     with counting(network) as count:
-        network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long))
+        network.act(frame, no_features(spec, 1), network.initial_state(1), torch.zeros(1, dtype=torch.long))
     return count.total + lstm_multiply_adds(network.lstm)
 
 

@@ -11,21 +11,21 @@ from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
+from meme57.agent.inputs import ACTION, EMBEDDING, INPUTS, REWARD, Inputs, Kind
 from meme57.agent.parameters import NetworkSpec
 from meme57.agent.recurrence import unroll
 from meme57.agent.torso import make_torso
 from meme57.agent.transforms import signed_hyperbolic, signed_parabolic
 
+Features = Inputs[Tensor]
+"""The inputs as tensors with any leading dimensions."""
 
-class Features(NamedTuple):
-    """Non-image inputs as tensors with any leading dimensions; `action` is A where there was none."""
 
-    action: Tensor  # [...] long
-    reward: Tensor  # [...]
-    intrinsic: Tensor  # [...]
-    lifelong: Tensor  # [...]
-    episodic: Tensor  # [...]
-    embedding: Tensor  # [..., E]
+def no_features(spec: NetworkSpec, *leading: int) -> Features:
+    """Zeros, as at an episode's start but for the action, [*leading] each."""
+    shapes = {name: kind.shape(leading, spec.embedding_size) for name, kind in INPUTS.items()}
+    action = torch.zeros(shapes.pop("action"), dtype=torch.long)
+    return Features(action, **{name: torch.zeros(shape) for name, shape in shapes.items()})
 
 
 class NetworkOutput(NamedTuple):
@@ -47,14 +47,20 @@ class FeatureEncoder(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.action = nn.Embedding(spec.num_actions + 1, spec.action_embedding_size)
-        self.linear = nn.Linear(spec.action_embedding_size + 4 + spec.embedding_size, spec.feature_size)
+        sizes = {ACTION: spec.action_embedding_size, REWARD: 1, EMBEDDING: spec.embedding_size}
+        self.linear = nn.Linear(sum(sizes[kind] for kind in INPUTS.values()), spec.feature_size)
 
     def forward(self, features: Features) -> Tensor:
         """Features [...] -> [..., feature_size]."""
-        rewards = torch.stack(features[1:5], dim=-1)
-        embedding = functional.layer_norm(features.embedding.float(), features.embedding.shape[-1:])
-        inputs = (self.action(features.action), signed_hyperbolic(rewards), embedding)
-        return functional.relu(self.linear(torch.cat(inputs, dim=-1)))
+        return functional.relu(self.linear(torch.cat([*map(self._encode, INPUTS.values(), features)], dim=-1)))
+
+    def _encode(self, kind: Kind, values: Tensor) -> Tensor:
+        if kind == ACTION:
+            embedded: Tensor = self.action(values)
+            return embedded
+        if kind == REWARD:
+            return signed_hyperbolic(values).unsqueeze(-1)
+        return functional.layer_norm(values.float(), values.shape[-1:])
 
 
 class MemeNetwork(nn.Module):

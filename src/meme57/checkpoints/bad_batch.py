@@ -44,5 +44,5 @@ def keep_batch(
 def batch_arrays(batch: SequenceBatch) -> dict[str, np.ndarray[Any, Any]]:
     """All arrays of a batch by name."""
     fields = dict(vars(batch))
-    fields |= {f"inputs.{name}": array for name, array in vars(fields.pop("inputs")).items()}
+    fields |= {f"inputs.{name}": array for name, array in fields.pop("inputs")._asdict().items()}
     return {name: np.ascontiguousarray(array) for name, array in fields.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
-from meme57.files import checked, checksum, read_json, reading_errors, write_json
+from meme57.files import checked, checksum, read_json, reading_errors, tree_digest, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -44,7 +42,7 @@ def write_manifest(folder: Path, **facts: Any) -> Manifest:
     files = {file.name: checksum(file) for file in sorted(folder.iterdir())}
     manifest = Manifest(files=files, **facts)
     tree = manifest.model_dump(mode="json")
-    write_json(folder / MANIFEST, {**tree, "sha256": _digest(tree)})
+    write_json(folder / MANIFEST, {**tree, "sha256": tree_digest(tree)})
     return manifest
 
 
@@ -60,7 +58,7 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path} is damaged: it holds no object")
     digest = tree.pop("sha256", None)
-    if digest is not None and digest != _digest(tree):
+    if digest is not None and digest != tree_digest(tree):
         raise CheckpointError(f"{path} is damaged: its checksum does not match")
     if tree.get("format") != FORMAT:
         raise IncompatibleCheckpointError(
@@ -82,7 +80,7 @@ def manifest_checksum(folder: Path) -> str:
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    return _digest(read_manifest(folder).model_dump(mode="json"))
+    return tree_digest(read_manifest(folder).model_dump(mode="json"))
 
 
 def check_folder(folder: Path) -> Manifest:
@@ -104,7 +102,3 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> None:
         whole = not file.is_symlink() and file.is_file() and checksum(file) == manifest.files[name]
     if not whole:
         raise CheckpointError(f"{file} is damaged or missing")
-
-
-def _digest(tree: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from meme57.config.tree import flatten, without
+from meme57.files import tree_digest
 
 MEANT_BEFORE: dict[str, Any] = {}
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
@@ -30,4 +29,4 @@ def digest(tree: Mapping[str, Any]) -> str:
 
 def short_hash(value: Any) -> str:
     """The first twelve hexadecimal digits of the SHA-256 of `value` as JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return tree_digest(value)[:12]

@@ -12,7 +12,7 @@ from ale_py import Action, ALEInterface, LoggerMode, roms
 from ale_py.vector_env import AtariVectorEnv
 
 from meme57.envs.spec import EnvSpec, StepResult
-from meme57.errors import EnvironmentSetupError
+from meme57.errors import EnvironmentSetupError, first_line
 
 
 class AtariEnv:
@@ -102,8 +102,9 @@ def action_meanings(rom_id: str, *, full_action_space: bool) -> tuple[str, ...]:
     try:
         emulator.loadROM(roms.get_rom_path(rom_id))
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EnvironmentSetupError(f"ROM {rom_id!r} does not load ({reason}): pip install 'ale-py>=0.12.1'") from error
+        raise EnvironmentSetupError(
+            f"ROM {rom_id!r} does not load ({first_line(error)}): pip install 'ale-py>=0.12.1'"
+        ) from error
     if full_action_space:
         return tuple(action.name for action in list(Action.__members__.values())[:18])
     return tuple(action.name for action in emulator.getMinimalActionSet())

@@ -1,14 +1,15 @@
-"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play; a film of one."""
+"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from meme57.actors.actor import explore
 from meme57.envs import EnvSpec, StepResult, make_env
 from meme57.errors import Interrupted
 from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec
@@ -80,7 +81,7 @@ def play_episodes(
         while len(finished) < episodes:
             if stop():
                 raise Interrupted("stopped while evaluating: start again to evaluate")
-            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
+            actions = explore(policy.act(), epsilon, spec.num_actions, rng)[0]
             result = env.step(actions)
             policy.observe(actions, result)
             returns += result.reward
@@ -113,44 +114,6 @@ def mean_return(
     return float(np.mean([episode.extrinsic_return for episode in played]))
 
 
-def film(
-    make_policy: Callable[[int], Policy],
-    spec: EnvSpec,
-    *,
-    seed: int,
-    max_steps: int,
-    epsilon: float = 0.0,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames of one episode from its start, in the emulator's own resolution and colours: [H, W, 3], of a toy [H, W].
-
-    The policy plays the game it knows; a twin at full resolution, with the same seed and actions, is what is seen. At
-    most `max_steps` + 1 frames.
-
-    Raises:
-        Interrupted: `stop` asked for it.
-    """
-    twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
-    rng = np.random.default_rng([seed, 4])
-    env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1, colour=True)
-    try:
-        policy = make_policy(1)
-        policy.begin(env.reset(seed=seed))
-        yield twin.reset(seed=seed)[0]
-        for _ in range(max_steps):
-            if stop():
-                raise Interrupted("stopped while filming: start again to film")
-            actions = _explore(policy.act(), epsilon, spec.num_actions, rng)
-            result, seen = env.step(actions), twin.step(actions)
-            policy.observe(actions, result)
-            yield seen.observation[0]
-            if result.terminated[0] or result.truncated[0]:
-                return
-    finally:
-        env.close()
-        twin.close()
-
-
 def protocol_facts(
     trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, favourite: int | None = None
 ) -> dict[str, Any]:
@@ -179,12 +142,3 @@ def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
         f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"
         f"{spec.max_episode_frames}-frames-{spec.height}x{spec.width}-eps{epsilon:g}-greedy-policy0"
     )
-
-
-def _explore(
-    actions: npt.NDArray[np.int64], epsilon: float, num_actions: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    if epsilon == 0.0:
-        return actions
-    random = rng.integers(num_actions, size=len(actions))
-    return np.where(rng.random(len(actions)) < epsilon, random, actions)

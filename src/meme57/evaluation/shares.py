@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +37,6 @@ class Share:
     """Environments `first_env` .. `first_env` + `num_envs` - 1 of an evaluation, and their episodes."""
 
     agent: str
-    files: dict[str, bytes]
     spec: EnvSpec
     seed: int
     epsilon: float
@@ -46,6 +45,12 @@ class Share:
     episodes: int
     policy: int = 0
     """Of the teacher's family."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What the agent needs, for another machine."""
+
+    def carrying(self, files: dict[str, bytes]) -> Share:
+        """The same with the agent's files."""
+        return replace(self, files=files)
 
 
 def read_files(agent: str, folder: Path) -> dict[str, bytes]:
@@ -80,13 +85,14 @@ def play_share(share: Share) -> list[Episode]:
     return [replace(episode, env=episode.env + share.first_env) for episode in played]
 
 
-def policy_maker(share: Share, folder: Path) -> Callable[[int], Policy]:
-    """Number of environments -> policy."""
+def policy_maker(share: Share, folder: Path, *, device: torch.device | None = None) -> Callable[[int], Policy]:
+    """Number of environments -> policy; a teacher plays on `device`, by default on the CPU."""
     if share.agent == "random":
         actions, seed = share.spec.num_actions, share.seed + share.first_env
         return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
     if share.agent in ("teacher", "favourite"):
-        return partial(Teacher.load(folder).player, policy=share.policy)
+        teacher = Teacher.load(folder)
+        return partial((teacher if device is None else teacher.to(device)).player, policy=share.policy)
     student = load_student(folder)
     return lambda num_envs: GreedyStudent(student, num_envs)
 

@@ -1,27 +1,44 @@
-"""Whole episodes that a person looks at: every frame as the console draws it, and the scores."""
+"""Episodes that a person looks at: every frame as the console draws it, and the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from meme57.actors.actor import explore
 from meme57.envs import EnvSpec, make_env
+from meme57.errors import Interrupted
 from meme57.evaluation.protocol import Episode
 from meme57.learning.policies import Policy
+from meme57.stopping import never
+
+Frames = Iterator[npt.NDArray[np.uint8]]
 
 
 def watch(
-    make_policy: Callable[[int], Policy], spec: EnvSpec, *, episodes: int, seed: int, finished: list[Episode]
-) -> Iterator[npt.NDArray[np.uint8]]:
+    make_policy: Callable[[int], Policy],
+    spec: EnvSpec,
+    *,
+    episodes: int,
+    seed: int,
+    finished: list[Episode],
+    epsilon: float = 0.0,
+    stop: Callable[[], bool] = never,
+) -> Frames:
     """Frames of `episodes` whole episodes in one environment, [H, W, 3] (a toy's [H, W]); each end goes to `finished`.
 
     The same episodes as `play_episodes(num_envs=1)` plays from this seed: the policy plays the game it knows, a twin at
     full resolution with the same seed and actions is what is seen.
+
+    Raises:
+        Interrupted: `stop` asked for it.
     """
     twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
+    rng = np.random.default_rng([seed, 4])
     env, twin = make_env(spec, num_envs=1), make_env(twin_spec, num_envs=1, colour=True)
     total, steps = 0.0, 0
     try:
@@ -29,7 +46,9 @@ def watch(
         policy.begin(env.reset(seed=seed))
         yield twin.reset(seed=seed)[0]
         while len(finished) < episodes:
-            actions = policy.act()
+            if stop():
+                raise Interrupted("stopped while filming: start again to film")
+            actions = explore(policy.act(), epsilon, spec.num_actions, rng)[0]
             result, seen = env.step(actions), twin.step(actions)
             policy.observe(actions, result)
             total, steps = total + float(result.reward[0]), steps + int(not result.is_reset[0])
@@ -40,3 +59,17 @@ def watch(
     finally:
         env.close()
         twin.close()
+
+
+def film(
+    make_policy: Callable[[int], Policy],
+    spec: EnvSpec,
+    *,
+    seed: int,
+    max_steps: int,
+    epsilon: float = 0.0,
+    stop: Callable[[], bool] = never,
+) -> Frames:
+    """The first `max_steps` + 1 frames at most of the first episode that `watch` would show."""
+    frames = watch(make_policy, spec, episodes=1, seed=seed, finished=[], epsilon=epsilon, stop=stop)
+    return islice(frames, max_steps + 1)

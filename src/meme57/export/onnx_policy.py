@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, Meme57Error
+from meme57.errors import CheckpointError, Meme57Error, first_line
 from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS
 
 
@@ -30,8 +30,7 @@ def open_session(path: Path) -> Any:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # what ONNX Runtime raises has no common base
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Meme57Error(f"{path} is damaged: {reason}") from error
+        raise Meme57Error(f"{path} is damaged: {first_line(error)}") from error
     names = tuple(entry.name for entry in session.get_inputs()), tuple(entry.name for entry in session.get_outputs())
     if names != (INPUTS, OUTPUTS):
         raise Meme57Error(f"{path} is no student: its inputs are {', '.join(names[0])}, not {', '.join(INPUTS)}")

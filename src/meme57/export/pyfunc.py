@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from meme57.agent.inputs import ACTION, INPUTS, Kind
 from meme57.agent.network import Features
 from meme57.errors import Meme57Error
 from meme57.learning.policies import STUDENT_WEIGHTS, Teacher, load_student
@@ -32,9 +33,7 @@ class TeacherModel:
     def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> Arrays:
         """See the class."""
         frame, state = _tensor(model_input, "frame", np.uint8), _tensor(model_input, "state", np.float32)
-        names = ("reward", "intrinsic", "lifelong", "episodic", "embedding")
-        rest = (_tensor(model_input, name, np.float32) for name in names)
-        features = Features(_tensor(model_input, "action", np.int64), *rest)
+        features = Features(*(_tensor(model_input, name, _served(kind)) for name, kind in INPUTS.items()))
         policies = torch.zeros(len(frame), dtype=torch.long)
         teacher = self._teacher
         preferences, following = teacher.network.act(frame, features, state.transpose(0, 1), policies)
@@ -43,17 +42,18 @@ class TeacherModel:
     def example(self) -> Arrays:
         """Inputs of the first step of two episodes."""
         spec = self._teacher.network.spec
-        zeros = np.zeros(2, np.float32)
+        inputs = {name: np.zeros(kind.shape((2,), spec.embedding_size), _served(kind)) for name, kind in INPUTS.items()}
         return {
             "frame": np.zeros((2, spec.height, spec.width), np.uint8),
+            **inputs,
             "action": np.full(2, spec.num_actions, np.int64),
-            "reward": zeros,
-            "intrinsic": zeros,
-            "lifelong": zeros,
-            "episodic": zeros,
-            "embedding": np.zeros((2, spec.embedding_size), np.float32),
             "state": np.zeros((2, 2, spec.lstm_size), np.float32),
         }
+
+
+def _served(kind: Kind) -> type[np.generic]:
+    """The type that an input is asked for in: whole numbers, or float32."""
+    return np.int64 if kind == ACTION else np.float32
 
 
 class StudentModel:

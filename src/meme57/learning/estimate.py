@@ -6,14 +6,13 @@ The constants below are measured (docs/evaluation.md says on what); an estimate 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from meme57.agent.network import Features, MemeNetwork
+from meme57.agent.network import Features, MemeNetwork, no_features
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.blueprint import agent_spec
 from meme57.config import Parameters
@@ -97,7 +96,7 @@ def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
     with torch.device("meta"):
         network = MemeNetwork(spec)
         images = torch.empty(batch * steps, 1, spec.height, spec.width)
-        features = _features(steps, batch, spec.embedding_size)
+        features = no_features(spec, steps, batch)
         state = torch.empty(2, batch, spec.lstm_size)
         kept = _saved_bytes(network, images, features, state)
     width = 2 if parameters.learner.precision == "bfloat16" else 4
@@ -197,14 +196,6 @@ def _parameter_bytes(parameters: Parameters, env: EnvSpec) -> tuple[int, int]:
 
 def _numel(module: nn.Module) -> int:
     return sum(tensor.numel() for tensor in module.state_dict().values())
-
-
-def _features(steps: int, batch: int, embedding_size: int) -> Features:
-    values: Mapping[str, Tensor] = {
-        name: torch.zeros(steps, batch, dtype=torch.long) if name == "action" else torch.empty(steps, batch)
-        for name in Features._fields
-    }
-    return Features(**{**values, "embedding": torch.empty(steps, batch, embedding_size)})
 
 
 def _saved_bytes(network: MemeNetwork, images: Tensor, features: Features, state: Tensor) -> int:

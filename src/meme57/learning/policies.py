@@ -26,7 +26,7 @@ from meme57.checkpoints.source import Source, check_source
 from meme57.config import Parameters
 from meme57.config.parameters import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, EnvironmentSetupError
+from meme57.errors import CheckpointError, EnvironmentSetupError, first_line
 from meme57.files import checked, checksum, parse_as, read_json, write_atomically, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
@@ -228,8 +228,7 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
         network = make()
         network.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {reason}") from error
+        raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {first_line(error)}") from error
     return network
 
 

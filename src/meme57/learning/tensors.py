@@ -62,9 +62,9 @@ def pin(batch: SequenceBatch) -> SequenceBatch:
         return {name: torch.from_numpy(array).pin_memory().numpy() for name, array in arrays.items()}
 
     arrays = dict(vars(batch))
-    inputs = StepInputs(**locked(vars(arrays.pop("inputs"))))
+    inputs = StepInputs(**locked(arrays.pop("inputs")._asdict()))
     return SequenceBatch(inputs=inputs, **locked(arrays))
 
 
 def _features(inputs: StepInputs, put: object) -> Features:
-    return Features(*(put(value) for value in vars(inputs).values()))  # type: ignore[operator]
+    return Features(*(put(value) for value in inputs))  # type: ignore[operator]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from meme57.agent.inputs import INPUTS
 from meme57.errors import ReplayError
 from meme57.replay.chunks import Chunk, SequenceBatch, StepInputs
 from meme57.replay.codec import decompress_frames_into
@@ -32,12 +33,10 @@ class BatchLayout:
         per_step, per_input, per_sequence = (T, B), (T + 1, B), (B,)
         return {
             "frames": ((B, T + 1, *self.frame_shape), np.uint8),
-            "inputs.action": (per_input, np.int64),
-            "inputs.reward": (per_input, np.float32),
-            "inputs.intrinsic": (per_input, np.float32),
-            "inputs.lifelong": (per_input, np.float32),
-            "inputs.episodic": (per_input, np.float32),
-            "inputs.embedding": ((T + 1, B, self.embedding_size), np.float16),
+            **{
+                f"inputs.{name}": (kind.shape(per_input, self.embedding_size), kind.dtype)
+                for name, kind in INPUTS.items()
+            },
             "actions": (per_step, np.int64),
             "rewards": (per_step, np.float32),
             "intrinsic_rewards": (per_step, np.float32),
@@ -59,8 +58,8 @@ def new_batch(layout: BatchLayout, batch_size: int) -> SequenceBatch:
     arrays: dict[str, Any] = {
         name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.arrays(batch_size).items()
     }
-    inputs = {field.name: arrays.pop(f"inputs.{field.name}") for field in fields(StepInputs)}
-    return SequenceBatch(inputs=StepInputs(**inputs), **arrays)
+    inputs = StepInputs(*(arrays.pop(f"inputs.{name}") for name in INPUTS))
+    return SequenceBatch(inputs=inputs, **arrays)
 
 
 def check_batch(layout: BatchLayout, batch: SequenceBatch, batch_size: int) -> None:
@@ -91,7 +90,7 @@ def fill_batch(batch: SequenceBatch, pairs: Sequence[Pair], num_actions: int) ->
     batch.weight_versions[:] = [chunk.weight_version for chunk in first]
     batch.mask[:] = np.arange(len(batch.mask))[:, None] < batch.lengths
     np.stack([chunk.lstm_state for chunk in first], axis=1, out=batch.lstm_state)
-    for name, array in _arrays(batch.inputs).items():
+    for name, array in batch.inputs._asdict().items():
         array[0] = [getattr(chunk.first_inputs, name) for chunk in first]
     _fill_steps(batch, [chunk for pair in pairs for chunk in pair if chunk is not None])
     for frames, (chunk, second) in zip(batch.frames, pairs, strict=True):
@@ -99,7 +98,7 @@ def fill_batch(batch: SequenceBatch, pairs: Sequence[Pair], num_actions: int) ->
 
 
 def _clear(batch: SequenceBatch, num_actions: int) -> None:
-    for array in _arrays(batch.inputs).values():
+    for array in batch.inputs:
         array.fill(0)
     batch.inputs.action.fill(num_actions)
     for array in (batch.actions, batch.rewards, batch.intrinsic_rewards, batch.mu):
@@ -116,16 +115,12 @@ def _fill_steps(batch: SequenceBatch, chunks: Sequence[Chunk]) -> None:
         "reward": batch.rewards,
         "intrinsic": batch.intrinsic_rewards,
     }
-    for name, array in _arrays(batch.inputs).items():
+    for name, array in batch.inputs._asdict().items():
         values = np.concatenate([getattr(chunk.steps, name) for chunk in chunks])
         _rows(array)[here + B] = values
         if name in taken:
             _rows(taken[name])[here] = values
     _rows(batch.mu)[here] = np.concatenate([chunk.mu for chunk in chunks])
-
-
-def _arrays(inputs: StepInputs) -> dict[str, npt.NDArray[Any]]:
-    return vars(inputs)
 
 
 def _rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from meme57.agent.inputs import Inputs
+
 FloatArray = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class StepInputs:
-    """The non-image inputs of a network step: what the previous step left behind; zeros at an episode's start.
-
-    Every field may have leading dimensions; `action` is the number of actions where there was no previous step.
-    Source: MEME appendix B.2 [paper].
-    """
-
-    action: npt.NDArray[np.int64]  # [...]
-    reward: FloatArray  # [...] extrinsic
-    intrinsic: FloatArray  # [...]
-    lifelong: FloatArray  # [...] the RND component of the intrinsic reward
-    episodic: FloatArray  # [...] the episodic component
-    embedding: npt.NDArray[np.float16]  # [..., embedding_size]; float16 so that acting and learning see the same
+StepInputs = Inputs[npt.NDArray[Any]]
+"""The inputs of a step as arrays with any leading dimensions."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +49,7 @@ class Chunk:
         """Memory held, frames and everything else."""
         arrays = [self.lstm_state, self.mu]
         for inputs in (self.first_inputs, self.steps):
-            arrays += list(vars(inputs).values())
+            arrays += inputs
         return len(self.frames) + sum(array.nbytes for array in arrays)
 
 

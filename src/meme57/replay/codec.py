@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from meme57.agent.inputs import INPUTS
 from meme57.errors import ReplayError
 from meme57.replay.blob import Arrays, pack, take, unpack
 from meme57.replay.chunks import Chunk, StepInputs
@@ -20,8 +19,6 @@ COMPRESSION_LEVEL = 1
 LARGEST_ACTION = np.iinfo(np.int16).max  # actions travel as int16
 _IDENTITY = ("actor", "episode", "index", "policy", "weight_version")
 _FLAGS = ("is_last", "terminal")
-_INPUTS = {"action": np.int16, "reward": np.float32, "intrinsic": np.float32, "lifelong": np.float32,
-           "episodic": np.float32, "embedding": np.float16}  # fmt: skip
 _local = threading.local()  # zstd contexts are costly to make and must not be shared by threads
 
 
@@ -122,14 +119,12 @@ def _tables(chunks: Sequence[Chunk]) -> Arrays:
         "lstm_state": np.stack([chunk.lstm_state for chunk in chunks]) if chunks else np.zeros((0, 2, 0), np.float32),
         "mu": np.concatenate([chunk.mu for chunk in chunks]) if chunks else np.zeros(0, np.float32),
     }
-    for name, dtype in _INPUTS.items():
-        empty = np.zeros((0, 0) if name == "embedding" else 0, dtype)
+    for name, kind in INPUTS.items():
+        empty = np.zeros(kind.shape((0,), 0), kind.dtype)
         first = [np.asarray(getattr(chunk.first_inputs, name)) for chunk in chunks]
         steps = [getattr(chunk.steps, name) for chunk in chunks]
-        tables[f"first.{name}"] = np.stack(first) if first else empty
-        tables[f"steps.{name}"] = np.concatenate(steps) if steps else empty
-    for group in ("first", "steps"):
-        tables[f"{group}.action"] = tables[f"{group}.action"].astype(np.int16)
+        tables[f"first.{name}"] = (np.stack(first) if first else empty).astype(kind.stored, copy=False)
+        tables[f"steps.{name}"] = (np.concatenate(steps) if steps else empty).astype(kind.stored, copy=False)
     return tables
 
 
@@ -140,10 +135,9 @@ def _check_tables(tables: Arrays, count: int, num_steps: int) -> None:
     take(tables, "lstm_state", np.float32, count, 2, None)
     take(tables, "mu", np.float32, num_steps)
     sizes: tuple[int | None, ...] = (None,)
-    for name, dtype in _INPUTS.items():
-        trailing = sizes if name == "embedding" else ()
-        first = take(tables, f"first.{name}", dtype, count, *trailing)
-        take(tables, f"steps.{name}", dtype, num_steps, *first.shape[1:])
+    for name, kind in INPUTS.items():
+        first = take(tables, f"first.{name}", kind.stored, count, *(sizes if kind.is_vector else ()))
+        take(tables, f"steps.{name}", kind.stored, num_steps, *first.shape[1:])
     if count and (identity.min() < 0 or shapes.min() < 1 or tables["first.action"].min() < 0):
         raise ReplayError("a chunk's identity, frame shape or action is negative")
     if num_steps and tables["steps.action"].min() < 0:
@@ -174,8 +168,4 @@ def _chunk(tables: Arrays, k: int, frames: bytes, steps: slice) -> Chunk:
 
 
 def _inputs(tables: Arrays, group: str, where: int | slice) -> StepInputs:
-    values: dict[str, Any] = {
-        field.name: np.array(tables[f"{group}.{field.name}"][where]) for field in fields(StepInputs)
-    }
-    values["action"] = values["action"].astype(np.int64)
-    return StepInputs(**values)
+    return StepInputs(*(np.array(tables[f"{group}.{name}"][where], kind.dtype) for name, kind in INPUTS.items()))

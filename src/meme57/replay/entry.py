@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from meme57.agent.inputs import INPUTS
 from meme57.errors import ReplayError
 from meme57.replay.batch import BatchLayout
 from meme57.replay.chunks import Chunk, StepInputs
@@ -56,12 +57,10 @@ def _check_arrays(chunk: Chunk, layout: BatchLayout) -> None:
 def _check_inputs(
     inputs: StepInputs, name: str, shape: tuple[int, ...], embedding_size: int, action_limit: int
 ) -> None:
-    _check(inputs.action, f"{name}.action", np.int64, shape)
+    for field, kind in INPUTS.items():
+        _check(getattr(inputs, field), f"{name}.{field}", kind.dtype, kind.shape(shape, embedding_size))
     if np.min(inputs.action) < 0 or np.max(inputs.action) >= action_limit:
         raise ReplayError(f"a chunk's {name}.action is outside 0..{action_limit - 1}")
-    for field in ("reward", "intrinsic", "lifelong", "episodic"):
-        _check(getattr(inputs, field), f"{name}.{field}", np.float32, shape)
-    _check(inputs.embedding, f"{name}.embedding", np.float16, (*shape, embedding_size))
 
 
 def _check(array: npt.NDArray[Any], name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> None:

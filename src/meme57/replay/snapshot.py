@@ -8,7 +8,6 @@ snapshots of several checkpoints share segments in one folder.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from meme57.errors import CheckpointError, ReplayError, StorageError
-from meme57.files import reading_errors, write_bytes
+from meme57.files import reading_errors, tree_digest, write_bytes
 from meme57.replay.blob import Arrays, pack, take, unpack
 from meme57.replay.chunks import Chunk
 from meme57.replay.codec import decode_chunks, encode_chunks
@@ -98,7 +97,7 @@ def load_snapshot(replay: SequenceReplay, folder: Path, index: Index) -> None:
 def replay_version(index: Index) -> str:
     """Short digest of a snapshot's content: the same one, the same replay, wherever it lies."""
     _read_index(index)
-    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()[:16]
+    return tree_digest(index)[:16]
 
 
 def collect_garbage(folder: Path, keep: Iterable[Index]) -> list[str]:

@@ -97,6 +97,6 @@ def chunk_checksum(chunk: Chunk) -> int:
 
 
 def _inputs_checksum(inputs: StepInputs, value: int) -> int:
-    for array in vars(inputs).values():
+    for array in inputs:
         value = zlib.crc32(np.asarray(array).tobytes(), value)
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +77,6 @@ def one_value_line(scores: Mapping[str, Any]) -> str | None:
         f"All episodes had the same return: {', '.join(constant)}. An interval without width says so, and nothing of "
         "other games or other seeds."
     )
-
-
-def bracketed(interval: Sequence[float] | None, form: Callable[[float], str]) -> str:
-    """`[low, high]`; a dash where there is no interval."""
-    return "-" if interval is None else f"[{', '.join(form(bound) for bound in interval)}]"
 
 
 def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str, str]:

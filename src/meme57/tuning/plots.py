@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from html import escape
 from typing import Any
 
 import optuna
 
-from meme57.report.page import plot_section, render_page
+from meme57.report.rendering import render_page
 from meme57.report.style import apply_style, new_figure
 from meme57.tuning.result import evidence_lines
 
@@ -67,9 +65,13 @@ def study_figures(study: optuna.Study) -> dict[str, Any]:
 
 def study_page(record: Mapping[str, Any], evidence: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> str:
     """One HTML page, without server or network."""
-    plain = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
-    plots = [plot_section(name, plain[name], PLOTS[name][2]) for name in figures]
-    return render_page(f"Study {record['study']}", [_header(record, evidence), _best(record), *plots], plain)
+    states = ", ".join(f"{count} {state.lower()}" for state, count in record["states"].items() if count)
+    lines = [
+        f"{len(record['trials'])} trials ({states}) on {', '.join(record['games'])}, {record['frames']:,} frames.",
+        *evidence_lines(evidence),
+    ]
+    captions = {name: caption for name, (_, _, caption) in PLOTS.items()}
+    return render_page("study.html", figures, captions, record=record, lines=lines)
 
 
 def _figure(study: optuna.Study, title: str, draw: Callable[[optuna.Study], Any]) -> Any:
@@ -80,27 +82,3 @@ def _figure(study: optuna.Study, title: str, draw: Callable[[optuna.Study], Any]
         return new_figure(f"{title}: not enough trials", x="", y="", height=HEIGHT)
     figure.update_layout(width=None)  # Optuna sets one where there are many panels: wider than a page
     return apply_style(figure, title, height=HEIGHT)
-
-
-def _header(record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> str:
-    states = ", ".join(f"{count} {state.lower()}" for state, count in record["states"].items() if count)
-    lines = [
-        f"{len(record['trials'])} trials ({states}) on {', '.join(record['games'])}, {record['frames']:,} frames.",
-        *evidence_lines(evidence),
-    ]
-    return (
-        f"<header><h1>Study {escape(record['study'])}</h1>"
-        + "".join(f'<p class="lead">{escape(line)}</p>' for line in lines)
-        + "</header>"
-    )
-
-
-def _best(record: Mapping[str, Any]) -> str:
-    best = record["best"]
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in best["values"].items()
-    )
-    return (
-        f"<section><h2>Best: trial {best['trial']}, score {best['score']:.4f} ({record['score']})</h2>"
-        f'<table class="wrap"><tbody>{rows}</tbody></table></section>'
-    )

@@ -39,7 +39,7 @@ def make_report(
         CheckpointError: scores, episodes, student and film are not all of the best checkpoint.
     """
     from meme57.checkpoints.source import check_source, checkpoint_source, find_text
-    from meme57.pipelines.evaluate.nodes import episodes_source
+    from meme57.evaluation.scores import episodes_source
     from meme57.report.page import build_report
 
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))

@@ -18,7 +18,7 @@ from meme57.config.identity import former_member_digest, is_same
 from meme57.config.labels import digest
 from meme57.config.members import Member, member_settings
 from meme57.datasets.schemas import MemberNote
-from meme57.errors import CheckpointError, Interrupted, Meme57Error, own_error
+from meme57.errors import CheckpointError, Interrupted, Meme57Error, one_line, own_error
 from meme57.files import checked, read_json, write_json
 from meme57.stopping import stop_requested
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from meme57.tracking.trials import StudyRun
 
 State = Literal["running", "done", "failed", "stopped"]
-FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report")
 CURVE_COLUMNS = ("frames", "episodes/return", "episodes/finished")
 CURVE_POINTS = 200
 
@@ -164,14 +163,8 @@ def _joined(rows: list[dict[str, float]]) -> dict[str, float]:
     return {"frames": rows[-1]["frames"], "episodes/return": mean, "episodes/finished": weight}
 
 
-def one_line(error: BaseException) -> str:
-    """What went wrong: our own errors by their words, others with their type."""
-    words = " ".join(str(error).split())[:500]
-    return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
-
-
 def _metrics(scores: Mapping[str, Any]) -> dict[str, float]:
-    from meme57.pipelines.evaluate.nodes import score_metrics
+    from meme57.evaluation.scores import score_metrics
 
     return score_metrics(scores["agents"])
 

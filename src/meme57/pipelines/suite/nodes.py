@@ -59,7 +59,8 @@ def run_members(
 def _task(
     parameters: Parameters, member: Member, tracking_run: TrackingRun, place: dict[str, str], folder: Path
 ) -> Any:
-    from meme57.pipelines.suite.member import FLOW, Task
+    from meme57.pipelines import FLOW
+    from meme57.pipelines.suite.member import Task
     from meme57.tracking.trials import StudyRun
 
     own = member_parameters(parameters, member)
@@ -69,7 +70,7 @@ def _task(
         project=place["project"],
         environment=place["environment"],
         note=folder / f"{member.name}.json",
-        pipelines=(*FLOW, "register") if parameters.suite.register_policies else FLOW,
+        pipelines=FLOW if parameters.suite.register_policies else FLOW[:-1],
         suite_run=StudyRun.of(tracking_run, f"suite-{parameters.suite_name}", kind="member"),
         protocol=own.evaluate.protocol,
     )

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from meme57.checkpoints import manifest as manifest_module
 from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
 from meme57.errors import CheckpointError, IncompatibleCheckpointError, StorageError
-from meme57.files import checksum
+from meme57.files import checksum, tree_digest
 
 CONFIGURATION = {"seed": 1, "env": {"game": "Pong", "num_envs": 2}, "learner": {"learning_rate": 0.1, "batch_size": 4}}
 
@@ -133,7 +132,7 @@ def sign(folder: Path, **changes: Any) -> None:
     path = folder / "manifest.json"
     tree = {**json.loads(path.read_text()), **changes}
     tree.pop("sha256")
-    path.write_text(json.dumps({**tree, "sha256": manifest_module._digest(tree)}))
+    path.write_text(json.dumps({**tree, "sha256": tree_digest(tree)}))
 
 
 DAMAGE: dict[str, Callable[[Path], Any]] = {

@@ -1,0 +1,102 @@
+"""Who is evaluated: each agent's episodes, in this process or on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from meme57.blueprint import find_device
+from meme57.checkpoints.best_explorer import favourite_policy
+from meme57.config import Parameters
+from meme57.envs import EnvSpec
+from meme57.evaluation.protocol import Episode, play_episodes
+from meme57.evaluation.shares import Share, play_shares, policy_maker, read_files
+from meme57.stopping import never
+
+AGENTS = ("random", "teacher", "favourite", "student")
+"""Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
+Counter = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
+
+
+def play_agents(
+    parameters: Parameters,
+    spec: EnvSpec,
+    teacher_folder: Path,
+    student_folder: Path,
+    *,
+    counter: Counter,
+    stop: Callable[[], bool] = never,
+) -> list[dict[str, Any]]:
+    """Whole episodes of each agent on the same seeds, a row each.
+
+    Raises:
+        Interrupted: `stop` asked for it.
+        ActorError: evaluation on Ray failed again and again.
+    """
+    torch.set_num_threads(parameters.learner.torch_threads)
+    rows: list[dict[str, Any]] = []
+    for agent, policy in policies(parameters, teacher_folder).items():
+        if agent == "favourite" and policy == 0:  # the same episodes
+            rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
+            continue
+        share = _share(parameters, spec, agent, policy)
+        folder = student_folder if agent == "student" else teacher_folder
+        with counter(f"evaluate {agent}", "episodes") as progress:
+            rows += [_row(share.agent, *row) for row in enumerate(_play(parameters, share, folder, progress, stop))]
+    return rows
+
+
+def policies(parameters: Parameters, teacher_folder: Path) -> dict[str, int]:
+    """Each agent that is evaluated, and its policy of the family (0 where it has none)."""
+    chosen = dict.fromkeys(AGENTS, 0)
+    preferred = favourite_policy(teacher_folder) if parameters.evaluate.favourite else None
+    if preferred is None:
+        del chosen["favourite"]
+    else:
+        chosen["favourite"] = preferred
+    return chosen
+
+
+def _share(parameters: Parameters, spec: EnvSpec, agent: str, policy: int) -> Share:
+    evaluate = parameters.evaluate
+    return Share(
+        agent=agent,
+        spec=spec,
+        seed=evaluate.seed,
+        epsilon=0.0 if agent == "random" else evaluate.epsilon,  # random play is not made more random
+        first_env=0,
+        num_envs=evaluate.num_envs,
+        episodes=evaluate.episodes,
+        policy=policy,
+    )
+
+
+def _play(
+    parameters: Parameters,
+    share: Share,
+    folder: Path,
+    progress: Callable[[int, int], None],
+    stop: Callable[[], bool],
+) -> list[Episode]:
+    if parameters.actors.pool == "ray":
+        workers, files = parameters.ray.workers, read_files(share.agent, folder)
+        return play_shares(share.carrying(files), workers=workers, stop=stop, progress=progress)
+    return play_episodes(
+        policy_maker(share, folder, device=find_device()), share.spec, episodes=share.episodes,
+        num_envs=share.num_envs, seed=share.seed, epsilon=share.epsilon, stop=stop, progress=progress,
+    )  # fmt: skip
+
+
+def _row(agent: str, number: int, episode: Episode) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "episode": number,
+        "return": episode.extrinsic_return,
+        "length_steps": episode.num_steps,
+        "seed": episode.seed,
+        "truncated": episode.truncated,
+    }

@@ -1,0 +1,89 @@
+"""Pages from the templates beside: Jinja escapes every value that comes in, here is how values become words.
+
+A page is one file that asks for nothing: plotly.js, figures and film are in it, a content security policy forbids every
+request.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from meme57.report.style import TITLE_HEIGHT
+
+ABSENT = "–"
+
+
+def render_page(template: str, figures: Mapping[str, Any], captions: Mapping[str, str], **values: Any) -> str:
+    """The page as text; its `plots` are the Plotly `figures` in their order, each with the caption of its name."""
+    from plotly.offline import get_plotlyjs
+
+    plain = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
+    plots = [
+        {"name": name, "title": _take_title(figure["layout"]), "caption": captions[name]}
+        for name, figure in plain.items()
+    ]
+    return _ENVIRONMENT.get_template(template).render(plotly=get_plotlyjs(), figures=plain, plots=plots, **values)
+
+
+def _take_title(layout: dict[str, Any]) -> str:
+    """The page has it as a heading: a figure's own title would not wrap on a phone."""
+    layout["margin"]["t"] -= TITLE_HEIGHT
+    layout["height"] -= TITLE_HEIGHT
+    title: str = layout.pop("title")["text"]
+    return title
+
+
+def text(value: Any) -> str:
+    """Any value in words: mappings with dots between, sequences with commas, numbers ungrouped (seeds)."""
+    if isinstance(value, Mapping):
+        return " · ".join(f"{words(key)} {text(item)}" for key, item in value.items()) or ABSENT
+    if isinstance(value, (list, tuple)):
+        return ", ".join(text(item) for item in value) or ABSENT
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def words(key: object) -> str:
+    """`max_pool` is `max pool`."""
+    return str(key).replace("_", " ")
+
+
+def score(value: float) -> str:
+    """A measured score: one decimal, none from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def exact(value: float) -> str:
+    """A published figure as it is printed."""
+    return f"{value:,.10g}"
+
+
+def number(value: float) -> str:
+    """A count in full, any other measure to four significant digits."""
+    if not math.isfinite(value):
+        return ABSENT
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a score of a hundred."""
+    return f"{score(100 * fraction)} %"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("meme57.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, score, exact, number, percent)}
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
