@@ -189,7 +189,7 @@ def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(mak
         for t in range(31):
             observation = torch.from_numpy(np.stack([f[t] for f in frames]))
             networks = fresh if (t == 0 and pair == (0, 1)) else played.novelty
-            embedding = networks.act_embed(observation)
+            embedding = (fresh if pair == (0, 1) else played.novelty).act_embed(observation)  # an episode keeps its own
             episodic = memory.reward(embedding)
             lifelong = networks.lifelong(networks.rnd_error(observation))
             if t == 0:

@@ -178,6 +178,7 @@ def test_the_environment_suite_makes_it_the_default_and_the_next_context_does_no
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_three_games_and_two_seeds_killed_in_the_middle_and_finished(make_project: Callable[[str], Any]) -> None:
     project = make_project("killed")
     command = project.command(

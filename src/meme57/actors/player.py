@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from meme57.actors.episode_embedding import EpisodeEmbedding
 from meme57.agent.inputs import INPUTS
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
@@ -30,6 +31,7 @@ class Player:
         self._network, self._novelty = network, novelty
         self._device = torch.device(device)
         self._num_envs = num_envs
+        self._embedding = None if novelty is None else EpisodeEmbedding(novelty, num_envs)
         self.memory = None if novelty is None else EpisodicMemory(novelty.spec, num_envs, device=self._device)
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
@@ -77,11 +79,11 @@ class Player:
         return outcome
 
     def _reward_novelty(self, observation: npt.NDArray[np.uint8], is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
-        if self._novelty is None or self.memory is None:
+        if self._novelty is None or self._embedding is None or self.memory is None:
             zeros = torch.zeros(self._num_envs)
             return NoveltyReward(zeros, zeros, zeros, torch.zeros(self._num_envs, self._network.spec.embedding_size))
         frames = torch.from_numpy(observation).to(self._device)
-        embedding = self._novelty.act_embed(frames)
+        embedding = self._embedding.embed(frames, is_first)
         lifelong = self._novelty.lifelong(self._novelty.rnd_error(frames))
         if is_first.any():
             self.memory.reset(torch.from_numpy(is_first))

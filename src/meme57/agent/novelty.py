@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +69,19 @@ class NoveltyNetworks(nn.Module):
         )
         self.rnd_target = _encoder(spec, spec.rnd_size).requires_grad_(False)
         self.rnd_predictor = _encoder(spec, spec.rnd_size)
+        self.num_loads = 0
+        """How often weights were loaded: what was copied before is of other ones."""
         self.register_buffer("error_mean", torch.zeros(()))
         self.register_buffer("error_square", torch.zeros(()))
         self.register_buffer("error_count", torch.zeros(()))
         self.error_mean: Tensor
         self.error_square: Tensor
         self.error_count: Tensor
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """As of any module, and counted."""
+        self.num_loads += 1
+        return super().load_state_dict(*arguments, **options)
 
     def embed(self, frames: Tensor) -> Tensor:
         """Controllable state: uint8 [M, H, W] -> [M, D]."""
@@ -82,6 +91,11 @@ class NoveltyNetworks(nn.Module):
     def act_embed(self, frames: Tensor) -> Tensor:
         """The embedding as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
         return self.embed(frames).half().float()
+
+    def kept_embedding(self) -> Callable[[Tensor], Tensor]:
+        """`act_embed` with a copy of the weights as they are now."""
+        frames, embedding = copy.deepcopy((self.frames, self.embedding))
+        return lambda images: embedding(frames(images)).half().float()
 
     def rnd_error(self, frames: Tensor) -> Tensor:
         """Mean squared prediction error: uint8 [M, H, W] -> [M]."""
