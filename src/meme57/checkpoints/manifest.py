@@ -44,11 +44,16 @@ class Ranked(Protocol):
     """What has a score of some measure."""
 
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """Emulator frames when it was written."""
+
     @property
-    def score(self) -> float | None: ...
+    def score(self) -> float | None:
+        """None where nothing was measured."""
+
     @property
-    def measure(self) -> str | None: ...
+    def measure(self) -> str | None:
+        """What the score measures; None where nobody said."""
 
 
 Scored = TypeVar("Scored", bound=Ranked)
