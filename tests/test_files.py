@@ -81,3 +81,19 @@ def test_what_cannot_be_read_now_is_not_called_damaged(tmp_path) -> None:
     for absent in (tmp_path / "b.json", tmp_path, path / "c.json"):
         with pytest.raises(CheckpointError):
             read_json(absent)
+
+
+@pytest.mark.parametrize("content", ['"\\ud800"', '{"a": ["x\\udfff"]}', '{"\\ud83d": 1}', '"\\uDE00\\uD83D"'])
+def test_half_a_character_is_damage(tmp_path: Path, content: str) -> None:
+    """It can be read and not be written: a page with it was once a traceback."""
+    path = tmp_path / "value.json"
+    path.write_text(content)
+    with pytest.raises(CheckpointError, match=r"value\.json is damaged: .*surrogates not allowed") as info:
+        read_json(path)
+    assert str(info.value).isascii()
+
+
+def test_escaped_characters_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    path.write_text('"\\ud83d\\ude00 \\u00e9 \\\\ud800"')
+    assert read_json(path) == "😀 é \\ud800"

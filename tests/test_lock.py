@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -155,3 +156,12 @@ def test_sharing_survives_others_who_come_and_go(tmp_path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", script, str(folder)]) for _ in range(3)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert list(folder.iterdir()) == []
+
+
+def test_half_a_character_in_a_lock_is_no_holder(tmp_path: Path) -> None:
+    owner = {"pid": os.getpid(), "host": "h", "since": "now", "command": "\ud800"}
+    (tmp_path / LOCK).write_text(json.dumps(owner))
+    with (tmp_path / LOCK).open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(RunConflictError, match="another process"):
+            refuse_if_held(tmp_path)

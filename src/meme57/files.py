@@ -50,15 +50,26 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON as `write_json` writes it; a file that is missing, damaged or holds NaN is a `CheckpointError`.
+    """Reads JSON as `write_json` writes it.
+
+    A file that is missing, damaged, or holds NaN or half a character is a `CheckpointError`.
 
     See `reading_errors` for one that only cannot be read now.
     """
     try:
         with reading_errors(path):
-            return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            text = path.read_text(encoding="utf-8")
+        tree = json.loads(text, parse_constant=_refuse)
+        refuse_half_characters(text, tree)
+        return tree
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def refuse_half_characters(text: str, tree: Any) -> None:
+    """Raises `ValueError` where JSON `text` escapes half a character: `tree`, which it gave, cannot be written."""
+    if "\\u" in text:
+        json.dumps(tree, ensure_ascii=False).encode()
 
 
 @contextlib.contextmanager

@@ -191,6 +191,7 @@ def _owner(path: Path) -> Holder | None:
 def _parse(text: str) -> Holder | None:
     try:
         owner = json.loads(text)
+        json.dumps(owner, ensure_ascii=False).encode()  # half a character could not be shown
         return Holder(int(owner["pid"]), str(owner["host"]), str(owner["since"]), str(owner["command"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from meme57.checkpoints.manifest import manifest_checksum, read_manifest
 from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
 from meme57.errors import CheckpointError, IncompatibleCheckpointError, StorageError
 from meme57.files import checksum, tree_digest
@@ -45,7 +46,9 @@ def state_at(frames: int) -> dict[str, Any]:
     }
 
 
-def save(store: CheckpointStore, frames: int, score: float | None = None) -> CheckpointRecord:
+def save(
+    store: CheckpointStore, frames: int, score: float | None = None, measure: str | None = None
+) -> CheckpointRecord:
     return store.save(
         tensors={"network": {"w": torch.full((2, 3), float(frames))}, "scales": {"s": torch.tensor(1.5).double()}},
         state=state_at(frames),
@@ -53,6 +56,7 @@ def save(store: CheckpointStore, frames: int, score: float | None = None) -> Che
         frames=frames,
         updates=frames // 10,
         score=score,
+        measure=measure,
     )
 
 
@@ -309,3 +313,37 @@ def test_a_checkpoint_that_cannot_be_read_now_is_neither_set_aside_nor_removed(
     found = store.newest()
     assert found is not None
     assert found.manifest.frames == 300
+
+
+def test_scores_of_two_measures_do_not_compete(store: CheckpointStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Training returns of 9 once kept their checkpoint the best one among greedy returns of 1 and 2."""
+    caplog.set_level(logging.INFO)
+    save(store, 10, 9.0, measure="training returns")
+    save(store, 20, 8.0, measure="training returns")
+    assert not caplog.messages
+    assert save(store, 30, measure="greedy episodes").is_best is False  # a stop left it without a score
+    assert store.best().frames == 10
+    assert save(store, 40, 1.0, measure="greedy episodes").is_best
+    [told] = caplog.messages
+    assert told == "scores measure greedy episodes from now on: checkpoints with training returns do not compete"
+    assert save(store, 50, 2.0, measure="greedy episodes").is_best
+    assert not save(store, 60, 1.5, measure="greedy episodes").is_best
+    assert store.best().frames == 50
+    assert len(caplog.messages) == 1
+
+
+def test_a_score_of_an_older_version_competes_with_all(store: CheckpointStore) -> None:
+    save(store, 10, 9.0)
+    assert "measure" not in written_before(store.folder / "checkpoint-000001")
+    assert not save(store, 20, 1.0, measure="greedy episodes").is_best
+    assert store.best().frames == 10
+
+
+def written_before(folder: Path) -> dict[str, Any]:
+    """The manifest as an older version wrote it; its checksum, and so what names it as source, is that of then."""
+    path = folder / "manifest.json"
+    tree = json.loads(path.read_text())
+    del tree["measure"], tree["sha256"]
+    path.write_text(json.dumps({**tree, "sha256": tree_digest(tree)}))
+    assert manifest_checksum(read_manifest(folder)) == tree_digest(tree)
+    return tree

@@ -61,5 +61,5 @@ def test_the_same_weights_pass() -> None:
 
 
 def test_a_film_carries_its_source() -> None:
-    assert find_text(b"\x00\x01cmt" + as_text(BEST).encode() + b"\xff") == BEST
+    assert find_text(b"\x00\x01cmt" + as_text(BEST, "sticky0-eps0").encode() + b"\xff") == BEST
     assert find_text(b"\x00\x01cmt") is None

@@ -29,6 +29,7 @@ def two(here: Path) -> Path:
         ("configuration", "learner", "learning_rate"),
         0.5,
     )
+    _change(here / "data" / "02_intermediate" / OTHER / "run_record.json", ("run_name",), OTHER)
     scores = here / "data" / "08_reporting" / OTHER / "scores.json"
     old = json.loads(scores.read_text())["agents"]["teacher"]
     _change(scores, ("agents", "teacher", "mean"), old["mean"] + 10)
@@ -53,6 +54,14 @@ def test_list_shows_scores_and_size(two: Path, meme57) -> None:
     table = meme57("runs", "list").output
     assert OTHER in table
     assert "MB" in table
+
+
+def test_one_episode_has_no_interval(two: Path, meme57) -> None:
+    _change(two / "data" / "08_reporting" / OTHER / "scores.json", ("agents", "teacher", "interval"), None)
+    rows = {row["name"]: row for row in json.loads(meme57("runs", "list", "--json").output)}
+    assert rows[OTHER]["state"] == "evaluated"
+    assert rows[OTHER]["scores"]["teacher"]["low"] is None
+    assert "one episode has no interval" in meme57("runs", "compare", RUN, OTHER).output
 
 
 def test_compare_shows_what_differs_scores_and_curves(two: Path, meme57) -> None:

@@ -167,3 +167,16 @@ def test_a_store_that_fails_in_any_way_never_stops_training(
     dataset.save(_made(dataset, 100))
     assert "frames-100 is not in MLflow: the server went away" in caplog.text
     assert dataset.load()["newest"]["name"] == "frames-100"
+
+
+def test_an_index_that_is_made_anew_compares_like_with_like(dataset: CheckpointsDataset) -> None:
+    store = CheckpointStore(dataset.path, fingerprint="abc", configuration={}, keep=4)
+    for frames, score, measure in ((100, 9.0, "training returns"), (200, 2.0, "greedy"), (300, 1.0, "greedy")):
+        record = store.save(
+            tensors={}, state={}, description={}, frames=frames, updates=1, score=score, measure=measure
+        )
+        if frames == 300:
+            write_json(dataset.index_path, [])
+        dataset.save({**vars(record), "folder": str(record.folder)})  # type: ignore[typeddict-item]
+    index = dataset.load()
+    assert (index["best"]["frames"], [entry["frames"] for entry in index["checkpoints"]]) == (200, [100, 200, 300])

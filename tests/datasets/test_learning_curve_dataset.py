@@ -107,6 +107,7 @@ def test_preview_is_json(dataset: LearningCurveDataset) -> None:
         "frames,loss\n100,x\n",
         "\xff\xfef\x00r\x00\n\x001\x00\n\x00",
         "other\n1\n",
+        "only,a,wrong,header\n",
         "frames\n100,1,2\n",
         "frames\nnan\n",
         "\x00\xff",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import spec_from_loader
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,6 +15,7 @@ import torch
 from meme57.envs import make_env
 from meme57.errors import Meme57Error
 from meme57.export import onnx as export
+from meme57.export.onnx_policy import OnnxStudent, open_session
 from meme57.learning.policies import GreedyStudent
 
 
@@ -84,3 +88,81 @@ def test_file_that_differs_from_pytorch_is_not_kept(tmp_path, corridor_student, 
     with pytest.raises(Meme57Error, match=r"student.onnx differs from PyTorch by .* not kept"):
         export.export_student(corridor_student, tmp_path / "student.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class Broken:
+    """An ONNX Runtime that is installed and does not work."""
+
+    SessionOptions = onnxruntime.SessionOptions
+
+    def __init__(self, *, opens: bool = False) -> None:
+        self.opens = opens
+
+    def InferenceSession(self, *arguments: Any, **named: Any) -> Any:  # noqa: N802 - as ONNX Runtime has it
+        if self.opens:
+            return self
+        raise RuntimeError("no provider\nsecond line")
+
+    def run(self, *_: Any) -> Any:
+        raise RuntimeError("a kernel failed")
+
+
+def broken_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a wheel for another processor: `import onnxruntime` raises `ImportError`."""
+
+    class Finder:
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+            return spec_from_loader(name, self) if name == "onnxruntime" else None
+
+        def create_module(self, spec: Any) -> None:
+            return None
+
+        def exec_module(self, module: Any) -> None:
+            raise ImportError("undefined symbol")
+
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+
+
+def broken_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", Broken())
+
+
+def broken_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", Broken(opens=True))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (broken_import, "onnxruntime does not work .undefined symbol"),
+        (broken_sessions, "onnxruntime does not work .*: no provider$"),
+        (broken_steps, "onnxruntime failed .a kernel failed"),
+    ],
+)
+def test_a_broken_runtime_is_one_line_and_leaves_no_file(
+    tmp_path: Path, exported, corridor_student, monkeypatch: pytest.MonkeyPatch, damage: Any, words: str
+) -> None:
+    """It once took a run down after training."""
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)  # the packages are there
+    damage(monkeypatch)
+    with pytest.raises(Meme57Error, match=words) as info:
+        export.export_student(corridor_student, tmp_path / "student.onnx")
+    assert 'pip install "meme57[onnx]" --force-reinstall' in str(info.value)
+    assert "\n" not in str(info.value)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Meme57Error, match=words):
+        export.parity(corridor_student, exported[0])
+    if damage is not broken_steps:
+        with pytest.raises(Meme57Error, match=words):
+            open_session(exported[0])
+
+
+def test_a_runtime_that_fails_in_the_middle_of_an_episode_is_one_line(exported, corridor, monkeypatch) -> None:
+    student = OnnxStudent(exported[0], 1)
+    env = make_env(corridor, num_envs=1)
+    student.begin(env.reset(seed=0))
+    monkeypatch.setattr(student, "_session", Broken(opens=True))
+    with pytest.raises(Meme57Error, match="onnxruntime failed"):
+        student.act()
+    env.close()

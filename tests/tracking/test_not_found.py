@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from meme57.addresses import sqlite_path
 from meme57.cli.ui import free_port, running
 from meme57.errors import TrackingError
-from meme57.tracking.by_hand import plan_demotion, plan_promotion
+from meme57.tracking.by_hand import plan_demotion, plan_promotion, promote
 from meme57.tracking.promotion import PolicyScore
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.registry import CHALLENGER, CHAMPION, Registration, by_alias, register_policy
@@ -206,3 +206,34 @@ def test_not_found_is_found_out_over_a_real_server(tmp_path: Path) -> None:
             parent_run_id="0" * 32, tags={}, parameters={},
         )  # fmt: skip
         assert unknown.parent_run_id != "0" * 32
+
+
+def test_an_alias_that_leads_to_no_version_is_damage(
+    store: Store, active: ActiveRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A policy of mean 5.5 once became the champion in place of one whose version could not be found."""
+    name = "meme57-dangling"
+    register(active, tmp_path, "best", 100.0, name=name)
+    register(active, tmp_path, "worse", 5.5, name=name)
+    with closing(sqlite3.connect(sqlite_path(store.uri))) as connection:
+        connection.execute("UPDATE registered_model_aliases SET version = 9 WHERE name = ?", (name,))
+        connection.commit()
+    for ask in (
+        lambda: by_alias(active.client, name, CHAMPION),
+        lambda: register(active, tmp_path, "third", 7.0, name=name),
+        lambda: plan_demotion(active.client, name),
+        lambda: load_policy_model(store, name),
+    ):
+        with pytest.raises(TrackingError, match=rf"{name}@champion leads to version 9, which is not there") as info:
+            ask()
+        assert f"`meme57 promote {name} --version N --reason WHY`" in str(info.value)
+        assert "\n" not in str(info.value)
+    assert len(active.client.search_model_versions(f"name = '{name}'")) == 2
+
+    change = plan_promotion(active.client, name, "1", None)
+    assert (change.before, change.after) == ("9", "1")
+    promote(active.client, change, "the registry was damaged")
+    third = register(active, tmp_path, "third", 7.0, name=name)  # the challenger's alias is mended by the way
+    assert (third.version, third.champion, third.champion_version) == ("3", False, "1")
+    assert "the new version is the challenger" in caplog.text
+    assert str(by_alias(active.client, name, CHALLENGER).version) == "3"

@@ -173,3 +173,10 @@ def test_a_name_that_some_machines_take_for_another_is_refused(tmp_path: Path, n
     refuse_lookalike(tmp_path, "Pong-s10")
     write_json(tmp_path / "data" / "06_models" / name / "x.json", {})
     refuse_lookalike(tmp_path, name)  # made before this was looked at
+
+
+def test_a_record_of_another_run_is_refused(tmp_path: Path) -> None:
+    write_json(record_path(tmp_path, "copy"), new_record(parse_parameters({"env": {"game": "Pong"}}), GIVEN))
+    with pytest.raises(RunConflictError, match=r"of run 'Pong-s1'.*run\.name=Pong-s1.*run\.fresh=true") as info:
+        read_record(tmp_path, "copy")
+    assert "\n" not in str(info.value)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow import MlflowClient
 
 from meme57.addresses import local_path, sqlite_path
 from meme57.errors import AddressError, TrackingError
 from meme57.tracking.store import Store, create_store, experiment_id, tracking_uri
+from meme57.tracking.trials import StudyRun, TrialRun
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +95,20 @@ def test_deleted_experiment_says_how_to_bring_it_back(store: Store) -> None:
     store.client().delete_experiment(number)
     with pytest.raises(TrackingError, match=f"mlflow experiments restore -x {number}"):
         experiment_id(store, "gone")
+
+
+def test_models_lie_in_the_runs_store_whatever_the_shell_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`MLFLOW_REGISTRY_URI` once sent model versions to another database without a word."""
+    elsewhere = tmp_path / "elsewhere.db"
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{elsewhere}")
+    store = create_store(tmp_path)
+    for client in (store.client(), trial_client(store)):
+        name = f"meme57-{id(client)}"
+        client.create_registered_model(name)
+        assert MlflowClient(tracking_uri=store.uri, registry_uri=store.uri).get_registered_model(name).name == name
+    assert not elsewhere.exists()
+
+
+def trial_client(store: Store) -> MlflowClient:
+    run = TrialRun(StudyRun(store.uri, experiment_id(store, "study"), "0" * 32, "tune-x"), "trial-0", {}, None)
+    return run._client

@@ -132,3 +132,9 @@ def test_more_parameters_than_one_batch(active: ActiveRun) -> None:
     many = {f"p{number}": number for number in range(250)}
     child = _reopened(active, parameters=many)
     assert len(active.client.get_run(child.run_id).data.params) == 250
+
+
+def test_a_note_that_cannot_be_written_does_not_keep_a_run_open(active: ActiveRun) -> None:
+    active.close("FAILED", "half a character: \ud800")
+    run = active.client.get_run(active.run_id)
+    assert (run.info.status, run.data.tags["meme57.note"]) == ("FAILED", "half a character: ?")

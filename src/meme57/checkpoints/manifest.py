@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,10 +32,54 @@ class Manifest(BaseModel):
     frames: Annotated[int, Field(ge=0)]
     updates: Annotated[int, Field(ge=0)]
     score: Annotated[float, Field(allow_inf_nan=False)] | None
+    measure: str | None = None
+    """What the score measures; the first versions did not say."""
     is_best: bool
     """Whether it was the best one when it was written."""
     files: dict[str, str]
     """File name -> SHA-256."""
+
+
+class Ranked(Protocol):
+    """What has a score of some measure."""
+
+    @property
+    def frames(self) -> int:
+        """Emulator frames when it was written."""
+
+    @property
+    def score(self) -> float | None:
+        """None where nothing was measured."""
+
+    @property
+    def measure(self) -> str | None:
+        """What the score measures; None where nobody said."""
+
+
+Scored = TypeVar("Scored", bound=Ranked)
+
+
+def best_of(checkpoints: Sequence[Scored]) -> Scored | None:
+    """The highest score, the newer one of equals; without any score, the newest.
+
+    Scores of two measures do not compare: those of another measure than the newest score's are left out. One that does
+    not say what it measures competes with all.
+
+    Args:
+        checkpoints: in the order in which they were written.
+    """
+    measures = [checkpoint.measure for checkpoint in checkpoints if checkpoint.score is not None]
+    newest = measures[-1] if measures else None
+    alike = [
+        checkpoint
+        for checkpoint in checkpoints
+        if checkpoint.score is None or newest is None or checkpoint.measure in (None, newest)
+    ]
+    return max(reversed(alike), key=lambda checkpoint: (_rank(checkpoint.score), checkpoint.frames), default=None)
+
+
+def _rank(score: float | None) -> float:
+    return float("-inf") if score is None else score
 
 
 def write_manifest(folder: Path, **facts: Any) -> Manifest:
@@ -74,13 +119,9 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def manifest_checksum(folder: Path) -> str:
-    """SHA-256 of a checkpoint folder's manifest, and so of every file that it names.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    return tree_digest(read_manifest(folder).model_dump(mode="json"))
+def manifest_checksum(manifest: Manifest) -> str:
+    """SHA-256 of a manifest as it was written, and so of every file that it names."""
+    return tree_digest(manifest.model_dump(mode="json", exclude_unset=True))
 
 
 def check_folder(folder: Path) -> Manifest:

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, TypedDict
 
-from meme57.checkpoints.manifest import manifest_checksum
+from meme57.checkpoints.manifest import Manifest, check_folder, manifest_checksum
 from meme57.errors import CheckpointError
 
 SHORT = 12
 _TEXT = re.compile(rb"(checkpoint-\d{6,}) ([0-9a-f]{64})")
+_PROTOCOL = re.compile(rb"checkpoint-\d{6,} [0-9a-f]{64} protocol ([!-~]+)")
 
 
 class Source(TypedDict):
@@ -22,12 +23,22 @@ class Source(TypedDict):
 
 
 def checkpoint_source(folder: Path) -> Source:
-    """Name and checksum of a checkpoint folder.
+    """Name and checksum of a checkpoint folder, after every file was found to be the one that its manifest names.
 
     Raises:
-        CheckpointError: its manifest is missing or damaged.
+        CheckpointError: a file is missing or changed; one line with what helps.
     """
-    return Source(checkpoint=folder.name, sha256=manifest_checksum(folder))
+    return Source(checkpoint=folder.name, sha256=manifest_checksum(check_whole(folder)))
+
+
+def check_whole(folder: Path) -> Manifest:
+    """As `check_folder`; the message says what helps."""
+    try:
+        return check_folder(folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}: remove {folder}, then `kedro run --pipelines learn` chooses the best of the others"
+        ) from error
 
 
 def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None:
@@ -51,15 +62,21 @@ def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None
     )
 
 
-def as_text(source: Source) -> str:
-    """For a file that can carry a comment, such as a film."""
-    return f"{source['checkpoint']} {source['sha256']}"
+def as_text(source: Source, protocol: str) -> str:
+    """For a file that can carry a comment, such as a film; `protocol` has no spaces (`protocol_name`)."""
+    return f"{source['checkpoint']} {source['sha256']} protocol {protocol}"
 
 
 def find_text(content: bytes) -> Source | None:
     """What `as_text` gave, found in a file's content."""
     found = _TEXT.search(content)
     return Source(checkpoint=found[1].decode(), sha256=found[2].decode()) if found else None
+
+
+def find_protocol(content: bytes) -> str | None:
+    """The protocol that `as_text` was given; None where an older version gave none."""
+    found = _PROTOCOL.search(content)
+    return found[1].decode() if found else None
 
 
 def _words(source: Any) -> str:

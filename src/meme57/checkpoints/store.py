@@ -13,7 +13,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from meme57.checkpoints.manifest import AGENT, STATE, Manifest, check_file, check_folder, read_manifest, write_manifest
+from meme57.checkpoints.manifest import (
+    AGENT,
+    STATE,
+    Manifest,
+    best_of,
+    check_file,
+    check_folder,
+    read_manifest,
+    write_manifest,
+)
 from meme57.checkpoints.state import parse_state
 from meme57.config.identity import changes
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
@@ -34,6 +43,8 @@ class CheckpointRecord:
     updates: int
     score: float | None
     is_best: bool
+    measure: str | None = None
+    """What the score measures."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class CheckpointStore:
         frames: int,
         updates: int,
         score: float | None,
+        measure: str | None = None,
     ) -> CheckpointRecord:
         """Writes one checkpoint; it is there whole or not at all.
 
@@ -76,14 +88,15 @@ class CheckpointStore:
             tensors: file name -> tensors.
             state: counters, random states, replay index: JSON-able.
             description: what is needed to use the weights alone: specs of game and network.
+            measure: what the score measures; scores of another one do not compete (`best_of`).
 
         Raises:
             StorageError: the disk is full, or the folder cannot be written to; the earlier ones are untouched.
         """
         number = max([0, *(_number(path) for path in self._folders())]) + 1
-        best = self.best()
-        is_best = best is None or _rank(score) >= _rank(best.score)
         path = self.folder / f"{PREFIX}{number:06d}"
+        new = CheckpointRecord(path.name, path, frames, updates, score, is_best=True, measure=measure)
+        is_best = best_of([*self._there(), new]) is new
         temporary = self.folder / f".{path.name}.tmp"
         try:
             with storage_errors(path):
@@ -101,11 +114,13 @@ class CheckpointStore:
                     frames=frames,
                     updates=updates,
                     score=score,
+                    measure=measure,
                     is_best=is_best,
                 )
                 commit_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        self._tell_of_another_measure()
         self._prune()
         return _record(path, manifest)
 
@@ -146,19 +161,11 @@ class CheckpointStore:
         return found[0] if found else None
 
     def best(self) -> CheckpointRecord | None:
-        """The checkpoint with the highest score, the newer one of equals; without any score, the newest.
+        """The best checkpoint, as `best_of` has it.
 
         Only manifests are read: checking every file at every save would cost more than saving.
         """
-        there = []
-        for path in self._folders():
-            try:
-                manifest = read_manifest(path)
-                if all((path / name).is_file() for name in manifest.files):
-                    there.append(_record(path, manifest, is_best=True))
-            except CheckpointError as error:
-                logger.warning("%s: not considered", error)
-        return max(there, key=lambda record: (_rank(record.score), record.frames), default=None)
+        return best_of(self._there())
 
     def replay_indices(self) -> list[dict[str, Any]]:
         """Replay snapshots that the checkpoints kept for resuming still need."""
@@ -178,6 +185,24 @@ class CheckpointStore:
                 "choose another run.name, or start anew with run.fresh=true"
             )
         return Checkpoint(path, manifest, read_json(path / STATE))
+
+    def _there(self) -> list[CheckpointRecord]:
+        """The checkpoints whose files are all there, in the order of their numbers."""
+        there = []
+        for path in self._folders():
+            try:
+                manifest = read_manifest(path)
+                if all((path / name).is_file() for name in manifest.files):
+                    there.append(_record(path, manifest, is_best=True))
+            except CheckpointError as error:
+                logger.warning("%s: not considered", error)
+        return there
+
+    def _tell_of_another_measure(self) -> None:
+        """One line, as the first score of another measure is written."""
+        measures = [record.measure for record in self._there() if record.score is not None and record.measure]
+        if len(measures) > 1 and measures[-2] != measures[-1]:
+            logger.info("scores measure %s from now on: checkpoints with %s do not compete", measures[-1], measures[-2])
 
     def _prune(self) -> None:
         best = self.best()
@@ -213,12 +238,8 @@ def _set_aside(path: Path, error: CheckpointError) -> None:
 
 def _record(path: Path, manifest: Manifest, *, is_best: bool | None = None) -> CheckpointRecord:
     best = manifest.is_best if is_best is None else is_best
-    return CheckpointRecord(path.name, path, manifest.frames, manifest.updates, manifest.score, best)
+    return CheckpointRecord(path.name, path, manifest.frames, manifest.updates, manifest.score, best, manifest.measure)
 
 
 def _number(path: Path) -> int:
     return int(path.name[len(PREFIX) :])
-
-
-def _rank(score: float | None) -> float:
-    return float("-inf") if score is None else score

@@ -48,6 +48,7 @@ def _export(run: str, path: Path) -> dict[str, Any]:
     from meme57.export.facts import export_facts
     from meme57.export.onnx import export_student
     from meme57.learning.policies import load_student
+    from meme57.learning.student_record import check_folder
     from meme57.tracking.overview import known_run, run_folder
 
     project = project_folder()
@@ -55,6 +56,7 @@ def _export(run: str, path: Path) -> dict[str, Any]:
     folder = run_folder(project, "models", run) / "student"
     if not (folder / "student.json").is_file():
         raise Meme57Error(f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)")
+    check_folder(folder)
     torch.set_num_threads(1)
     student = load_student(folder)
     export_student(student, path)

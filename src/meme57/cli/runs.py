@@ -128,6 +128,8 @@ def _verdict(a: RunOverview, b: RunOverview, agent: str) -> str:
     if (a.game, a.protocol) != (b.game, b.protocol):
         return ": another game or protocol, not comparable"
     one, other = a.scores[agent], b.scores[agent]
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return ": one episode has no interval, so that nothing is shown"
     apart = one.low > other.high or other.low > one.high
     return f": the intervals {'do not touch' if apart else 'overlap'}; {_difference(one, other)}"
 
@@ -143,7 +145,10 @@ def _difference(one: AgentScore, other: AgentScore) -> str:
 
 def _score(run: RunOverview, agent: str) -> str:
     score = run.scores.get(agent)
-    return f"{score.mean:,.1f} [{score.low:,.1f}, {score.high:,.1f}], n {score.episodes}" if score else "-"
+    if score is None:
+        return "-"
+    interval = "" if score.low is None else f" [{score.low:,.1f}, {score.high:,.1f}]"
+    return f"{score.mean:,.1f}{interval}, n {score.episodes}"
 
 
 def _echo_curve(project: Path, name: str) -> None:

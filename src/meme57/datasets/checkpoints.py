@@ -25,6 +25,8 @@ class CheckpointRecord(TypedDict, total=False):
     frames: int
     updates: int
     score: float | None
+    measure: str | None
+    """What the score measures."""
     is_best: bool
     metrics: dict[str, float]
     """More numbers for MLflow; not kept in the index."""
@@ -168,21 +170,21 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
 
 
 def _rebuilt(folder: Path) -> dict[str, Any]:
-    from meme57.checkpoints.manifest import read_manifest
+    from meme57.checkpoints.manifest import best_of, read_manifest
 
-    records = []
+    records, manifests = [], []
     for path in sorted(folder.glob("checkpoint-*")):
         try:
             manifest = read_manifest(path)
         except CheckpointError as error:
             log.warning("%s: not in the index", error)
             continue
-        facts = manifest.model_dump(include={"frames", "updates", "score", "is_best"})
+        facts = manifest.model_dump(include={"frames", "updates", "score", "measure", "is_best"})
         records.append({"name": path.name, "folder": path.name, **facts})
-    best = max(
-        records, key=lambda record: (record["score"] is not None, record["score"], record["frames"]), default=None
-    )
-    return {"best": best and best["name"], "checkpoints": records}
+        manifests.append(manifest)
+    best = best_of(manifests)
+    names = [record["name"] for record, manifest in zip(records, manifests, strict=True) if manifest is best]
+    return {"best": names[0] if names else None, "checkpoints": records}
 
 
 def _finite(score: float | None) -> float | None:

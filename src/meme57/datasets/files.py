@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, NewType
 from kedro.io import AbstractDataset, DatasetError
 
 from meme57.errors import CheckpointError
-from meme57.files import checked, read_json, storage_errors, write_atomically, write_bytes, write_json
+from meme57.files import (
+    checked,
+    read_json,
+    refuse_half_characters,
+    storage_errors,
+    write_atomically,
+    write_bytes,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +168,9 @@ class PlotDataset(_PathDataset):
         import plotly.io
 
         with damage(self.path, self.metadata):
-            return plotly.io.from_json(self.path.read_text(encoding="utf-8"))
+            text = self.path.read_text(encoding="utf-8")
+            refuse_half_characters(text, json.loads(text))
+            return plotly.io.from_json(text)
 
     def save(self, data: Any) -> None:
         """Writes the figure atomically."""

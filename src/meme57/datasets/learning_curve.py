@@ -73,7 +73,10 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             return []
         try:
             with self.path.open(newline="", encoding="utf-8") as stream:
-                rows: list[Row] = list(csv.DictReader(stream))
+                reader = csv.DictReader(stream)
+                rows: list[Row] = list(reader)
+            if reader.fieldnames is not None and self.step not in reader.fieldnames:
+                raise ValueError(f"no column {self.step}")
             numbers = [[float(cell) for cell in row.values() if cell] for row in rows if None not in row]
             if len(numbers) == len(rows) and all(math.isfinite(float(row[self.step])) for row in rows):
                 return rows

@@ -19,6 +19,7 @@ class _Stored(BaseModel):
 
 
 Interval = Annotated[list[Finite], Field(min_length=2, max_length=2)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
 Scalar = str | bool | int | Finite | None
 
 
@@ -28,10 +29,39 @@ class Hardware(RootModel[dict[str, Scalar]]):
     model_config = ConfigDict(strict=True)
 
 
-class Fidelity(RootModel[dict[str, Finite | dict[str, str]]]):
-    """What the student weighs and how faithful it is, and the checkpoint that it is of."""
+class Fidelity(BaseModel):
+    """What the student weighs and how faithful it is: numbers, beside the checkpoint and the student they are of."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Finite] = Field(init=False)
+
+    source: dict[str, str] | None = None
+    student_sha256: str | None = None
+
+
+class PolicyFamilyRecord(_Stored):
+    """Discount and intrinsic weight of every policy."""
+
+    gammas: list[Finite]
+    betas: list[Finite]
+
+
+class EstimateRecord(RootModel[dict[str, dict[str, Number | None]]]):
+    """Bytes by part, and what the machine has left where it says so."""
 
     model_config = ConfigDict(strict=True)
+
+
+class SeedReplayRecord(_Stored):
+    """What `collect` played; the code that reads the replay checks the rest."""
+
+    game: str
+    frames: Number
+    steps: Number
+    sequences: Number
+    sha256: str
+    settings: dict[str, Any] | None = None
+    mean_return: Finite | None = None
 
 
 class _Mean(_Stored):
@@ -77,7 +107,7 @@ class Scores(_Stored):
 
     run: str
     game: str
-    frames: Annotated[int, Field(ge=0, lt=2**63)]
+    frames: Number
     confidence: Finite
     protocol: _Protocol
     agents: dict[str, _Summary]
@@ -122,6 +152,47 @@ class StudyRecord(_Stored):
     trials: list[dict[str, Any]]
 
 
+class _Side(_Stored):
+    mean: Finite
+    scores: dict[str, Finite]
+
+
+class _Difference(_Stored):
+    mean: Finite
+    interval: Interval | None
+    confidence: Finite
+
+
+class Evidence(_Stored):
+    """The tuned values beside the configured ones on fresh seeds."""
+
+    frames: Whole
+    seeds: list[int]
+    configured: _Side
+    tuned: _Side
+    difference: _Difference
+    verdict: str
+
+
+class _Nothing(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class StudyEvidence(RootModel[Evidence | _Nothing]):
+    """Empty where no fresh seeds were asked for."""
+
+
+class TunedEvidence(_Stored):
+    """What lies beside the parameters that a study wrote."""
+
+    study: str
+    fingerprint: str
+    games: list[str]
+    frames: Whole
+    best: _Best
+    evidence: Evidence | None
+
+
 class MemberNote(_Stored):
     """What a suite keeps of a member that is done."""
 
@@ -154,3 +225,44 @@ class SuiteRecord(_Stored):
     games: list[str]
     seeds: list[int]
     members: list[_Member]
+
+
+class _Statistic(_Stored):
+    value: Finite
+    interval: Interval | None
+
+
+class _Aggregates(_Stored):
+    runs: Whole
+    games: Whole
+    above_human: Whole
+    statistics: dict[str, _Statistic]
+
+
+class _Comparison(_Stored):
+    variant: str
+    against: str
+    agent: str
+    games: Whole
+    runs: list[Whole]
+    reason: str | None = None
+    probability: Finite | None = None
+    interval: Interval | None = None
+
+    @model_validator(mode="after")
+    def _a_probability_or_the_reason_why_not(self) -> _Comparison:
+        if (self.reason is None) == (self.probability is None):
+            raise ValueError("a probability or a reason belongs here")
+        return self
+
+
+class SuiteScores(_Stored):
+    """What a suite found over games and seeds."""
+
+    confidence: Finite
+    games: list[str]
+    without_reference: list[str]
+    protocols: list[str]
+    notes: list[str]
+    aggregates: dict[str, dict[str, _Aggregates]]
+    comparisons: list[_Comparison]

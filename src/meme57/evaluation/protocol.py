@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,12 @@ def protocol_facts(
         "epsilon": epsilon,
         "favourite_policy": favourite,
     }
+
+
+def protocol_text(facts: Mapping[str, Any]) -> str:
+    """The facts that make two evaluations comparable, as one string; the table of episodes carries it."""
+    named = {name: facts.get(name) for name in ("protocol", "name", "episodes", "seed", "epsilon")}
+    return "{protocol} ({name}): {episodes} episodes from seed {seed}, epsilon {epsilon}".format(**named)
 
 
 def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:

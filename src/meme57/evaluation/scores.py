@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.checkpoints.best_explorer import favourite_policy
-from meme57.checkpoints.source import check_source, checkpoint_source
+from meme57.checkpoints.source import Source, check_source, checkpoint_source, find_protocol
 from meme57.config import Parameters
 from meme57.envs import env_spec
+from meme57.errors import CheckpointError
 from meme57.evaluation.agents import AGENTS
-from meme57.evaluation.protocol import protocol_facts
+from meme57.evaluation.protocol import protocol_facts, protocol_text
 from meme57.evaluation.reference import has_reference, reference_score
 from meme57.evaluation.statistics import summarise_returns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+REMEDY = "`kedro run --pipelines evaluate` first (same options)"
 
 
 def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
@@ -28,12 +32,17 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         episodes: rows of `play_agents`, with the checkpoint that played.
 
     Raises:
-        CheckpointError: the episodes are of other weights.
+        CheckpointError: the episodes are of other weights, or were played under another protocol.
     """
     folder = Path(best["folder"])
     source = checkpoint_source(folder)
     check_source(episodes_source(episodes), source, what="the episodes are", maker="evaluate")
     game, evaluate = parameters.env.game, parameters.evaluate
+    protocol = run_protocol(parameters)
+    _check_protocol(episodes, protocol_text(protocol), what="asked for")
+    for agent, count in episodes["agent"].value_counts().items():
+        if count != evaluate.episodes:
+            raise CheckpointError(f"the episodes' table holds {count} of {agent}, not {evaluate.episodes}: {REMEDY}")
     agents = {
         agent: summarise_returns(
             episodes.loc[episodes["agent"] == agent, "return"].to_numpy(),
@@ -52,17 +61,73 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         "student_sha256": str(episodes["student_sha256"].iloc[0]),
         "frames": best["frames"],
         "confidence": evaluate.confidence,
-        "protocol": protocol_facts(
-            env_spec(parameters.env),
-            protocol=evaluate.protocol,
-            episodes=evaluate.episodes,
-            seed=evaluate.seed,
-            epsilon=evaluate.epsilon,
-            favourite=favourite_policy(folder) if "favourite" in agents else None,
-        ),
+        "protocol": {**protocol, "favourite_policy": favourite_policy(folder) if "favourite" in agents else None},
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }
+
+
+def run_protocol(parameters: Parameters) -> dict[str, Any]:
+    """The protocol under which a run is evaluated."""
+    evaluate = parameters.evaluate
+    return protocol_facts(
+        env_spec(parameters.env),
+        protocol=evaluate.protocol,
+        episodes=evaluate.episodes,
+        seed=evaluate.seed,
+        epsilon=evaluate.epsilon,
+    )
+
+
+def _check_protocol(episodes: pd.DataFrame, expected: str, *, what: str) -> None:
+    """Refuses episodes that were played otherwise than `expected` says (`protocol_text`)."""
+    found = (
+        sorted(map(str, episodes["protocol"].unique())) if "protocol" in episodes else ["no protocol that they name"]
+    )
+    if found != [expected]:
+        raise CheckpointError(f"the episodes were played under {', '.join(found)}, {what} is {expected}: {REMEDY}")
+
+
+def check_episodes(episodes: pd.DataFrame, scores: Mapping[str, Any]) -> None:
+    """Refuses episodes beside scores that were not made of them.
+
+    A table of an older version names no protocol: then weights, student and numbers of episodes are compared.
+
+    Raises:
+        CheckpointError: one line with the command that helps.
+    """
+    counts = {agent: int(n) for agent, n in episodes["agent"].value_counts().items()}
+    scored = {agent: summary["episodes"] for agent, summary in scores["agents"].items()}
+    student = episodes["student_sha256"].unique().tolist() if "student_sha256" in episodes else []
+    told = (scores.get("source"), [scores.get("student_sha256")], scored)
+    if (episodes_source(episodes), student, counts) != told:
+        raise CheckpointError(f"the episodes are not those of the scores: {REMEDY}")
+    if "protocol" in episodes:
+        _check_protocol(episodes, protocol_text(scores["protocol"]), what="that of the scores")
+
+
+def check_scores(scores: Mapping[str, Any], *, run_name: str, source: Source, student_sha256: object) -> None:
+    """Refuses scores of another run, of other weights, or of another student.
+
+    Raises:
+        CheckpointError: one line with the command that helps.
+    """
+    check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
+    if scores["run"] != run_name:
+        raise CheckpointError(f"the scores are of run {scores['run']!r}, this is {run_name!r}: {REMEDY}")
+    if scores.get("student_sha256") != student_sha256:
+        raise CheckpointError(f"the scores are of another student: {REMEDY}")
+
+
+def check_film(film: bytes, scores: Mapping[str, Any]) -> None:
+    """Refuses a film of an episode under another protocol than the scores'; one of an older version names none.
+
+    Raises:
+        CheckpointError: one line with the command that helps.
+    """
+    found, expected = find_protocol(film), scores["protocol"]["name"]
+    if found not in (None, expected):
+        raise CheckpointError(f"the film shows protocol {found}, the scores are of {expected}: {REMEDY}")
 
 
 def episodes_source(episodes: pd.DataFrame) -> dict[str, str] | None:

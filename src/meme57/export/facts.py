@@ -12,7 +12,7 @@ import torch
 
 from meme57.agent.cost import novelty_step, student_step, teacher_step
 from meme57.agent.student import StudentNetwork
-from meme57.export.onnx import INPUTS, OUTPUTS, example_inputs, parity
+from meme57.export.onnx import INPUTS, example_inputs, parity, run_step
 from meme57.export.onnx_policy import open_session
 from meme57.learning.policies import Teacher
 
@@ -63,7 +63,7 @@ def teacher_multiply_adds(teacher: Teacher) -> tuple[int, int]:
 def _onnx_step_ms(network: StudentNetwork, path: Path) -> float:
     session = open_session(path)
     inputs = {name: value.numpy() for name, value in zip(INPUTS, example_inputs(network, 1), strict=True)}
-    return _median_ms(lambda: session.run(list(OUTPUTS), inputs))
+    return _median_ms(lambda: run_step(session, inputs))
 
 
 @torch.inference_mode()

@@ -7,14 +7,15 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from meme57.agent.student import StudentNetwork
-from meme57.errors import Meme57Error
+from meme57.errors import Meme57Error, first_line
 from meme57.files import write_atomically
 
 INPUTS = ("frame", "action", "reward", "state")
@@ -22,6 +23,42 @@ OUTPUTS = ("logits", "next_state")
 TOLERANCE = 1e-4
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install "meme57[onnx]"'
+REINSTALL = f"{INSTALL} --force-reinstall"
+
+
+def open_runtime(path: Path) -> Any:
+    """An ONNX Runtime session on one CPU thread.
+
+    Raises:
+        Meme57Error: onnxruntime is not installed or does not work, or it cannot open the file.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise Meme57Error(f"onnxruntime is not installed ({error}): {INSTALL}") from error
+    except Exception as error:  # a broken installation may raise anything
+        raise Meme57Error(f"onnxruntime does not work ({first_line(error)}): {REINSTALL}") from error
+    try:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # what ONNX Runtime raises has no common base
+        raise Meme57Error(
+            f"{path} is damaged, or onnxruntime does not work ({REINSTALL}): {first_line(error)}"
+        ) from error
+
+
+def run_step(session: Any, feed: Mapping[str, Any]) -> list[Any]:
+    """What one step gives, in the order of `OUTPUTS`.
+
+    Raises:
+        Meme57Error: ONNX Runtime failed.
+    """
+    try:
+        outputs: list[Any] = session.run(list(OUTPUTS), dict(feed))
+    except Exception as error:
+        raise Meme57Error(f"onnxruntime failed ({first_line(error)}): {REINSTALL}") from error
+    return outputs
 
 
 def missing_packages() -> str | None:
@@ -40,7 +77,8 @@ def export_student(network: StudentNetwork, path: Path) -> float:
         The largest difference of logits and states.
 
     Raises:
-        Meme57Error: a package of the extra is missing, the exporter failed, or it exceeds 1e-4; no file is left.
+        Meme57Error: a package of the extra is missing or does not work, or the difference exceeds 1e-4; no file is
+            left.
     """
     if (absent := missing_packages()) is not None:
         raise Meme57Error(f"no {path.name}: {absent}")
@@ -64,7 +102,11 @@ def export_student(network: StudentNetwork, path: Path) -> float:
     assert program is not None
     _forget_sources(program)
     write_atomically(path, lambda temporary: program.save(str(temporary)))
-    difference = parity(network, path)
+    try:
+        difference = parity(network, path)
+    except Meme57Error:
+        path.unlink()
+        raise
     if not difference <= TOLERANCE:
         path.unlink()
         raise Meme57Error(f"{path.name} differs from PyTorch by {difference:g}, more than {TOLERANCE:g}: not kept")
@@ -72,14 +114,16 @@ def export_student(network: StudentNetwork, path: Path) -> float:
 
 
 def parity(network: StudentNetwork, path: Path, *, batch: int = 5) -> float:
-    """The largest absolute difference between ONNX Runtime and PyTorch on one random step."""
-    import onnxruntime
+    """The largest absolute difference between ONNX Runtime and PyTorch on one random step.
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    Raises:
+        Meme57Error: as `open_runtime` and `run_step`.
+    """
+    session = open_runtime(path)
     inputs = example_inputs(network, batch)
     with torch.inference_mode():
         expected = network(*inputs)
-    found = session.run(list(OUTPUTS), {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
+    found = run_step(session, {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
     return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
 
 

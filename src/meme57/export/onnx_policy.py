@@ -9,28 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, Meme57Error, first_line
-from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS
+from meme57.errors import CheckpointError, Meme57Error
+from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS, open_runtime, run_step
 
 
 def open_session(path: Path) -> Any:
     """An ONNX Runtime session on one CPU thread.
 
     Raises:
-        Meme57Error: onnxruntime is not installed, or the file is missing, damaged or no student.
+        Meme57Error: onnxruntime is not installed or does not work, or the file is missing, damaged or no student.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise Meme57Error(f"onnxruntime is not installed ({error}): {INSTALL}") from error
     if not path.is_file():
         raise Meme57Error(f"{path} is missing: `kedro run --pipelines distill` writes it, with the extra ({INSTALL})")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # what ONNX Runtime raises has no common base
-        raise Meme57Error(f"{path} is damaged: {first_line(error)}") from error
+    session = open_runtime(path)
     names = tuple(entry.name for entry in session.get_inputs()), tuple(entry.name for entry in session.get_outputs())
     if names != (INPUTS, OUTPUTS):
         raise Meme57Error(f"{path} is no student: its inputs are {', '.join(names[0])}, not {', '.join(INPUTS)}")
@@ -65,7 +56,7 @@ class OnnxStudent:
     def act(self) -> npt.NDArray[np.int64]:
         """Greedy actions [E]."""
         feed = (self._observation, self._actions, self._rewards, self._state)
-        logits, self._state = self._session.run(list(OUTPUTS), dict(zip(INPUTS, feed, strict=True)))
+        logits, self._state = run_step(self._session, dict(zip(INPUTS, feed, strict=True)))
         actions: npt.NDArray[np.int64] = logits.argmax(-1)
         return actions
 

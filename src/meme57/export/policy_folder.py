@@ -12,8 +12,7 @@ from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.export.onnx_policy import OnnxStudent
 from meme57.files import read_json
 from meme57.learning.policies import STUDENT_ENV, STUDENT_SPEC, Policy, Teacher
-
-ONNX = "student.onnx"
+from meme57.learning.student_record import ONNX, check_folder
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,10 @@ def open_policy(folder: Path) -> PlayablePolicy:
             raise CheckpointError(
                 f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student anew"
             )
-        env = _student_env(folder)
-        OnnxStudent(folder / ONNX, 1).check_fits(env)  # what is wrong with it is said before a game starts
-        return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(folder / ONNX, num_envs))
+        env, path = _student_env(folder), folder / ONNX
+        OnnxStudent(path, 1).check_fits(env)  # what is wrong with it is said before a game starts
+        check_folder(folder)
+        return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(path, num_envs))
     raise CheckpointError(f"{folder} holds no policy: give a checkpoint-000123 folder, or a student folder")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import ConfigurationError, Interrupted, Meme57Error, RunConflictError
-from meme57.files import storage_errors
+from meme57.files import refuse_half_characters, storage_errors
 from meme57.learning.progress import show_progress
 from meme57.learning.trainer import learn
 from meme57.lock import hold
@@ -81,7 +81,9 @@ def _parameters(arguments: argparse.Namespace) -> Parameters:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text())
+        text = path.read_text()
+        tree = json.loads(text)
+        refuse_half_characters(text, tree)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(tree, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
-from meme57.checkpoints.manifest import MANIFEST, check_folder
-from meme57.checkpoints.source import Source, check_source
+from meme57.checkpoints.manifest import MANIFEST
+from meme57.checkpoints.source import check_whole
 from meme57.config import Parameters
 from meme57.config.parameters import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError, first_line
-from meme57.files import checked, checksum, parse_as, read_json, write_atomically, write_json
+from meme57.files import checked, parse_as, read_json, write_atomically, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
@@ -68,7 +68,7 @@ class Teacher:
             CheckpointError: a file is missing or damaged.
         """
         if (folder / MANIFEST).exists():
-            _check_whole(folder)
+            check_whole(folder)
         tree = read_json(folder / "agent.json")
         try:
             env = EnvSpec.from_json(tree["env"])
@@ -186,18 +186,6 @@ def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = No
         write_json(folder / STUDENT_ENV, env.to_json())
 
 
-def check_student(record: Mapping[str, Any], folder: Path, teacher: Source) -> None:
-    """Refuses a student that was distilled from another checkpoint, or whose weights are not those of its record.
-
-    Raises:
-        CheckpointError: one line with the command that helps.
-    """
-    check_source(record.get("source"), teacher, what="the student is", maker="distill")
-    weights = folder / STUDENT_WEIGHTS
-    if not weights.is_file() or checksum(weights) != record.get("weights_sha256"):
-        raise CheckpointError(f"{weights} is not what was distilled: `kedro run --pipelines distill` makes it anew")
-
-
 def load_student(folder: Path) -> StudentNetwork:
     """Reads what `save_student` wrote.
 
@@ -230,15 +218,6 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
     except (OSError, SafetensorError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {first_line(error)}") from error
     return network
-
-
-def _check_whole(folder: Path) -> None:
-    try:
-        check_folder(folder)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}: remove {folder}, then `kedro run --pipelines learn` chooses the best of the others"
-        ) from error
 
 
 def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:

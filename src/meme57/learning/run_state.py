@@ -122,7 +122,7 @@ class RunState:
             **self.statistics.row(),
         }
 
-    def save(self, row: dict[str, float], *, score: float | None) -> CheckpointRecord:
+    def save(self, row: dict[str, float], *, score: float | None, measure: str) -> CheckpointRecord:
         """Writes a checkpoint with its metrics row."""
         self._replay_index = save_snapshot(self.replay, self._replay_folder, self._replay_index)
         record = self.store.save(
@@ -142,6 +142,7 @@ class RunState:
             frames=self.frames,
             updates=self.learner.num_updates,
             score=score,
+            measure=measure,
         )
         self._collect_garbage()
         return record

@@ -26,6 +26,9 @@ from meme57.lock import hold
 from meme57.replay import SequenceBatch
 from meme57.stopping import never
 
+TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
+"""What a checkpoint's score measures: the mean return of policy 0 as it learned, or of episodes played for it."""
+
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 """Mean return of the greedy exploiting policy; it may raise `Interrupted`."""
 
@@ -137,8 +140,10 @@ class Trainer:
             if self._evaluate is not None and not self._stop():
                 with suppress(Interrupted):  # the checkpoint has no score
                     row["evaluation/return"] = self._evaluate(state.learner.network, state.learner.novelty)
-            score = row.get("evaluation/return") if self._evaluate else state.statistics.exploit_score
-            record = state.save(row, score=score)
+            score, measure = state.statistics.exploit_score, TRAINING_RETURNS
+            if self._evaluate is not None:
+                score, measure = row.get("evaluation/return"), GREEDY_EPISODES
+            record = state.save(row, score=score, measure=measure)
             if cut and not state.is_done:
                 state.pool.restart()
         return self._event([row], record)

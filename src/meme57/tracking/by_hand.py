@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
-from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, by_alias
+from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, alias_number, by_alias
 from meme57.tracking.store import first_line
 
 
@@ -32,9 +32,7 @@ def plan_promotion(client: MlflowClient, model: str, version: str | None, run: s
         TrackingError: there is no such model or version; one line with those that there are.
     """
     chosen = _chosen(client, model, version, run)
-    champion = by_alias(client, model, CHAMPION)
-    before = None if champion is None else str(champion.version)
-    return AliasChange(model, before, str(chosen.version), _score(chosen))
+    return AliasChange(model, alias_number(client, model, CHAMPION), str(chosen.version), _score(chosen))
 
 
 def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:

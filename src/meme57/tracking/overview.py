@@ -33,8 +33,9 @@ class AgentScore:
 
     mean: float
     std: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    """Of the mean's interval; one episode has none."""
     episodes: int
 
 
@@ -182,9 +183,9 @@ def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
 def _agent_scores(scores: dict[str, Any]) -> dict[str, AgentScore]:
     found = {}
     for agent, summary in scores["agents"].items():
-        low, high = summary["interval"]
+        low, high = (None, None) if summary["interval"] is None else map(float, summary["interval"])
         mean, std = float(summary["mean"]), float(summary["std"])
-        found[agent] = AgentScore(mean, std, float(low), float(high), int(summary["episodes"]))
+        found[agent] = AgentScore(mean, std, low, high, int(summary["episodes"]))
     return found
 
 

@@ -99,7 +99,8 @@ def _download(store: Store, name: str, version: str, target: str | None = None) 
     """The MLflow model folder of a version, on this machine; a copy in `target`, if given."""
     source = str(store.client().get_model_version_download_uri(name, version))
     try:
-        return Path(mlflow.artifacts.download_artifacts(source, dst_path=target, tracking_uri=store.uri))
+        addresses = {"tracking_uri": store.uri, "registry_uri": store.uri}
+        return Path(mlflow.artifacts.download_artifacts(source, dst_path=target, **addresses))
     except (MlflowException, OSError):
         refuse_other_place(store, source)  # says what to do, if that is why
         raise

@@ -6,6 +6,7 @@ Models are `meme57-<rom_id>` and `meme57-<rom_id>-student`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ CHAMPION = "champion"
 CONTENT = "meme57.content"
 PROMOTION = "meme57.promotion"
 DEMOTED = "meme57.demoted"
+
+log = logging.getLogger(__name__)
+
+
+class DanglingAliasError(TrackingError):
+    """An alias leads to a version that is not there."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ def register_policy(
     if not (folder / "MLmodel").is_file():
         raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
     try:
-        challenger = by_alias(client, name, CHALLENGER)
+        by_alias(client, name, CHAMPION)  # a damaged registry is refused before anything is written
+        challenger = _challenger(client, name)
         content = _content(folder)
         facts = {**score_tags(score), **(tags or {}), CONTENT: content}
         if challenger is None or not _same(challenger, content, score):
@@ -74,6 +82,15 @@ def register_policy(
         return _promote(client, name, challenger, score, margin)
     except MlflowException as error:
         raise TrackingError(f"policy {name} cannot be registered: {first_line(error)}") from error
+
+
+def _challenger(client: MlflowClient, name: str) -> ModelVersion | None:
+    """None also where it is gone: it decides nothing, and the new version takes its alias."""
+    try:
+        return by_alias(client, name, CHALLENGER)
+    except DanglingAliasError as error:
+        log.warning("%s; the new version is the challenger", error)
+        return None
 
 
 def _promote(
@@ -132,18 +149,43 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None
     """The version behind an alias; None where the registry says that it has no such model or alias.
 
     Raises:
+        DanglingAliasError: there is no version where the alias leads.
+        TrackingError: the registry does not say.
+    """
+    number = alias_number(client, name, alias)
+    if number is None:
+        return None
+    try:
+        return client.get_model_version(name, number)
+    except MlflowException as error:
+        if was_not_found(error):
+            raise DanglingAliasError(
+                f"{name}@{alias} leads to version {number}, which is not there, so that the registry is damaged: "
+                f"`meme57 promote {name} --version N --reason WHY` names another champion"
+            ) from error
+        raise _unanswered(name, alias, error) from error
+
+
+def alias_number(client: MlflowClient, name: str, alias: str) -> str | None:
+    """The number of the version that an alias leads to, there or not; None as in `by_alias`.
+
+    Raises:
         TrackingError: the registry does not say.
     """
     try:
-        version = client.get_registered_model(name).aliases.get(alias)
-        return None if version is None else client.get_model_version(name, version)
+        number = client.get_registered_model(name).aliases.get(alias)
     except MlflowException as error:
         if was_not_found(error):
             return None
-        raise TrackingError(
-            f"whether there is a {name}@{alias} could not be found out ({first_line(error)}): try again when the "
-            "registry answers"
-        ) from error
+        raise _unanswered(name, alias, error) from error
+    return None if number is None else str(number)
+
+
+def _unanswered(name: str, alias: str, error: MlflowException) -> TrackingError:
+    return TrackingError(
+        f"whether there is a {name}@{alias} could not be found out ({first_line(error)}): try again when the "
+        "registry answers"
+    )
 
 
 def _content(folder: Path) -> str:

@@ -77,7 +77,7 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
     """The record of a run, or None where there is none.
 
     Raises:
-        RunConflictError: the file is damaged.
+        RunConflictError: the file is damaged, or is another run's.
     """
     path = record_path(project_path, run_name)
     if not path.exists():
@@ -94,6 +94,12 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
     wrong = [name for name, kind in _TYPES.items() if name in record and not isinstance(record[name], kind)]  # type: ignore[literal-required]
     if wrong:
         raise RunConflictError(f"{path} is damaged: {', '.join(wrong)} is of another type: {_anew(run_name)}")
+    if record["run_name"] != run_name:
+        raise RunConflictError(
+            f"{path} is the record of run {record['run_name']!r}, so that its folder was copied or renamed: "
+            f"`kedro run --params run.name={record['run_name']}` works on that run, {_anew(run_name)}; "
+            "if you renamed it, write the new name into that file"
+        )
     return record
 
 

@@ -149,7 +149,7 @@ def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) ->
 def end_run(client: MlflowClient, run_id: str, status: Status, note: str | None = None) -> None:
     """Sets the final status, with a note that says why."""
     if note:
-        client.set_tag(run_id, NOTE, note[:LONGEST_VALUE])
+        client.set_tag(run_id, NOTE, note[:LONGEST_VALUE].encode(errors="replace").decode())
     client.set_terminated(run_id, status)
 
 

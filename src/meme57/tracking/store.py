@@ -40,8 +40,11 @@ class Store:
     """Folder of the artifacts; None where a server decides."""
 
     def client(self) -> MlflowClient:
-        """A client with explicit ids, never the fluent API."""
-        return MlflowClient(tracking_uri=self.uri)
+        """A client with explicit ids, never the fluent API.
+
+        Runs and models lie in one store, whatever `MLFLOW_REGISTRY_URI` says in the caller's shell.
+        """
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
 def tracking_uri(project_path: Path, configured: str | None = None) -> str:
@@ -195,7 +198,7 @@ def _local_store(uri: str) -> Store:
 
 def _open(uri: str) -> None:
     try:
-        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+        Store(uri, None).client().search_experiments(max_results=1)
     except Exception as error:  # MLflow lets through what its drivers raise
         raise TrackingError(f"the MLflow store {uri} cannot be used: {first_line(error)}") from error
 

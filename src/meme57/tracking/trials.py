@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow import MlflowClient
-
 from meme57.tracking.metrics import MetricsWriter
 from meme57.tracking.process import process_tags
 from meme57.tracking.run_record import TrackingRun
 from meme57.tracking.runs import KIND, PARENT, RUN_NAME, Status, create_run, end_run, reopen
-from meme57.tracking.store import first_line
+from meme57.tracking.store import Store, first_line
 
 STATE = "meme57.trial_state"
 STATUSES: dict[str, Status] = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED", "STOPPED": "KILLED"}
@@ -61,7 +59,7 @@ class TrialRun:
         if study is None:
             return
         try:
-            self._client = MlflowClient(tracking_uri=study.tracking_uri)
+            self._client = Store(study.tracking_uri, None).client()
             self.run_id = self._open(study, name, parameters, known, tags or {})
             self._metrics = MetricsWriter(self._client, self.run_id)
             if known is not None:

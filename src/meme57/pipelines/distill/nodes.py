@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
 from meme57.errors import Meme57Error
-from meme57.files import checksum
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from meme57.learning.policies import Policy
 
 FIDELITY_SEED = 1_700_000_001
-ONNX = "student.onnx"
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +30,7 @@ def distill_student(
     from meme57.learning import distillation
     from meme57.learning.policies import STUDENT_WEIGHTS
     from meme57.learning.progress import counter
+    from meme57.learning.student_record import ONNX, student_checksums
     from meme57.tracking.runs import active_run, log_metrics
 
     chosen = parse_parameters(parameters)
@@ -50,14 +49,15 @@ def distill_student(
     fidelity |= _costs(best, student_folder)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
-    source, exported = checkpoint_source(best), "onnx_bytes" in fidelity
+    source, files, exported = checkpoint_source(best), student_checksums(student_folder), "onnx_bytes" in fidelity
     record = {
         "source": source,
-        "weights_sha256": checksum(student_folder / STUDENT_WEIGHTS),
+        "weights_sha256": files[STUDENT_WEIGHTS],
+        "files": files,
         "onnx": ONNX if exported else None,
         "bytes": int(fidelity["onnx_bytes"]) if exported else None,
     }
-    return record, {**fidelity, "source": source}
+    return record, {**fidelity, "source": source, "student_sha256": files[STUDENT_WEIGHTS]}
 
 
 def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
@@ -88,6 +88,7 @@ def _costs(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
     """What student and teacher cost."""
     from meme57.export.facts import teacher_multiply_adds
     from meme57.learning.policies import Teacher, load_student
+    from meme57.learning.student_record import ONNX
 
     facts = _export(load_student(student_folder), student_folder / ONNX)
     network, novelty = teacher_multiply_adds(Teacher.load(teacher_folder))

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def play(
     parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any], student_folder: Path
 ) -> pd.DataFrame:
-    """Whole episodes of each agent, on the same evaluation seeds, and which weights played.
+    """Whole episodes of each agent, on the same evaluation seeds, which weights played, and under which protocol.
 
     Raises:
         CheckpointError: the student was distilled from another checkpoint.
@@ -32,9 +32,11 @@ def play(
     from meme57.checkpoints.source import checkpoint_source
     from meme57.envs import env_spec
     from meme57.evaluation.agents import play_agents
+    from meme57.evaluation.protocol import protocol_text
     from meme57.evaluation.protocols import evaluation_spec
-    from meme57.learning.policies import check_student
+    from meme57.evaluation.scores import run_protocol
     from meme57.learning.progress import counter
+    from meme57.learning.student_record import check_student
 
     chosen = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
@@ -42,14 +44,15 @@ def play(
     source = checkpoint_source(teacher_folder)
     check_student(student, student_folder, source)
     rows = play_agents(chosen, spec, teacher_folder, student_folder, counter=counter, stop=stop_requested)
-    return pd.DataFrame(rows).assign(**source, student_sha256=student["weights_sha256"])
+    protocol = protocol_text(run_protocol(chosen))
+    return pd.DataFrame(rows).assign(**source, student_sha256=student["weights_sha256"], protocol=protocol)
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
     """Means, intervals and human-normalised scores, to a file and to MLflow.
 
     Raises:
-        CheckpointError: the episodes are of other weights.
+        CheckpointError: the episodes are of other weights, or were played under another protocol.
     """
     from meme57.evaluation.scores import make_scores, score_metrics
     from meme57.tracking.runs import active_run, log_metrics
@@ -66,6 +69,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
 
     from meme57.checkpoints.source import as_text, checkpoint_source
     from meme57.envs import env_spec
+    from meme57.evaluation.protocol import protocol_name
     from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
     from meme57.evaluation.watch import film as frames_of
@@ -84,10 +88,11 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
         stop=stop_requested,
     )
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
+    comment = as_text(source, protocol_name(spec, epsilon=chosen.evaluate.epsilon))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         try:
-            write_video(path, frames, frames_per_second=steps_a_second, scale=2, comment=as_text(source))
+            write_video(path, frames, frames_per_second=steps_a_second, scale=2, comment=comment)
         except (VideoError, StorageError) as error:
             log.warning("there is no film: %s", error)
             return b""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from meme57.config import parse_parameters, rom_id
-from meme57.errors import CheckpointError, TrackingError
+from meme57.errors import TrackingError
 
+UNKNOWN = (-math.inf, math.inf)
+"""The interval of one value, which has none."""
 REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
 
 
@@ -25,22 +28,20 @@ def register_policies(
     """A model version of the teacher and one of the student, each with its score and lineage as tags.
 
     Raises:
-        CheckpointError: scores or student are of other weights than the best checkpoint.
+        CheckpointError: a file of checkpoint or student is not what was written, or what is joined does not belong
+            together.
     """
-    from meme57.checkpoints.source import check_source, checkpoint_source
+    from meme57.checkpoints.source import checkpoint_source
     from meme57.checkpoints.store import newest_replay_index
-    from meme57.learning.policies import check_student
+    from meme57.evaluation.scores import check_scores
+    from meme57.learning.student_record import check_student
     from meme57.replay.snapshot import replay_version
 
     chosen = parse_parameters(parameters)
     best = checkpoints["best"]
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
-    check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
-    if scores.get("student_sha256") != student["weights_sha256"]:
-        raise CheckpointError(
-            "the scores are of another student: `kedro run --pipelines evaluate` first (same options)"
-        )
+    check_scores(scores, run_name=chosen.run_name, source=source, student_sha256=student["weights_sha256"])
     data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
     tags = {
         "meme57.run": chosen.run_name,
@@ -73,7 +74,7 @@ def _register(
             "no MLflow run is open, so nothing is registered: mend the store, then `kedro run --pipelines register`"
         )
     summary, random = scores["agents"][agent], scores["agents"]["random"]
-    low, high = summary["interval"]
+    low, high = summary["interval"] or UNKNOWN
     score = PolicyScore(
         mean=summary["mean"],
         std=summary["std"],

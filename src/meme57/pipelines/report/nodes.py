@@ -14,11 +14,17 @@ PLOTS = ("learning_curve", "bandit", "returns", "diagnostics", "novelty", "throu
 
 
 def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any]) -> tuple[Any, ...]:
-    """Every figure of the page as a dataset, for Kedro-Viz and MLflow; one without data stays empty."""
+    """Every figure of the page as a dataset, for Kedro-Viz and MLflow; one without data stays empty.
+
+    Raises:
+        CheckpointError: the scores were not made of these episodes.
+    """
     import plotly.graph_objects as go
 
+    from meme57.evaluation.scores import check_episodes
     from meme57.report.figures import all_figures
 
+    check_episodes(episodes, scores)
     figures = all_figures(learning_curve, episodes, scores["reference"])
     return tuple(figures.get(name, go.Figure()) for name in PLOTS)
 
@@ -36,24 +42,26 @@ def make_report(
     """The whole page.
 
     Raises:
-        CheckpointError: scores, episodes, student and film are not all of the best checkpoint.
+        CheckpointError: scores, episodes, student and film are not all of this run's best checkpoint.
     """
     from meme57.checkpoints.source import check_source, checkpoint_source, find_text
-    from meme57.evaluation.scores import episodes_source
+    from meme57.evaluation.scores import check_episodes, check_film, check_scores
     from meme57.report.page import build_report
 
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
-    check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
-    check_source(episodes_source(episodes), source, what="the episodes are", maker="evaluate")
+    student = fidelity.get("student_sha256", scores.get("student_sha256"))  # an older file does not name it
+    check_scores(scores, run_name=run_record["run_name"], source=source, student_sha256=student)
     check_source(fidelity.get("source"), source, what="the student's numbers are", maker="distill")
+    check_episodes(episodes, scores)
     if film := video.read_bytes():  # empty where none could be made
         check_source(find_text(film), source, what="the film is", maker="evaluate")
+        check_film(film, scores)
     return build_report(
         run_name=scores["run"],
         scores=scores,
         learning_curve=learning_curve,
         episodes=episodes,
-        fidelity={name: value for name, value in fidelity.items() if name != "source"},
+        fidelity={name: value for name, value in fidelity.items() if name not in ("source", "student_sha256")},
         video=film or None,
         lineage={**run_record, **hardware, **source},
     )
