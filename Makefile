@@ -45,8 +45,8 @@ own-venv:
 	{ echo "$(VENV) was not made in $$(pwd -P), or its Python is gone: \`make clean\` removes it, then type make again" >&2; exit 1; }; fi
 
 lint: $(DONE)
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check --quiet src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs experiments
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs experiments
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

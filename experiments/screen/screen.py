@@ -1,0 +1,125 @@
+"""One short run without Kedro, then greedy games of its last checkpoint: a row of data/runs.csv.
+
+    python experiments/screen/screen.py NAME [--game Boxing] [--seed 1] [--set replay.samples_per_insert=24 ...]
+
+The row has the score, and what the values predicted beside what was returned along greedy play (benchmarks/values.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from meme57.blueprint import policy_family  # noqa: E402
+from meme57.config import Parameters, parse_parameters  # noqa: E402
+from meme57.config.tree import assign  # noqa: E402
+from meme57.envs import env_spec  # noqa: E402
+from meme57.learning.policies import Teacher  # noqa: E402
+from meme57.learning.progress import show_progress  # noqa: E402
+from meme57.learning.trainer import learn  # noqa: E402
+from presets import preset  # noqa: E402
+from values import Play, discounted_returns, play  # noqa: E402
+
+RUNS = Path(__file__).parent / "data" / "runs.csv"
+
+
+def main() -> None:
+    """Learns, plays, and appends the row."""
+    options = _parser().parse_args()
+    parameters = _parameters(options)
+    with tempfile.TemporaryDirectory() as folder:
+        started, updates = time.monotonic(), 0.0
+        events = learn(parameters, env_spec(parameters.env), Path(folder))
+        for event in show_progress(events, total_frames=parameters.run.total_frames, title=options.name):
+            updates = max([updates, *(row["updates"] for row in event.rows)])
+        seconds, usage = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF)
+        newest = max(Path(folder).glob("checkpoint-*"))
+        torch.set_num_threads(1)
+        played = play(Teacher.load(newest), policy=0, steps=options.steps)
+    row = {
+        "name": options.name,
+        "game": parameters.env.game,
+        "seed": parameters.run.seed,
+        "frames": parameters.run.total_frames,
+        "settings": "; ".join(options.set),
+        "commit": _commit(),
+        "updates": int(updates),
+        **_scores(played, float(policy_family(parameters).gammas[0])),
+        "seconds": round(seconds),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime),
+    }
+    _append(row)
+    print(row)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("--game", default="Boxing")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=2_000, help="greedy steps of each of sixteen games")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
+    return parser
+
+
+def _parameters(options: argparse.Namespace) -> Parameters:
+    named = {"env.game": options.game, "run.seed": options.seed}
+    named |= {name: yaml.safe_load(value) for name, _, value in (setting.partition("=") for setting in options.set)}
+    return parse_parameters(assign(preset("screen").tree(), named))
+
+
+def _scores(played: Play, gamma: float) -> dict[str, Any]:
+    """Whole greedy episodes, and values against returns along them."""
+    returned, whole = discounted_returns(played, gamma)
+    predicted, returned = played.predicted[whole], returned[whole]
+    scores = list(_whole_episodes(played))
+    return {
+        "greedy": round(fmean(scores), 2) if scores else "",
+        "deviation": round(stdev(scores), 2) if len(scores) > 1 else "",
+        "episodes": len(scores),
+        "predicted": round(float(predicted.mean()), 3),
+        "returned": round(float(returned.mean()), 3),
+        "correlation": round(float(np.corrcoef(predicted, returned)[0, 1]), 2),
+    }
+
+
+def _whole_episodes(played: Play) -> list[float]:
+    scores = []
+    for rewards, ended, idle in zip(played.reward.T, played.ended.T, played.idle.T, strict=True):
+        ends = np.flatnonzero(ended).tolist()
+        starts = [0, *(end + 1 for end in ends)]
+        scores += [float((rewards * ~idle)[start : end + 1].sum()) for start, end in zip(starts, ends, strict=False)]
+    return scores
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _append(row: dict[str, Any]) -> None:
+    is_new = not RUNS.exists()
+    with RUNS.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(row), lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()

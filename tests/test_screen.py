@@ -1,0 +1,18 @@
+"""experiments/screen/screen.py: which greedy episodes count as whole."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+
+SCREEN = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "screen" / "screen.py"), run_name="screen")
+
+
+def test_whole_episodes_by_hand() -> None:
+    reward = np.array([[1.0, 5.0], [2.0, 0.0], [9.0, 0.0], [4.0, 0.0], [8.0, 0.0]])  # steps of two games
+    ended = np.array([[False, False], [True, False], [False, False], [True, False], [False, False]])
+    idle = np.array([[False] * 2, [False] * 2, [True, False], [False] * 2, [True, False]])
+    played = SCREEN["Play"](np.zeros_like(reward), reward, ended, idle)
+    assert SCREEN["_whole_episodes"](played) == [3.0, 4.0]
