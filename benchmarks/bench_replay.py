@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from meme57.config.parameters import EnvParameters
+from meme57.config.groups import EnvParameters
 from meme57.envs import env_spec, make_env
 from meme57.replay import (
     Chunk,

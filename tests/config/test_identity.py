@@ -13,6 +13,7 @@ from pydantic import create_model
 
 from meme57.config import Parameters, parse_parameters
 from meme57.config import labels as labels_module
+from meme57.config.groups import LossParameters
 from meme57.config.identity import (
     changes,
     completed,
@@ -24,7 +25,7 @@ from meme57.config.identity import (
 )
 from meme57.config.labels import MEANT_BEFORE, digest
 from meme57.config.members import former_suite_fingerprint, member_parameters, member_settings, suite_members
-from meme57.config.parameters import OPERATIONAL_NAMES, LossParameters
+from meme57.config.parameters import OPERATIONAL_NAMES
 from meme57.config.tree import flatten
 from meme57.tuning.identity import former_study_fingerprint, study_settings
 

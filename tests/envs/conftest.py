@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meme57.config.parameters import EnvParameters
+from meme57.config.groups import EnvParameters
 from meme57.envs import EnvSpec, VectorEnv, env_spec, make_env
 
 

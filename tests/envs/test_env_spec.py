@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from meme57.config.parameters import EnvParameters
+from meme57.config.groups import EnvParameters
 from meme57.envs import EnvSpec, env_spec
 from meme57.errors import ConfigurationError, EnvironmentSetupError
 

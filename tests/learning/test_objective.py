@@ -10,7 +10,7 @@ from naive_objective import Batch, Result, naive_objective
 
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import NetworkOutput
-from meme57.config.parameters import LossParameters
+from meme57.config.groups import LossParameters
 from meme57.learning.objective import Objective, Scales, objective
 from meme57.learning.tensors import TensorBatch
 

@@ -15,7 +15,7 @@ import pytest
 OLD = Path(__file__).parents[1] / "data" / "fd8d2c1"
 ROOT = Path(__file__).parents[2]
 LATER = {
-    "config/parameters.py": (
+    "config/groups.py": (
         "    kappa: Limit",
         "    new_coefficient: NonNegative = 0.0\n    kappa: Limit",
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meme57.actors.actor import Collected
-from meme57.config.parameters import RayParameters
+from meme57.config.groups import RayParameters
 
 LONGEST_BACKOFF_SECONDS = 30.0
 NOTICE_SECONDS = 30.0

@@ -1,31 +1,28 @@
-"""The typed parameters: one frozen root model validates the whole tree before anything runs.
-
-Every default is the paper's setting where docs/specification.md knows it; a comment gives its status
-(paper, reported, inherited, ours). `conf/laptop` overrides what a laptop needs smaller.
-"""
+"""The whole tree of parameters: one frozen root model validates it before anything runs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from meme57.agent.bounds import Count, Discount, Fraction, NonNegative, Positive, Whole
 from meme57.agent.parameters import NetworkParameters, NoveltyParameters
-from meme57.config.fields import (
-    OPERATIONAL,
-    FrameSkip,
-    Group,
-    Height,
-    Limit,
-    NoopMax,
-    RunName,
-    Seed,
-    Width,
-    joined,
-    operational_names,
+from meme57.config.fields import Group, joined, operational_names
+from meme57.config.groups import (
+    ActorParameters,
+    BanditParameters,
+    DistillParameters,
+    EnvParameters,
+    EvaluateParameters,
+    FamilyParameters,
+    LearnerParameters,
+    LossParameters,
+    RayParameters,
+    RegisterParameters,
+    ReplayParameters,
+    RunParameters,
+    TrackingParameters,
 )
-from meme57.config.games import canonical_game
 from meme57.config.labels import digest
 from meme57.config.suite import SuiteParameters
 from meme57.config.tree import plain, without
@@ -33,274 +30,6 @@ from meme57.config.tuning import TuneParameters
 
 LONGEST_STUDY = 200
 """Of a study's default name; longer than a given one may be, since studies of so many games exist."""
-
-
-class RunParameters(Group):
-    """Which run this is, and how long it lasts."""
-
-    name: RunName | None = None
-    """Key of every path of the run; by default `<game>-s<seed>`."""
-    seed: Seed = 1
-    """Seed of everything random in training."""
-    fresh: bool = False
-    """Start anew although a run of this name exists; the old one is removed."""
-    check_resources: bool = True
-    """Refuse, in `setup`, a run that by its estimate does not fit this machine's disk and memory."""
-    exact_resume: bool = False
-    """End every episode at each checkpoint, so that an interrupted run equals an uninterrupted one."""
-    total_frames: Count = 200_000_000
-    """Emulator frames to learn from, seed replay included."""
-    checkpoint_period_frames: Count = 1_000_000
-    """ALE frames between two checkpoints."""
-    log_period_frames: Count = 50_000
-    """ALE frames between two rows of metrics."""
-    keep_checkpoints: Count = 2
-    """How many of the newest checkpoints stay; the best one stays besides."""
-
-
-class EnvParameters(Group):
-    """The whole protocol of the game, nothing left to a dependency's default (Source: MEME table; Machado et al.)."""
-
-    game: Annotated[str, AfterValidator(canonical_game)] = "Breakout"
-    """The game; `pong`, `Pong` and `ALE/Pong-v5` are the same. `meme57 games` lists them."""
-    num_envs: Count = 64  # reported: 64 actor processes
-    """Environments that play at once."""
-    height: Height = 210  # reported: full image
-    """Height of the image that the agent sees, in pixels."""
-    width: Width = 160
-    """Width of that image."""
-    full_action_space: bool = True  # paper
-    """All 18 actions; false takes the game's minimal set."""
-    sticky_action_probability: Fraction = 0.0  # reported through RECODE
-    """Chance that the emulator repeats the previous action; 0.25 is the protocol of Machado et al."""
-    frame_skip: FrameSkip = 4  # reported
-    """ALE frames an action is held for."""
-    max_pool: bool = True  # reported
-    """Take the maximum over the last two frames."""
-    noop_max: NoopMax = 30  # reported
-    """Upper bound of the random no-ops at the start; ALE draws 0 to this minus 1."""
-    max_episode_frames: Count = 108_000  # reported
-    """An episode is truncated after so many ALE frames."""
-    num_threads: Annotated[Whole, OPERATIONAL] = 1
-    """Threads of the emulator pool; 0 takes one per core."""
-
-
-class FamilyParameters(Group):
-    """The N policies (docs/specification.md section 1)."""
-
-    num_policies: Annotated[int, Field(ge=1, le=256)] = 16  # reported
-    """N, the number of policies."""
-    gamma_max: Discount = 0.9997  # reported
-    """Discount of policy 0, the exploiting one."""
-    gamma_min: Discount = 0.97  # reported
-    """Discount of policy N - 1, the most exploring one."""
-    beta_max: NonNegative = 0.1  # ours
-    """Weight of the intrinsic value of policy N - 1."""
-
-
-class LossParameters(Group):
-    """Targets and losses (docs/specification.md section 3); every component is a switch."""
-
-    target: Literal["soft_watkins", "retrace", "q_lambda"] = "soft_watkins"  # paper: soft Watkins
-    """How targets are made; `retrace` and `q_lambda` are there for comparison."""
-    lambda_: Fraction = Field(default=0.95, alias="lambda")  # reported
-    """Lambda of the trace."""
-    kappa: Limit = 0.01  # reported
-    """How much worse than an action of the policy the taken one may be and still pass the trace."""
-    target_temperature: Positive = 0.25  # reported
-    """Temperature of the target policy."""
-    bootstrap: Literal["online", "target"] = "online"  # paper: A1
-    """Whose values the targets use."""
-    trust_region: bool = True  # paper: A1
-    """Drop the value loss where the online value has left the trust region."""
-    trust_region_alpha: Limit = 3.0  # reported
-    """Width of the trust region, in units of sigma."""
-    normalise_td: bool = True  # paper: B1
-    """Divide TD errors by sigma."""
-    sigma_floor: Positive = 0.01  # paper
-    """Smallest sigma."""
-    sigma_decay: Discount = 0.99  # ours
-    """Decay of the running TD moments, a batch."""
-    cross_mixture: bool = True  # paper: B2
-    """Train all policies on each sequence; false trains the one that acted."""
-    cross_mixture_eta: Fraction = 0.5  # reported
-    """Share of the policy that acted."""
-    distil_policy: bool = True  # paper: D. Off: act and bootstrap on the eps-greedy policy of Q
-    """Train policy heads on the values, and act with them."""
-    distillation_weight: NonNegative = 1.0  # ours
-    """Weight of the distillation loss in the total."""
-    distillation_epsilon: Fraction = 1e-4  # reported
-    """Epsilon of the eps-greedy policy that the heads are trained on."""
-    max_kl: Limit = 0.5  # reported
-    """A step is dropped from distillation above this KL divergence from the target network's policy."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class BanditParameters(Group):
-    """Sliding-window UCB over the policies (docs/specification.md section 5)."""
-
-    enabled: bool = True
-    """Off: policies are drawn uniformly."""
-    scope: Literal["environment", "shared"] = "environment"  # ours
-    """One bandit an environment, or one over all environments of an actor."""
-    window: Count = 160  # inherited
-    """Episodes that the bandit remembers."""
-    ucb_beta: NonNegative = 1.0  # inherited
-    """Weight of the bonus for arms tried seldom."""
-    epsilon: Fraction = 0.5  # inherited
-    """Chance that the policy is drawn uniformly."""
-
-
-class ReplayParameters(Group):
-    """Prioritised sequence replay (docs/specification.md section 3)."""
-
-    period: Annotated[int, Field(ge=2)] = 80  # paper; a sequence is two periods
-    """Steps of a chunk."""
-    capacity_sequences: Count = 200_000  # reported
-    """Sequences held; the oldest go."""
-    min_sequences: Count = 6_250  # ours: warm-up before the first update
-    """Sequences before the first update."""
-    samples_per_insert: Positive = 6.0  # reported
-    """Sequences drawn for each one inserted; a rate limiter holds it."""
-    priority_exponent: Fraction = 0.6  # ours
-    """Exponent of the priorities; 0 draws uniformly."""
-    importance_exponent: Fraction = 0.4  # ours
-    """Exponent of the importance weights; 0 is none."""
-    priority_eta: Fraction = 0.9  # inherited
-    """Weight of the largest error against the mean one in a priority."""
-
-    @model_validator(mode="after")
-    def _warm_up_fits(self) -> ReplayParameters:
-        if self.min_sequences > self.capacity_sequences:
-            raise ValueError(
-                f"replay.min_sequences={self.min_sequences} is more than "
-                f"replay.capacity_sequences={self.capacity_sequences}: updates would never start"
-            )
-        return self
-
-
-class ActorParameters(Group):
-    """Who collects (docs/specification.md section 5)."""
-
-    pool: Literal["local", "ray"] = "local"
-    """In this process, or on the workers of the group `ray` (docs/scaling.md)."""
-    groups: Count = 2  # ours
-    """Groups of environments that take turns: while one's emulators step, the next one acts."""
-    epsilon_base: Fraction = 0.4  # inherited
-    """Base of the ladder of exploration rates over environments."""
-    epsilon_alpha: NonNegative = 7.0  # inherited
-    """Exponent of that ladder."""
-    weights_period_steps: Count = 100
-    """Vector steps between two refreshes of the acting weights."""
-
-
-class RayParameters(Group):
-    """Where and how patiently actors play on Ray; no part of a run's fingerprint, so that a cluster may grow."""
-
-    workers: Count = 2
-    """Actors; each plays its share of `env.num_envs` with a copy of the policy."""
-    cpus_per_worker: Positive = 1.0
-    """CPUs that Ray reserves for an actor."""
-    gpus_per_worker: NonNegative = 0.0
-    """Above 0 the policy's copy acts on a GPU that Ray gives."""
-    rounds_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
-    """Rounds of `actors.weights_period_steps` that an actor has before it; with all of them done it waits."""
-    timeout_seconds: Positive = 20.0
-    """An actor that is silent for so long counts as lost; several times what a round takes."""
-    start_seconds: Positive = 120.0
-    """An actor that does not begin within this time is asked for once more, elsewhere."""
-    max_staleness_updates: Count = 1000
-    """A chunk whose weights are more updates behind than this is not learned from."""
-    object_store_mb: Annotated[int, Field(ge=80)] = 500
-    """Object store of a cluster that is started for the run; a cluster that RAY_ADDRESS names has its own."""
-
-
-class LearnerParameters(Group):
-    """The optimiser and the loop."""
-
-    mode: Literal["synchronous", "overlapped"] = "synchronous"
-    """Collect and learn in turn (`synchronous`, reproducible on a CPU), or at once in threads (`overlapped`)."""
-    batch_size: Count = 64  # reported
-    """Sequences a batch."""
-    learning_rate: Positive = 3e-4  # ours
-    """AdamW's rate."""
-    adam_eps: Positive = 1e-8  # ours
-    """AdamW's epsilon."""
-    weight_decay: NonNegative = 0.05  # ours
-    """Decay of matrices and kernels; biases and gains have none."""
-    max_gradient_norm: Positive = 40.0  # inherited
-    """Global norm to which gradients are clipped."""
-    target_period_updates: Count = 1500  # inherited
-    """Updates between two copies of the weights to the target network."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the networks' arithmetic in learning."""
-    torch_threads: Annotated[Count, OPERATIONAL] = 1
-    """Threads of torch."""
-    max_bad_updates: Annotated[Count, OPERATIONAL] = 10
-    """Updates in a row that may be skipped for a non-finite loss or gradient before the run stops."""
-    evaluation_episodes: Annotated[Whole, OPERATIONAL] = 0
-    """Greedy episodes at each checkpoint that decide which one is best; 0 takes the training returns of policy 0."""
-
-
-class DistillParameters(Group):
-    """The offline student."""
-
-    lstm_size: Count = 64
-    """Units of the student's LSTM."""
-    channels: tuple[Count, Count] = (16, 32)
-    """Channels of the student's two convolutions."""
-    updates: Count = 1_000
-    """Updates of the student."""
-    batch_size: Count = 16
-    """Sequences a batch of the student's."""
-    learning_rate: Positive = 2e-3
-    """The student's learning rate."""
-    temperature: Positive = 0.25
-    """Temperature of the teacher's preferences."""
-    on_policy_share: Fraction = 0.8
-    """Share of the training batches that come from the student's own play, labelled by the teacher."""
-    num_envs: Count = 16
-    """Environments of the student's own play, and greedy episodes behind the fidelity figures."""
-    fidelity_steps: Count = 2_000
-    """Steps of the student's play on which fidelity is measured."""
-
-
-class EvaluateParameters(Group):
-    """The final score (docs/evaluation.md)."""
-
-    protocol: Literal["as_trained", "paper", "sticky", "noop30"] = "as_trained"
-    """The game's settings while it is judged: those of training, or a published protocol's."""
-    favourite: bool = True
-    """Also play the policy that the bandit preferred at the checkpoint."""
-    episodes: Annotated[int, Field(ge=2)] = 100
-    """Whole episodes of each agent."""
-    num_envs: Count = 32
-    """Environments that evaluation plays at once."""
-    seed: Annotated[int, Field(ge=2**30, lt=2**31 - 10_000)] = 1_500_000_001
-    """First of the evaluation seeds, one an environment; training seeds lie below 2^30, so that these are fresh."""
-    epsilon: Fraction = 0.0
-    """Chance of a uniform action in evaluation; random play ignores it."""
-    confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
-    """Confidence of the intervals."""
-    bootstrap_repetitions: Count = 2_000
-    """Bootstrap repetitions."""
-    video_seconds: Annotated[NonNegative, OPERATIONAL] = 60.0
-    """Length of the film, at the console's 60 frames a second."""
-
-
-class RegisterParameters(Group):
-    """The champion rule (docs/architecture.md)."""
-
-    margin: NonNegative = 0.0
-    """Score by which a challenger must be shown to be better than the champion."""
-
-
-class TrackingParameters(Group):
-    """Where runs are written."""
-
-    experiment: Annotated[str, Field(min_length=1)] = "meme57"
-    """MLflow experiment; `conf/base/mlflow.yml` wins where it names one."""
 
 
 class Parameters(Group):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meme57.config import is_toy, rom_id
 from meme57.config.differences import describe_differences
-from meme57.config.parameters import EnvParameters
+from meme57.config.groups import EnvParameters
 from meme57.envs import atari
 from meme57.envs.spec import EnvSpec, VectorEnv
 from meme57.envs.tabular import TabularEnv

@@ -8,7 +8,7 @@ from torch import Tensor
 from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.agent.recurrence import gates, unroll
 from meme57.agent.ties import as_good
-from meme57.config.parameters import LossParameters
+from meme57.config.groups import LossParameters
 from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
 

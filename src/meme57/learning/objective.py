@@ -21,7 +21,7 @@ from meme57.agent.network import NetworkOutput
 from meme57.agent.priorities import sequence_priority
 from meme57.agent.returns import corrected_returns, retrace_returns, retrace_traces, soft_watkins_traces
 from meme57.agent.transforms import signed_hyperbolic, signed_parabolic
-from meme57.config.parameters import LossParameters
+from meme57.config.groups import LossParameters
 from meme57.learning.tensors import TensorBatch
 
 

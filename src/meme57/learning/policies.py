@@ -24,7 +24,7 @@ from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.checkpoints.manifest import MANIFEST
 from meme57.checkpoints.source import check_whole
 from meme57.config import Parameters
-from meme57.config.parameters import FamilyParameters
+from meme57.config.groups import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, EnvironmentSetupError, first_line
 from meme57.files import checked, parse_as, read_json, write_atomically, write_json
