@@ -8,9 +8,7 @@ The row has the score, and what the values predicted beside what was returned al
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +31,7 @@ from meme57.learning.policies import Teacher  # noqa: E402
 from meme57.learning.progress import show_progress  # noqa: E402
 from meme57.learning.trainer import learn  # noqa: E402
 from presets import preset  # noqa: E402
+from rows import append_row, commit  # noqa: E402
 from values import Play, discounted_returns, play  # noqa: E402
 
 RUNS = Path(__file__).parent / "data" / "runs.csv"
@@ -57,13 +56,13 @@ def main() -> None:
         "seed": parameters.run.seed,
         "frames": parameters.run.total_frames,
         "settings": "; ".join(options.set),
-        "commit": _commit(),
+        "commit": commit(),
         "updates": int(updates),
         **_scores(played, float(policy_family(parameters).gammas[0])),
         "seconds": round(seconds),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime),
     }
-    _append(row)
+    append_row(RUNS, row)
     print(row)
 
 
@@ -105,20 +104,6 @@ def _whole_episodes(played: Play) -> list[float]:
         starts = [0, *(end + 1 for end in ends)]
         scores += [float((rewards * ~idle)[start : end + 1].sum()) for start, end in zip(starts, ends, strict=False)]
     return scores
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _append(row: dict[str, Any]) -> None:
-    is_new = not RUNS.exists()
-    with RUNS.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row), lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":
