@@ -2,6 +2,6 @@
 
 from meme57.privacy import switch_off
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 switch_off()
