@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class FrameNormaliser(nn.Module):
-    """(frame / 255 - mean) * scale, with one mean a pixel and one scale for all; [M, H, W] uint8 -> [M, 1, H, W].
+    """(frame / 255 - mean) * scale, with one mean per pixel and one scale for all; [M, H, W] uint8 -> [M, 1, H, W].
 
-    An Atari picture is nearly constant: without centring, what moves is a hundredth of what the torso puts out, and the
-    other inputs of the LSTM drown it. Fresh, mean is 0 and scale 1; `fit` is called once, before the first update, on
-    the experience of the untrained agent. Source: ours (RND normalises its frames likewise).
+    An Atari picture is nearly constant: without centring, moving objects make up a hundredth of the torso's output, and
+    the other inputs of the LSTM drown it. At first, mean is 0 and scale 1. `fit` is called once, before the first
+    update, on the experience of the untrained agent. Source: ours (RND also normalises its frames).
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -22,11 +22,11 @@ class FrameNormaliser(nn.Module):
         self.scale: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[M, H, W] uint8 -> [M, 1, H, W] float; with one channel, channels last as it is."""
+        """Normalise frames: [M, H, W] uint8 -> [M, 1, H, W] float. One channel is both channels-first and -last."""
         return torch.sub(frames, 255.0 * self.mean).mul_(self.scale / 255.0).unsqueeze(1)
 
     def fit(self, frames: Tensor) -> None:
-        """Takes mean and scale from frames [M, H, W] uint8; the centred pixels get a root mean square of one."""
+        """Set mean and scale from frames [M, H, W] uint8, so that the centred pixels have a root mean square of one."""
         scaled = frames.float() / 255.0
         self.mean.copy_(scaled.mean(0))
         self.scale.copy_(1.0 / (scaled - self.mean).square().mean().sqrt().clamp_min(1e-2))

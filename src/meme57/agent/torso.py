@@ -16,11 +16,11 @@ from torch.nn import functional
 from meme57.agent.parameters import NetworkSpec
 
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
-"""Keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
+"""Factor that keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
 
 
 class Torso(nn.Module):
-    """What reads the image: [B, 1, H, W] in [0, 1] -> [B, num_features]."""
+    """The layers that read the image: [B, 1, H, W] in [0, 1] -> [B, num_features]."""
 
     smallest: ClassVar[int]
     """Smallest side of an image that it can read, in pixels."""
@@ -28,12 +28,12 @@ class Torso(nn.Module):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """The torso that `spec` describes."""
+        """Build the torso that `spec` describes."""
         raise NotImplementedError
 
 
 def scaled_relu(x: Tensor) -> Tensor:
-    """ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
+    """Apply a ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
     return functional.relu(x) * RELU_GAIN
 
 
@@ -50,7 +50,7 @@ class ScaledConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, inputs, H, W] -> [B, outputs, H', W']."""
+        """Convolve: [B, inputs, H, W] -> [B, outputs, H', W']."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         fan_in = self.weight[0].numel()
         weight = (self.weight - mean) * torch.rsqrt((variance * fan_in).clamp_min(1e-4)) * self.gain
@@ -122,14 +122,14 @@ class NFNetTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
+        """Build it with the widths and depths of the spec."""
         return cls(
             spec.height, spec.width,
             widths=spec.nfnet_widths, blocks=spec.nfnet_blocks, group_width=spec.nfnet_group_width,
         )  # fmt: skip
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.blocks(self.stem(frames))
         return scaled_relu(out).flatten(1)
 
@@ -146,11 +146,11 @@ class NatureTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
+        """Build it for the image size of the spec."""
         return cls(spec.height, spec.width)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
 
@@ -170,11 +170,11 @@ class SmallTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
+        """Build it with the channels of the spec."""
         return cls(spec.height, spec.width, channels=spec.small_channels)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
 
@@ -184,15 +184,15 @@ TORSOS: dict[str, type[Torso]] = {"nfnet": NFNetTorso, "nature": NatureTorso, "s
 
 
 def make_torso(spec: NetworkSpec) -> Torso:
-    """The torso that the spec names."""
+    """Build the torso that the spec names."""
     return TORSOS[spec.torso].of(spec)
 
 
 def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:
-    """Convolutions (channels, kernel, stride), each with a ReLU, on an image [1, H, W].
+    """Build convolutions (channels, kernel, stride), each with a ReLU, on an image [1, H, W].
 
-    Where a stride would leave out the last rows or columns, zeros follow them: every pixel is seen. None are needed on
-    84 x 84.
+    Where a stride would leave out the last rows or columns, zeros are appended, so that every pixel is seen. An image
+    of 84 x 84 needs none.
     """
     modules: list[nn.Module] = []
     inputs = 1
