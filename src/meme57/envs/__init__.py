@@ -1,4 +1,4 @@
-"""What a game is: its specification, the emulator's vector environment, and small exploration games of our own."""
+"""Games: their specification, the emulator's vector environment, and small built-in exploration games."""
 
 from meme57.envs.make import agreed_spec, env_spec, make_env
 from meme57.envs.spec import EnvSpec, StepResult, VectorEnv

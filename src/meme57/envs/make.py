@@ -1,4 +1,4 @@
-"""From parameters to a game."""
+"""Making games from parameters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from meme57.errors import EnvironmentSetupError
 
 
 def env_spec(parameters: EnvParameters) -> EnvSpec:
-    """The task that the parameters describe.
+    """Return the task that the parameters describe.
 
     Raises:
-        EnvironmentSetupError: the game's ROM does not load, or the frames are too small to show a game of our own.
+        EnvironmentSetupError: the game's ROM does not load, or the frames are too small for a built-in game.
     """
     limit = parameters.max_episode_frames
     if is_toy(parameters.game):
@@ -43,7 +43,7 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
 
 
 def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
-    """The task that the parameters describe, which the stored description must be.
+    """Return the task that the parameters describe, after comparing it with the stored description.
 
     Raises:
         EnvironmentSetupError: `env_spec.json` was edited, or made by another version or another ROM.
@@ -52,15 +52,15 @@ def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
     tree = stored if isinstance(stored, dict) else {}
     if what := describe_differences(tree, spec.to_json()):
         raise EnvironmentSetupError(
-            f"env_spec.json is not of the configured game ({what}): `kedro run --pipelines setup` writes it anew"
+            f"env_spec.json describes another game ({what}): `kedro run --pipelines setup` writes it again"
         )
     return spec
 
 
 def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool = False) -> VectorEnv:
-    """A vector environment of `num_envs` copies; `reset` it before the first step.
+    """Make a vector environment of `num_envs` copies; `reset` it before the first step.
 
-    With `colour`, an Atari game's observations are [E, H, W, 3]: the same game as a person sees it.
+    With `colour`, an Atari game's observations are [E, H, W, 3], in the colours that a person sees.
     """
     if is_toy(spec.game):
         return TabularEnv(toy(spec.game), spec, num_envs=num_envs)
