@@ -1,14 +1,14 @@
-"""The exploration ladder: which games of our own are solved, with every part of the agent and with one left out.
+"""The exploration ladder: which built-in games are solved, with every part of the agent and with one left out.
 
     python benchmarks/exploration.py --processes 2 [--games DeepSea10 KeyDoor] [--seeds 1 2 3] [--variants full]
     python benchmarks/exploration.py --processes 2 --parts learning
 
 The first leaves out parts of exploration, on all games; the second parts of learning, on two that are solved without
-luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
-policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
-32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
-experiments/ladder/data/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
-docs/generate` makes the tables of docs/results.md and docs/notebook.md of it.
+luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames. It is solved, and ends, when
+the greedy policy 0 reaches the goal at two consecutive checkpoints (10,000 frames apart). One checkpoint alone could be
+luck: of 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a
+line of experiments/ladder/data/exploration.csv and is not run again, so the command resumes after a kill. `python
+docs/generate` makes the tables of docs/results.md and docs/notebook.md from it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SOLVED = 0.5
 
 
 def ladder_parameters(changes: dict[str, Any]) -> Parameters:
-    """The ladder's, with dotted changes."""
+    """Return the ladder's parameters, with dotted changes."""
     groups: dict[str, Any] = {}
     for dotted, value in changes.items():
         group, name = dotted.split(".")
@@ -70,7 +70,7 @@ def ladder_parameters(changes: dict[str, Any]) -> Parameters:
 
 
 def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
-    """One run, until it is solved or its frames are spent."""
+    """Train one run until it is solved or its frames are used up."""
     parts, game, variant, seed = task
     side = max(16, *toy(game).grid.shape[1:])
     parameters = ladder_parameters(
