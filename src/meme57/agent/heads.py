@@ -44,9 +44,9 @@ class DuelingHeads(nn.Module):
     """Qe_j and Qi_j of every policy: [M, inputs] -> two of [M, N, A].
 
     One value stream and one advantage stream per policy, each with an extrinsic and an intrinsic output.
-    The last layers start at zero [ours]. TD errors are divided by their own scale. So the random values of a new
-    network, on a game without rewards, would be blown up to unit errors, whose gradients would keep the shared LSTM
-    from learning.
+    The last layers start at zero [ours]. TD errors are divided by their own scale. So on a game without rewards a new
+    network's random values would be blown up to unit errors, and their gradients would keep the shared LSTM from
+    learning.
 
     Source: dueling [inherited]; shared torso [paper]; two outputs [ours].
     """

@@ -67,9 +67,8 @@ class TurnCollector:
 class ThreadCollector:
     """Collects in a thread while the learner learns; when `depth` rounds wait, the actors wait too.
 
-    Each call of `next` passes on the newest weights before it takes a round, so a round is played with weights at
-    most `depth` + 1 rounds old. A pause, the end and `stop` end a round early. An error in the thread is raised by
-    `next`.
+    `next` passes on the newest weights before it takes a round. So a round's weights are at most `depth` + 1 rounds
+    old. A pause, the end and `stop` end a round early. An error in the thread is raised by `next`.
     """
 
     def __init__(
