@@ -22,6 +22,7 @@ from matplotlib.font_manager import fontManager
 
 from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
+from meme57.config.renames import with_todays_agents
 from meme57.intervals import difference, mean_of
 
 Row = dict[str, str]
@@ -47,8 +48,9 @@ for font in sorted(Path(get_data_path(), "fonts", "ttf").glob("*.ttf")):
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV file; none where there is no file."""
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    """Reads the rows of a CSV file; none if there is no file."""
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()) if path.exists() else []
+    return [with_todays_agents(row) for row in rows]
 
 
 # ---- real games
@@ -77,7 +79,7 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
 def greedy_table(scores: Sequence[Row]) -> str:
     """What the best checkpoint of each run made, playing greedily on fresh seeds, and how long learning took."""
     heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "n", "random",
-             "greedy policy 0", "favourite policy", "human-normalised", "commit"]  # fmt: skip
+             "greedy policy 0", "bandit's policy", "human-normalised", "commit"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     agents: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in scores:
@@ -90,7 +92,7 @@ def greedy_table(scores: Sequence[Row]) -> str:
             teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
             f"{int(teacher['frames']):,}", teacher["episodes"], _points(found.get("random")), _points(teacher),
-            _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
+            _points(found.get("bandit_policy")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""]) if agents else f"{NOT_RUN}\n"

@@ -72,6 +72,15 @@ def test_a_chain_is_laid_over_key_by_key(project: Path) -> None:
     assert found.suite.variants == {"x": {"loss.kappa": 1.0}}
 
 
+def test_the_old_name_of_a_parameter_is_laid_over_the_new_one(project: Path) -> None:
+    write(project / "conf" / "a", "extends: test\nevaluate: {bandit_policy: false}\n")
+    write(project / "conf" / "b", "extends: a\nevaluate: {favourite: true}\n")
+    write(project / "conf" / "c", "extends: b\nevaluate: {bandit_policy: false}\n")
+    assert [parameters(project, name).evaluate.bandit_policy for name in "abc"] == [False, True, False]
+    assert parameters(project, "c", evaluate={"favourite": True}).evaluate.bandit_policy is True
+    assert parameters(project, "b", evaluate={"bandit_policy": False}).evaluate.bandit_policy is False
+
+
 def test_other_files_follow_the_chain(project: Path) -> None:
     entry = "type: meme57.datasets.JsonDataset\n  filepath: {0}.json\n"
     (project / "conf" / "test" / "catalog.yml").write_text("scores:\n  " + entry.format("mine"))

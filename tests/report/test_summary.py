@@ -96,8 +96,8 @@ def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
         "departures": ["6 actions (the minimal set), the protocol has 18"],
         "changed_since_training": {"noop_max": {"training": 30, "evaluation": 0}},
     }
-    judged["agents"]["favourite"] = judged["agents"]["teacher"]
+    judged["agents"]["bandit_policy"] = judged["agents"]["teacher"]
     text = " ".join(printed(judged, {}, Path("report.html")).split())
     assert "protocol sticky, but 6 actions (the minimal set), the protocol has 18" in text
     assert "other than in training: noop max 0 (training 30)" in text
-    assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "favourite", "student"]
+    assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "bandit's policy", "student"]

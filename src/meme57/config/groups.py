@@ -251,8 +251,8 @@ class EvaluateParameters(Group):
 
     protocol: Literal["as_trained", "paper", "sticky", "noop30"] = "as_trained"
     """The game's settings while it is judged: those of training, or a published protocol's."""
-    favourite: bool = True
-    """Also play the policy that the bandit preferred at the checkpoint."""
+    bandit_policy: bool = True
+    """Also play the policy with the highest recent returns in the bandit at the checkpoint."""
     episodes: Annotated[int, Field(ge=2)] = 100
     """Whole episodes of each agent."""
     num_envs: Count = 32

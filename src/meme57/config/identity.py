@@ -13,6 +13,7 @@ from typing import Any
 from meme57.config.differences import describe_differences
 from meme57.config.labels import MEANT_BEFORE, digest, settled, short_hash
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES, Parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.config.tree import flatten, without
 
 FORMERLY_COVERED = {
@@ -34,7 +35,7 @@ def changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def completed(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """The stored tree by dotted names, as today's code would have written it."""
-    flat, known = flatten(without(stored, OPERATIONAL_NAMES)), flatten(now)
+    flat, known = flatten(without(renamed(stored, PARAMETERS), OPERATIONAL_NAMES)), flatten(now)
     return {name: value for name, value in MEANT_BEFORE.items() if name in known} | flat
 
 

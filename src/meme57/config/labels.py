@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from meme57.config.renames import EARLIER_PARAMETERS, renamed
 from meme57.config.tree import flatten, without
 from meme57.files import tree_digest
 
@@ -17,9 +18,10 @@ holds it. So runs, suites, studies and seed replays from before it resume.
 
 
 def settled(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree without newer parameters that have their old meaning."""
+    """Drops newer parameters that have their old meaning, and gives renamed ones their earlier names."""
     flat = flatten(tree)
-    return without(tree, {name for name, value in MEANT_BEFORE.items() if name in flat and flat[name] == value})
+    newer = {name for name, value in MEANT_BEFORE.items() if name in flat and flat[name] == value}
+    return renamed(without(tree, newer), EARLIER_PARAMETERS)
 
 
 def digest(tree: Mapping[str, Any]) -> str:

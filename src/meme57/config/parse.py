@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.errors import ConfigurationError
 
 LONGEST_VALUE = 200
@@ -22,7 +23,7 @@ def parse_parameters(tree: dict[str, Any]) -> Parameters:
         ConfigurationError: one line for the first fault: the dotted name, the value, and what to type instead.
     """
     try:
-        return Parameters.model_validate(tree)
+        return Parameters.model_validate(renamed(tree, PARAMETERS))
     except ValidationError as error:
         raise ConfigurationError(_one_line(error)) from None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 
+from meme57.config.renames import AGENTS, with_todays_agents
 from meme57.errors import CheckpointError
 from meme57.files import (
     checked,
@@ -95,7 +96,7 @@ class JsonDataset(_PathDataset):
             CheckpointError: the file is missing or damaged; the pipeline that makes it is named.
         """
         with damage(self.path, self.metadata):
-            tree = read_json(self.path)
+            tree = with_todays_agents(read_json(self.path))
             if self.schema is not None:
                 checked(pkgutil.resolve_name(self.schema), tree, self.path)
         return tree
@@ -149,7 +150,7 @@ class TableDataset(_PathDataset):
             for name in self.columns:
                 if name not in table or table[name].isin([math.inf, -math.inf, math.nan]).any():
                     raise ValueError(f"column {name} is missing, or a cell of it is")
-        return table
+        return table.replace({"agent": AGENTS}) if "agent" in table else table
 
     def save(self, data: pd.DataFrame) -> None:
         """Writes the table atomically."""

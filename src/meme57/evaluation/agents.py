@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from meme57.blueprint import find_device
-from meme57.checkpoints.best_explorer import favourite_policy
+from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.evaluation.protocol import Episode, play_episodes
 from meme57.evaluation.shares import Share, play_shares, policy_maker, read_files
 from meme57.stopping import never
 
-AGENTS = ("random", "teacher", "favourite", "student")
+AGENTS = ("random", "teacher", "bandit_policy", "student")
 """Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
 Counter = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
 
@@ -40,7 +40,7 @@ def play_agents(
     torch.set_num_threads(parameters.learner.torch_threads)
     rows: list[dict[str, Any]] = []
     for agent, policy in policies(parameters, teacher_folder).items():
-        if agent == "favourite" and policy == 0:  # the same episodes
+        if agent == "bandit_policy" and policy == 0:  # the same episodes
             rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
             continue
         share = _share(parameters, spec, agent, policy)
@@ -53,11 +53,11 @@ def play_agents(
 def policies(parameters: Parameters, teacher_folder: Path) -> dict[str, int]:
     """Each agent that is evaluated, and its policy of the family (0 where it has none)."""
     chosen = dict.fromkeys(AGENTS, 0)
-    preferred = favourite_policy(teacher_folder) if parameters.evaluate.favourite else None
+    preferred = bandit_policy(teacher_folder) if parameters.evaluate.bandit_policy else None
     if preferred is None:
-        del chosen["favourite"]
+        del chosen["bandit_policy"]
     else:
-        chosen["favourite"] = preferred
+        chosen["bandit_policy"] = preferred
     return chosen
 
 

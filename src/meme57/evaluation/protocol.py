@@ -115,7 +115,7 @@ def mean_return(
 
 
 def protocol_facts(
-    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, favourite: int | None = None
+    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, bandit_policy: int | None = None
 ) -> dict[str, Any]:
     """The protocol in words and numbers, for every result that it made; what training had otherwise is beside it."""
     spec = evaluation_spec(trained, protocol)
@@ -131,7 +131,7 @@ def protocol_facts(
         "episodes": episodes,
         "seed": seed,
         "epsilon": epsilon,
-        "favourite_policy": favourite,
+        "bandit_policy": bandit_policy,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meme57.checkpoints.best_explorer import favourite_policy
+from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.checkpoints.source import Source, check_source, checkpoint_source, find_protocol
 from meme57.config import Parameters
 from meme57.envs import env_spec
@@ -61,7 +61,7 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         "student_sha256": str(episodes["student_sha256"].iloc[0]),
         "frames": best["frames"],
         "confidence": evaluate.confidence,
-        "protocol": {**protocol, "favourite_policy": favourite_policy(folder) if "favourite" in agents else None},
+        "protocol": {**protocol, "bandit_policy": bandit_policy(folder) if "bandit_policy" in agents else None},
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }

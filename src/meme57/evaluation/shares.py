@@ -26,7 +26,7 @@ TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
 FILES = {
     "random": (),
     "teacher": TEACHER,
-    "favourite": TEACHER,
+    "bandit_policy": TEACHER,
     "student": (STUDENT_SPEC, STUDENT_WEIGHTS),
 }
 """What an agent needs to play."""
@@ -90,7 +90,7 @@ def policy_maker(share: Share, folder: Path, *, device: torch.device | None = No
     if share.agent == "random":
         actions, seed = share.spec.num_actions, share.seed + share.first_env
         return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
-    if share.agent in ("teacher", "favourite"):
+    if share.agent in ("teacher", "bandit_policy"):
         teacher = Teacher.load(folder)
         return partial((teacher if device is None else teacher.to(device)).player, policy=share.policy)
     student = load_student(folder)

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from rich.logging import RichHandler
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.errors import ConfigurationError
 
 LOCAL = "local"
@@ -56,6 +57,7 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
     def __init__(self, conf_source: str | Path, env: str | None = None, **arguments: Any) -> None:
         has_local = (Path(conf_source) / LOCAL).is_dir()
         arguments["default_run_env"] = LOCAL if has_local else LAPTOP
+        arguments["runtime_params"] = renamed(arguments.get("runtime_params") or {}, PARAMETERS)
         super().__init__(conf_source, env=env, **arguments)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -94,6 +96,8 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
             found = self.load_and_merge_dir_config(folder, patterns, key, files, is_secret)
             if key == "parameters" and name != self.base_env and EXTENDS not in self.runtime_params:
                 found.pop(EXTENDS, None)
+            if key == "parameters":
+                found = renamed(found, PARAMETERS)
             merged = self._merge_configs(merged, found, key, folder)
         if not files and key != "parameters":  # without any, the defaults apply
             raise MissingConfigException(f"no {key} in {', '.join(self.chain.values())}")

@@ -23,6 +23,7 @@ from meme57.report.style import (
     VIOLET,
     add_band,
     add_reference_lines,
+    agent_label,
     logged,
     new_figure,
     points,
@@ -31,7 +32,7 @@ from meme57.report.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "favourite": GREEN, "student": ORANGE}
+AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "bandit_policy": GREEN, "student": ORANGE}
 POLICY_RAMP = ("#2f6fd0", "#8d5fd0", "#d0598f", "#e0873a")
 """From the exploiting policy 0 to the most exploring one."""
 
@@ -87,7 +88,7 @@ def returns_figure(episodes: pd.DataFrame, reference: Mapping[str, Any] | None =
         rows = episodes[episodes["agent"] == agent]
         figure.add_box(
             y=rows["return"].to_numpy(np.float64),
-            name=str(agent),
+            name=agent_label(agent),
             text=[f"episode {episode}" for episode in rows["episode"]],
             boxpoints="all",
             boxmean=True,

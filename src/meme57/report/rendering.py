@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from meme57.report.style import TITLE_HEIGHT
+from meme57.report.style import TITLE_HEIGHT, agent_label
 
 ABSENT = "–"
 
@@ -85,5 +85,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, score, exact, number, percent)}
+_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, agent_label, score, exact, number, percent)}
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -18,7 +18,14 @@ PALETTE = (BLUE, ORANGE, GREEN, VIOLET, GREY)
 """Each with a contrast of at least 3:1 against the light and against the dark page."""
 TITLE_HEIGHT = 48
 """Pixels that a figure's own title takes; a page with headings of its own may take them off again."""
+AGENT_LABELS = {"bandit_policy": "bandit's policy"}
+"""Where a page names an agent otherwise than the files do."""
 FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
+
+
+def agent_label(agent: object) -> str:
+    """Names an agent for a table or a figure."""
+    return AGENT_LABELS.get(str(agent), str(agent))
 
 
 def new_figure(title: str, *, x: str, y: str, height: int = 440) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 from meme57.report.rendering import ABSENT, render_page
+from meme57.report.style import agent_label
 from meme57.report.suite_figures import table_rows
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 AGENT_NAMES = {
     "random": "random play",
     "teacher": "policy 0, exploiting",
-    "favourite": "the bandit's favourite",
+    "bandit_policy": agent_label("bandit_policy"),
     "student": "student",
 }
 STATISTIC_NAMES = {

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from meme57.report.style import agent_label
+
 
 def print_summary(
     scores: Mapping[str, Any], model_versions: Mapping[str, Any], *, report: Path, console: Console | None = None
@@ -42,10 +44,10 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
     table.add_row("random", *_numbers(agents["random"]), "")
     if scores["reference"] is not None:
         table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "", "100 %", "")
-    for agent in ("teacher", "favourite", "student"):
+    for agent in ("teacher", "bandit_policy", "student"):
         if agent not in agents:
             continue
-        table.add_row(agent, *_numbers(agents[agent]), _version(model_versions.get(agent)))
+        table.add_row(agent_label(agent), *_numbers(agents[agent]), _version(model_versions.get(agent)))
     return table
 
 
@@ -73,9 +75,10 @@ def one_value_line(scores: Mapping[str, Any]) -> str | None:
     constant = [agent for agent, summary in agents.items() if summary["episodes"] > 1 and not summary["std"]]
     if not constant:
         return None
+    names = ", ".join(map(agent_label, constant))
     return (
-        f"All episodes had the same return: {', '.join(constant)}. An interval without width says so, and nothing of "
-        "other games or other seeds."
+        f"All episodes had the same return: {names}. An interval without width says so, and nothing of other games "
+        "or other seeds."
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meme57.config.renames import with_todays_agents
 from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
 from meme57.files import read_json, reading_errors
 from meme57.lock import Holder, holder
@@ -172,7 +173,8 @@ def _checkpoint_frames(folder: Path) -> list[float]:
 
 def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
     try:
-        scores: dict[str, Any] = read_json(run_folder(project, "reporting", name) / "scores.json")
+        path = run_folder(project, "reporting", name) / "scores.json"
+        scores: dict[str, Any] = with_todays_agents(read_json(path))
         _agent_scores(scores)
         str(scores["protocol"]["name"])
     except (CheckpointError, KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -17,6 +17,7 @@ from meme57.config import parse_parameters
 from meme57.config.identity import former_member_digest, is_same
 from meme57.config.labels import digest
 from meme57.config.members import Member, member_settings
+from meme57.config.renames import with_todays_agents
 from meme57.datasets.schemas import MemberNote
 from meme57.errors import CheckpointError, Interrupted, Meme57Error, one_line, own_error
 from meme57.files import checked, read_json, write_json
@@ -50,7 +51,7 @@ class Task:
 def read_note(path: Path) -> dict[str, Any]:
     """What is known of a member; empty where nothing is, and where the file is damaged, with a warning."""
     try:
-        note = read_json(path) if path.exists() else {}
+        note = with_todays_agents(read_json(path)) if path.exists() else {}
         if isinstance(note, dict):
             if note.get("state") == "done":
                 checked(MemberNote, note, path)
