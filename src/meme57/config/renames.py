@@ -17,7 +17,7 @@ ALWAYS_SCORED = "teacher"
 
 
 def renamed(tree: Mapping[str, Any], names: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
-    """Copies the nested tree with other dotted names; where both names of a parameter are there, the new one counts."""
+    """Copy the nested tree with other dotted names; if both names of a parameter are there, the new one counts."""
     copied: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -28,7 +28,7 @@ def renamed(tree: Mapping[str, Any], names: Mapping[str, str], prefix: str = "")
 
 
 def with_todays_agents(value: Any) -> Any:
-    """Copies a value from JSON, with agents and facts of an evaluation under their names of today."""
+    """Copy a value from JSON; agents and facts of an evaluation get their names of today."""
     if isinstance(value, list):
         return [with_todays_agents(item) for item in value]
     if not isinstance(value, dict):
