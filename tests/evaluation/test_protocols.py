@@ -71,10 +71,10 @@ def test_a_result_says_what_training_had_otherwise(laptop: EnvSpec) -> None:
     assert changed_settings(laptop, laptop) == {}
 
 
-def test_a_game_of_our_own_is_played_as_trained() -> None:
+def test_a_built_in_game_has_the_rules_of_training() -> None:
     spec = env_spec(parse_parameters({"env": {"game": "Corridor", "height": 16, "width": 16}}).env)
     assert evaluation_spec(spec, "sticky") == spec
-    assert departures(spec, "sticky") == ["Corridor is no Atari game: played as trained"]
+    assert departures(spec, "sticky") == ["Corridor is no Atari game: same rules as in training"]
 
 
 def test_sticky_actions_reach_the_emulator() -> None:
