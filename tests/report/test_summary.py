@@ -79,7 +79,7 @@ def test_one_return_in_all_episodes_is_said_not_to_be_certainty() -> None:
     assert rows(text)["random"][:3] == ["-21.0", "-21.0 to -21.0", "32"]
     assert rows(text)["teacher"][:3] == ["5.0", "-", "1"]
     assert "All episodes had the same return: random." in text
-    assert "nothing of other games or other seeds" in text
+    assert "nothing about other games or other seeds" in text
 
 
 def test_it_prints_to_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,5 +99,5 @@ def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
     judged["agents"]["bandit_policy"] = judged["agents"]["teacher"]
     text = " ".join(printed(judged, {}, Path("report.html")).split())
     assert "protocol sticky, but 6 actions (the minimal set), the protocol has 18" in text
-    assert "other than in training: noop max 0 (training 30)" in text
+    assert "different from training: noop max 0 (training 30)" in text
     assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "bandit's policy", "student"]
