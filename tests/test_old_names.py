@@ -37,7 +37,7 @@ def old_scores() -> dict[str, Any]:
 
 
 def old_settings() -> dict[str, Any]:
-    """What commit a85d471 stored of a member that does not play the bandit's policy."""
+    """Return what commit a85d471 stored about a member that does not play the bandit's policy."""
     settings = member_settings(parse_parameters({"evaluate": {"bandit_policy": False}}))
     settings["evaluate"]["favourite"] = settings["evaluate"].pop("bandit_policy")
     return settings

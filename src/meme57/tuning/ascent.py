@@ -59,7 +59,7 @@ def maximise(
     most_enumerated: int,
     num_steps: int = NUM_STEPS,
 ) -> Best:
-    """Ascend from phi `[R, F]`; expectations are exact up to `most_enumerated` configurations, else 128 Sobol samples."""
+    """Ascend from phi `[R, F]`, exactly up to `most_enumerated` configurations, else with 128 Sobol samples."""
     exact = space.num_configurations <= most_enumerated
     sobol = None if exact else _sobol(len(space.num_options), seed)
     phi = phi.clone().requires_grad_(True)
