@@ -142,7 +142,7 @@ class ReplayParameters(Group):
     min_sequences: Count = 6_250  # ours: warm-up before the first update
     """Sequences before the first update."""
     samples_per_insert: Positive = 6.0  # reported
-    """Sequences drawn for each one inserted; a rate limiter holds it."""
+    """Sequences drawn for each one inserted; a rate limiter keeps this ratio."""
     priority_exponent: Fraction = 0.6  # ours
     """Exponent of the priorities; 0 draws uniformly."""
     importance_exponent: Fraction = 0.4  # ours

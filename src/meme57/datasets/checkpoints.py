@@ -130,7 +130,7 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         try:
             return self._read_index()
         except CheckpointError as error:
-            log.warning("%s: made anew", error)
+            log.warning("%s: rebuilt from the manifests", error)
             return _rebuilt(self.path)
 
     def _stays(self, record: CheckpointRecord, new: CheckpointRecord) -> bool:

@@ -43,7 +43,7 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             curve = pd.read_csv(self.path)
             texts = list(curve.select_dtypes(exclude="number"))
             if texts:
-                raise ValueError(f"column {texts[0]} holds what is no number")
+                raise ValueError(f"column {texts[0]} contains a text that is no number")
             if self.step not in curve or not curve[self.step].between(0, 2**63, inclusive="left").all():
                 raise ValueError(f"column {self.step} is missing, or a cell of it is")
         return curve
@@ -85,7 +85,7 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             reason = f"{type(error).__name__} {error}"
         aside = self.path.with_name(f"damaged-{self.path.name}")
         self.path.replace(aside)
-        log.warning("%s is damaged (%s): set aside as %s, the curve begins anew", self.path, reason, aside.name)
+        log.warning("%s is damaged (%s): renamed to %s, and a new curve begins", self.path, reason, aside.name)
         return []
 
     def _track(self, new: list[Row], rows: list[Row]) -> None:
