@@ -24,7 +24,7 @@ import torch
 
 from bench_replay import SETTINGS, play
 from meme57.blueprint import agent_spec, make_replay
-from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
+from meme57.checkpoints.store import CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
@@ -167,7 +167,6 @@ class TimedTrainer(Trainer):
     """Measures the time of its checkpoints and their evaluations."""
 
     checkpoint_seconds = 0.0
-    save_seconds = 0.0
     num_checkpoints = 0
 
     def _checkpoint(self, *arguments: Any, **options: Any) -> TrainingEvent:
@@ -175,11 +174,6 @@ class TimedTrainer(Trainer):
         self.checkpoint_seconds += seconds
         self.num_checkpoints += 1
         return event
-
-    def _save(self, row: dict[str, float]) -> CheckpointRecord:
-        record, seconds = timed(lambda: super(TimedTrainer, self)._save(row))
-        self.save_seconds += seconds
-        return record
 
 
 def measure_share(num_frames: int) -> dict[str, Any]:
@@ -202,7 +196,6 @@ def measure_share(num_frames: int) -> dict[str, Any]:
         "updates": events[-1].updates,
         "seconds": seconds,
         "checkpoints": trainer.num_checkpoints,
-        "save_seconds": trainer.save_seconds,
         "standing_still_seconds": trainer.checkpoint_seconds - evaluation_seconds[0],
         "evaluation_seconds": evaluation_seconds[0],
         "folder_megabytes": size / 1e6,
@@ -232,7 +225,7 @@ def print_share(figures: dict[str, Any]) -> None:
         f"{figures['frames']:,} frames, {figures['updates']:,} updates, {whole:.1f} s, "
         f"{figures['checkpoints']} checkpoints"
     )
-    for name in ("save_seconds", "standing_still_seconds", "evaluation_seconds"):
+    for name in ("standing_still_seconds", "evaluation_seconds"):
         print(f"{name}: {figures[name]:.2f} s, {100 * figures[name] / whole:.2f} %")
     verdict = "kept" if figures["standing_still_seconds"] < GOAL * whole else "MISSED"
     print(f"goal: standing still without evaluation under {100 * GOAL:g} %: {verdict}")

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meme57.config.renames import with_todays_agents
 from meme57.evaluation.suite_scores import COLUMNS, result_rows
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ STRETCH = 250_000
 def members(project: Path, suite: str) -> list[dict[str, Any]]:
     """Load the finished members of a suite: identity, scores, commit, and the learning curve of each run."""
     paths = sorted((project / "data/07_model_output" / f"suite-{suite}").glob("*.json"))
-    done = [note for path in paths if (note := json.loads(path.read_text()))["state"] == "done"]
+    done = [note for path in paths if (note := with_todays_agents(json.loads(path.read_text())))["state"] == "done"]
     for note in done:
         text = (project / "data/08_reporting" / note["name"] / "learning_curve.csv").read_text()
         note["learning_curve"] = list(csv.DictReader(text.splitlines()))

@@ -87,7 +87,8 @@ class SyntheticActor(RemoteActor):
             identity: dict[str, Any] = {"actor": self._life, "episode": episode * self._num_envs + env, "index": index}
             collected.chunks.append(replace(self._chunk, **identity, weight_version=version, is_last=is_last))
             if is_last:
-                collected.episodes.append(EpisodeResult(0, 1.0, 0.0, CHUNKS_AN_EPISODE * len(self._chunk.mu), 1.0, 1.0))
+                steps = CHUNKS_AN_EPISODE * len(self._chunk.mu)
+                collected.episodes.append(EpisodeResult(0, 1.0, 0.0, steps, 1.0, 1.0, epsilon=0.0))
         collected.num_steps += self._num_envs * len(self._chunk.mu)
         self._count += 1
 

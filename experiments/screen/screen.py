@@ -1,8 +1,8 @@
-"""One short run without Kedro, then greedy games of its last checkpoint: a row of data/runs.csv.
+"""Run one short run without Kedro, then greedy games of its last checkpoint; append a row to data/runs.csv.
 
     python experiments/screen/screen.py NAME [--game Boxing] [--seed 1] [--set replay.samples_per_insert=24 ...]
 
-The row has the score, and what the values predicted beside what was returned along greedy play (benchmarks/values.py).
+The row has the score, and the predicted values beside the returns of greedy play (benchmarks/values.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RUNS = Path(__file__).parent / "data" / "runs.csv"
 
 
 def main() -> None:
-    """Learns, plays, and appends the row."""
+    """Learn, play, and append the row."""
     options = _parser().parse_args()
     parameters = _parameters(options)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def _parameters(options: argparse.Namespace) -> Parameters:
 
 
 def _scores(played: Play, gamma: float) -> dict[str, Any]:
-    """Whole greedy episodes, and values against returns along them."""
+    """Score whole greedy episodes, and compare values with returns along them."""
     returned, whole = discounted_returns(played, gamma)
     predicted, returned = played.predicted[whole], returned[whole]
     scores = list(_whole_episodes(played))

@@ -12,7 +12,7 @@ from meme57.files import read_json
 STATE = "state.json"
 
 
-def favourite_policy(checkpoint: Path) -> int | None:
+def bandit_policy(checkpoint: Path) -> int | None:
     """Return the policy with the highest mean return over all plays in the bandits' windows; None if none was played.
 
     Ties go to the lower number, the policy that explores less. If the bandit is switched off, its windows still record

@@ -1,4 +1,4 @@
-"""The games: every single-player ALE v5 game, and the small exploration games of our own."""
+"""The games: every single-player ALE v5 game, and the small built-in exploration games."""
 
 from __future__ import annotations
 
@@ -28,25 +28,28 @@ _GYM_ID = re.compile(
 
 @functools.cache
 def rom_ids() -> dict[str, str]:
-    """Game name (`MontezumaRevenge`) to ROM id (`montezuma_revenge`), for the 104 ALE v5 games."""
+    """Map the names of the 104 ALE v5 games (`MontezumaRevenge`) to their ROM ids (`montezuma_revenge`)."""
     text = resources.files("meme57.config").joinpath("games.csv").read_text()
     return {row["game"]: row["rom_id"] for row in csv.DictReader(text.splitlines())}
 
 
 def is_toy(game: str) -> bool:
-    """Whether `game` (a canonical name) is one of our own, without an emulator."""
+    """Say whether `game` (a canonical name) is a built-in game, which needs no emulator."""
     return game in TOY_GAMES
 
 
 def rom_id(game: str) -> str:
-    """The snake-case id of a canonical game name; model names in the registry carry it."""
+    """Return the snake-case id of a canonical game name; model names in the registry contain it."""
     return TOY_GAMES.get(game) or rom_ids()[game]
 
 
 def canonical_game(name: str) -> str:
-    """`pong`, `ALE/Pong-v5` and `PongNoFrameskip-v4` are all `Pong`; an unknown one is an error with the nearest names.
+    """Return the canonical name of a game: `pong`, `ALE/Pong-v5` and `PongNoFrameskip-v4` are all `Pong`.
 
     The id names the game alone: frame skip and sticky actions are `env.frame_skip` and `env.sticky_action_probability`.
+
+    Raises:
+        ConfigurationError: the game is unknown (the message has the nearest names), or its id asks for the RAM.
     """
     parts = _GYM_ID.fullmatch(name.strip())
     key = _key(parts["game"] if parts else name)
