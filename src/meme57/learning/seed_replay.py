@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from meme57.actors import Collected, make_pool
 from meme57.blueprint import agent_spec, make_replay
 from meme57.config import Parameters
@@ -57,6 +59,7 @@ def _collect(
     stop: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
+    torch.set_num_threads(parameters.learner.torch_threads)
     pool = make_pool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
     replay = make_replay(parameters, env)
     collected = Collected()

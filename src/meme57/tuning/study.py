@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
 from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
@@ -110,6 +111,7 @@ def work(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None
     Raises:
         Interrupted: a stop was requested; the open trial is back in the queue, with its checkpoint.
     """
+    torch.set_num_threads(parameters.learner.torch_threads)  # samplers compute here, between the learning runs
     study = open_study(parameters, place)
     leases = Leases(place.trials)
     while True:
