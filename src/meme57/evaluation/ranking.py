@@ -26,7 +26,7 @@ def shortened(spec: EnvSpec) -> EnvSpec:
 
 
 def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = never) -> Evaluate | None:
-    """Make the function that ranks a checkpoint by greedy episodes until `stop`; None if training returns rank it."""
+    """Make the function that scores a checkpoint by greedy episodes; None if training returns rank checkpoints."""
     episodes = parameters.learner.evaluation_episodes
     if episodes == 0:
         return None
