@@ -6,6 +6,7 @@ So losses, silence and lateness happen when the test says so, in a second. `test
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from meme57.actors.ray_cluster import CLOUDS, connect
 from meme57.actors.ray_pool import RayPool
 from meme57.actors.ray_slots import one_line, placement
 from meme57.config.groups import RayParameters
 from meme57.envs import env_spec
 from meme57.errors import ActorError, EnvironmentSetupError
+from meme57.privacy import NOWHERE
+from tiny_agent import changed
 
 
 class Reference:
@@ -46,7 +50,8 @@ class Handle:
 
     def __init__(self, cluster: Cluster, actor: Any, options: dict[str, Any]) -> None:
         self.cluster, self.actor, self.given = cluster, actor, options
-        self.is_silent = self.is_killed = False
+        self.is_silent, self.is_killed = cluster.starts_silent, False
+        self.asked: Counter[str] = Counter()
         self.failure: Exception | None = None
         self.plan: Any = None
 
@@ -63,6 +68,7 @@ class Question:
         return self
 
     def remote(self, *arguments: Any) -> Reference:
+        self.handle.asked[self.method.__name__] += 1
         if self.method.__name__ == "begin":
             self.handle.plan = arguments[2]
         if self.handle.failure is not None:
@@ -80,6 +86,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.now, self.is_connected, self.handles = 1_000.0, False, list[Handle]()
+        self.starts_silent = False
 
     def clock(self) -> float:
         self.now += 0.001
@@ -88,7 +95,10 @@ class Cluster:
     def is_initialized(self) -> bool:
         return self.is_connected
 
-    def init(self, **_: Any) -> None:
+    def init(self, **given: Any) -> None:
+        self.given, self.proxies = given, [os.environ.get(f"{url}_proxy") for url in CLOUDS]
+        if given["address"] == "nowhere:6379":
+            raise ConnectionError("nobody answers")
         self.is_connected = True
 
     def shutdown(self) -> None:
@@ -158,9 +168,7 @@ def make_pool(cluster: Cluster, make_parameters, request: pytest.FixtureRequest)
             "learner": {"mode": "overlapped"},
             "ray": {"timeout_seconds": 10.0},
         }
-        parameters = make_parameters(
-            **{name: {**given.get(name, {}), **groups.get(name, {})} for name in given | groups}
-        )
+        parameters = make_parameters(**changed(given, **groups))
         pool = RayPool(parameters, env_spec(parameters.env), clock=cluster.clock)
         request.addfinalizer(pool.close)
         return pool
@@ -211,6 +219,68 @@ def test_no_more_rounds_than_asked_for_are_in_flight(make_pool, mode: str, depth
 def test_in_turn_each_round_is_one_of_every_actor(make_pool) -> None:
     pool = make_pool(learner={"mode": "synchronous"})
     assert [pool.collect(3).num_steps for _ in range(3)] == [12, 12, 12]
+
+
+def test_in_turn_nobody_plays_a_second_round_before_the_others_have_played_one(cluster: Cluster, make_pool) -> None:
+    pool = make_pool(learner={"mode": "synchronous"})
+    pool.collect(3)
+    cluster.handles[1].is_silent = True
+    assert [pool.collect(3).num_steps for _ in range(4)] == [0, 0, 0, 0]
+    assert cluster.handles[0].asked["collect"] == 2
+    cluster.now += 4.0
+    pool.collect(3)
+    cluster.now += 4.0
+    assert sum(pool.collect(3).num_steps for _ in range(3)) > 0  # another one has taken its place
+
+
+def test_an_actor_that_does_not_begin_is_asked_for_once_more(cluster: Cluster, make_pool, caplog) -> None:
+    cluster.starts_silent = True
+    pool = make_pool(ray={"start_seconds": 30.0})
+    pool.collect(10)
+    cluster.starts_silent = False
+    for _ in range(9):  # 36 s, each time less than half of the limit
+        cluster.now += 4.0
+        assert pool.collect(10).lost_actors == []  # it had not begun: nothing of it is lost
+    assert "actor 1000 did not start (silent for" in caplog.text
+    assert pool.collect(10).num_steps > 0
+    row = pool.metrics()
+    assert (row["actors/playing"], row["actors/lost"]) == (2, 0)
+    assert row["actors/waiting_seconds"] > 30
+
+
+def test_a_shared_bandit_learns_from_all_and_survives_another_number_of_workers(cluster: Cluster, make_pool) -> None:
+    shared = {"bandit": {"scope": "shared"}}
+    pool = make_pool(**shared)
+    collected = pool.collect(30)
+    plays = [(episode.policy, episode.extrinsic_return) for episode in collected.episodes]
+    assert len(plays) > 3
+    assert sorted(pool._bandit.plays) == sorted(plays)
+    known = pool._bandit.plays
+    theirs = pool._slots[1].pending
+    assert sum(theirs) == 2  # one of each of its environments
+    assert pool._shared(pool._slots[0]) == (known, theirs)
+    assert pool._shared(pool._slots[0], is_fresh=True) == (known, [0, 0, 0])  # nobody begins before the first place
+    pool.cut_episodes()
+    state = pool.state_dict()
+    other = make_pool(**shared, ray={"workers": 1})
+    other.load_state_dict(state)
+    assert other._bandit.plays == [tuple(play) for play in state["bandit"]["plays"]]
+    assert cluster.handles[-1].plan.life == state["next_life"]
+    assert cluster.handles[-1].plan.state is None
+
+
+def test_an_actor_that_cannot_be_killed_is_not_listened_to(cluster: Cluster, make_pool, monkeypatch) -> None:
+    pool = make_pool()
+    pool.collect(5)
+
+    def refuse(handle: Handle) -> None:
+        raise RayError("out of reach")
+
+    monkeypatch.setattr(cluster, "kill", refuse)
+    cluster.handles[0].failure = RayError("it was killed")
+    for _ in range(3):
+        pool.collect(5)
+    assert lives(cluster) == [1_000, 1_001, 1_002]
 
 
 def test_a_dead_actor_is_named_by_its_groups_and_another_one_takes_its_place(
@@ -341,3 +411,23 @@ def test_an_error_is_told_on_one_line_with_its_cause() -> None:
     assert one_line(ValueError("first. second\nthird")) == "ValueError: first"
     told = one_line(RayError("\nthe actor died\nTraceback (most recent call last):\n  File x\nKeyError: 'a'\n\n"))
     assert told == "RayError: the actor died (KeyError: 'a')"
+
+
+def test_a_cluster_of_our_own_asks_no_cloud_and_one_that_is_there_is_kept(cluster: Cluster) -> None:
+    assert connect(cluster, num_cpus=3, object_store_mb=100)
+    assert (cluster.given["address"], cluster.given["num_cpus"]) == ("local", 3)
+    assert cluster.given["object_store_memory"] == 100 * 2**20
+    assert cluster.proxies == [NOWHERE] * len(CLOUDS)
+    assert not any(f"{url}_proxy" in os.environ for url in CLOUDS)
+    assert not connect(cluster)  # it is connected
+
+
+def test_a_cluster_that_an_address_names_has_its_own_sizes(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "machine:6379")
+    assert connect(cluster, num_cpus=3, object_store_mb=100)
+    assert cluster.given["address"] == "machine:6379"
+    assert not {"num_cpus", "object_store_memory"} & set(cluster.given)
+    cluster.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere:6379")
+    with pytest.raises(ActorError, match=r"a Ray cluster at nowhere:6379: .*\(nobody answers\)"):
+        connect(cluster)

@@ -14,6 +14,7 @@ import pytest
 from meme57.addresses import local_path
 from meme57.errors import TrackingError
 from meme57.files import write_json
+from meme57.tracking.by_hand import AliasChange, demote, plan_promotion, promote
 from meme57.tracking.promotion import PolicyScore
 from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_model
 from meme57.tracking.registry import Registration, model_name, register_policy
@@ -204,3 +205,21 @@ def test_files_that_are_gone_are_one_line(register: Callable[..., Registration],
     with pytest.raises(TrackingError, match=rf"models:/{name}/1 cannot be read from") as info:
         policy_data(store, f"models:/{name}/1")
     assert "\n" not in str(info.value)
+
+
+def test_a_change_that_the_registry_refuses_is_one_line(
+    register: Callable[..., Registration], active: ActiveRun
+) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    change = AliasChange(name, before="9", after="9", score="")  # there is no such version
+    for act, words in ((promote, "is not promoted"), (demote, "is not demoted")):
+        with pytest.raises(TrackingError, match=f"{name} {words}") as info:
+            act(active.client, change, "why")
+        assert "\n" not in str(info.value)
+
+
+def test_a_version_without_a_score_says_so(register: Callable[..., Registration], active: ActiveRun) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    assert plan_promotion(active.client, name, "1", None).score == "2.0 [0.5, 3.5], n 10"
+    active.client.delete_model_version_tag(name, "1", "meme57.score.episodes")
+    assert plan_promotion(active.client, name, "1", None).score == "no score"

@@ -140,14 +140,15 @@ def test_a_file_that_is_not_there_costs_a_warning(active: ActiveRun, tmp_path: P
     assert [file.path for file in active.client.list_artifacts(active.run_id)] == ["film.mp4"]
 
 
-def test_what_is_no_experiment_is_one_line(active: ActiveRun) -> None:
+def test_what_the_store_refuses_is_one_line(active: ActiveRun) -> None:
     for ask in (
         lambda: close_stale_runs(active.client, "no number", "Pong-s1"),
+        lambda: delete_runs(active.client, "a'b"),
         lambda: open_run(
             active.client, "987654321", run_name="Pong-s1", pipeline="learn", parent_run_id=None, tags={}, parameters={}
         ),
     ):
-        with pytest.raises(TrackingError, match="in experiment") as info:
+        with pytest.raises(TrackingError, match=r"in experiment|not marked deleted") as info:
             ask()
         assert "\n" not in str(info.value)
 
