@@ -16,6 +16,7 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.blueprint import AgentSpec, agent_spec, make_networks
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec
+from tiny_agent import changed
 
 SMALL: dict[str, Any] = {
     "run": {"seed": 3},
@@ -48,10 +49,7 @@ class Played:
 
 
 def build_parameters(**groups: dict[str, Any]) -> Parameters:
-    tree = {name: dict(group) for name, group in SMALL.items()}
-    for name, group in groups.items():
-        tree[name] = {**tree.get(name, {}), **group}
-    return parse_parameters(tree)
+    return parse_parameters(changed(SMALL, **groups))
 
 
 def build_actor(*, epsilon: float = 0.0, version: int = 7, **groups: dict[str, Any]) -> Played:

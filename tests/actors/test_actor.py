@@ -343,9 +343,14 @@ def test_restarts_never_use_a_seed_twice(make_actor, monkeypatch) -> None:
     assert all(0 <= seed < 2**31 for seed in used)
 
 
-@pytest.mark.parametrize(("env", "scope"), [(PONG, "environment"), ({"num_envs": 3}, "shared")], ids=str)
-def test_restored_state_goes_on_identically(make_actor, env, scope: str) -> None:
-    first, second = (make_actor(env=env, bandit={"scope": scope}, epsilon=0.3) for _ in range(2))
+@pytest.mark.parametrize(
+    ("env", "scope", "novelty"),
+    [(PONG, "environment", True), ({"num_envs": 3}, "shared", True), ({"num_envs": 3}, "environment", False)],
+    ids=str,
+)
+def test_restored_state_goes_on_identically(make_actor, env, scope: str, novelty: bool) -> None:
+    settings = {"env": env, "bandit": {"scope": scope}, "novelty": {"enabled": novelty}}
+    first, second = (make_actor(**settings, epsilon=0.3) for _ in range(2))
     first.actor.collect(35)
     first.actor.cut_episodes()
     state = json.loads(json.dumps(first.actor.state_dict()))

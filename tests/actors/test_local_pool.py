@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from meme57.actors import Actor, LocalPool
+from meme57.actors import make_pool as make_pool_of
 from meme57.agent.bandit import epsilon_ladder
 from meme57.blueprint import agent_spec, make_networks
 from meme57.envs import env_spec
@@ -126,3 +127,13 @@ def test_a_round_that_was_ended_early_goes_on_as_if_it_had_not_been(make_pool, g
     assert [(c.actor, c.episode, c.frames) for c in first.chunks] == [
         (c.actor, c.episode, c.frames) for c in expected.chunks
     ]
+
+
+def test_the_local_pool_is_the_default_and_has_nothing_to_add_to_a_row(make_parameters) -> None:
+    parameters = make_parameters()
+    env = env_spec(parameters.env)
+    pool = make_pool_of(parameters, env, agent_spec(parameters, env), index=2)
+    assert isinstance(pool, LocalPool)
+    assert pool.metrics() == {}
+    assert {chunk.actor for chunk in pool.collect(10).chunks} == {4, 5}  # two groups of pool 2
+    pool.close()

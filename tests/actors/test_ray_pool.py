@@ -17,6 +17,7 @@ from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 from meme57.learning.trainer import Trainer
+from tiny_agent import changed
 
 ray = pytest.importorskip("ray")
 
@@ -46,8 +47,7 @@ def _cluster():
 @pytest.fixture(name="settings")
 def _settings(make_parameters):
     def make(**groups):
-        return make_parameters(**{name: {**SETTINGS.get(name, {}), **groups.get(name, {})}
-                                  for name in {**SETTINGS, **groups}})  # fmt: skip
+        return make_parameters(**changed(SETTINGS, **groups))
 
     return make
 

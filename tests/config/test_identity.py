@@ -83,6 +83,16 @@ def test_a_learning_setting_is_named_with_both_values() -> None:
     assert changes(old_json(RUN, RECORD)["configuration"], other) == "learner.batch_size 4, now 8"
 
 
+def test_three_differences_are_named_and_the_others_counted() -> None:
+    loss = {"kappa": 0.5, "sigma_floor": 0.5, "target_temperature": 0.5}
+    three = changes(Parameters().configuration(), Parameters(loss=loss).configuration())
+    assert three.count("; ") == 2
+    five = {**loss, "max_kl": 0.25, "cross_mixture": False}
+    told = changes(Parameters().configuration(), Parameters(loss=five).configuration())
+    assert told.count("; ") == 3
+    assert told.endswith("; and 2 more")
+
+
 def test_every_parameter_of_an_identity_was_there_or_has_a_meaning_before() -> None:
     """The test that fails when a parameter is added without a word on the runs that exist."""
     known = {PARAMETERS.get(name, name) for name in flatten(TREE)} | set(MEANT_BEFORE)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from kedro.framework.cli.utils import _split_params
 
 from meme57.config import parse_parameters
+from meme57.config.fields import LONGEST_NAME, joined
 from meme57.config.members import check_suite
 from meme57.config.suite import game_lists
 from meme57.errors import ConfigurationError
@@ -45,6 +47,19 @@ def test_what_a_name_may_hold_is_said_in_words(name: str) -> None:
         assert str(caught.value).startswith(f"{group}.{key}=")
         assert "letters, digits" in str(caught.value)
         assert "[A-Z" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"run": {"name": "a/b"}}, "letters, digits, `.`, `_` and `-`, a letter or digit first, 100 at most"),
+        ({"suite": {"prefix": "a/b"}}, "letters, digits, `.`, `_` and `-`, a letter or digit first, 40 at most"),
+        ({"suite": {"variants": {"a-b": {}}}}, "letters, digits and `_`, a letter or digit first, 40 at most"),
+    ],
+)
+def test_the_words_are_those_of_the_pattern(tree: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        parse_parameters(tree)
 
 
 @pytest.mark.parametrize("key", ["run.name", "tune.study", "suite.name", "suite.prefix", "tracking.experiment"])
@@ -91,3 +106,12 @@ def test_default_names_of_many_games_fit_a_folder_and_stay_apart() -> None:
 def test_default_names_of_few_games_are_the_games() -> None:
     chosen = parse_parameters({"suite": {"games": ["Pong", "Boxing"]}, "tune": {"games": ["Pong", "Boxing"]}})
     assert (chosen.suite_name, chosen.study_name) == ("Pong-Boxing", "Pong-Boxing")
+
+
+def test_a_joined_name_ends_in_a_digest_only_where_it_is_too_long() -> None:
+    longest = ["a" * 49, "b" * (LONGEST_NAME - 50)]
+    assert joined(longest) == "-".join(longest)
+    longer = joined([*longest, "c"])
+    assert len(longer) == LONGEST_NAME
+    assert longer.startswith("a" * 49 + "-b")
+    assert longer != joined([*longest, "d"])

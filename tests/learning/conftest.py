@@ -13,6 +13,7 @@ from meme57.agent.network import NetworkOutput
 from meme57.config import Parameters, parse_parameters
 from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch, StepInputs
+from tiny_agent import changed
 
 TINY: dict[str, Any] = {
     "run": {"total_frames": 8_000, "checkpoint_period_frames": 4_000, "log_period_frames": 1_000},
@@ -34,10 +35,7 @@ def _one_torch_thread() -> None:
 
 
 def build_parameters(**groups: dict[str, Any]) -> Parameters:
-    tree = {name: dict(group) for name, group in TINY.items()}
-    for name, group in groups.items():
-        tree[name] = {**tree.get(name, {}), **group}
-    return parse_parameters(tree)
+    return parse_parameters(changed(TINY, **groups))
 
 
 def build_batch(

@@ -20,19 +20,17 @@ from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.learning.trainer import learn
 from meme57.replay import load_snapshot
+from tiny_agent import TINY, changed
 
-PONG: dict[str, Any] = {
-    "run": {"total_frames": 4_800, "checkpoint_period_frames": 1_600, "log_period_frames": 400, "name": "pong",
-            "exact_resume": True},
-    "env": {"game": "Pong", "num_envs": 2, "height": 36, "width": 36, "max_episode_frames": 500},
-    "family": {"num_policies": 2},
-    "bandit": {"scope": "shared"},
-    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
-    "novelty": {"embedding_size": 4, "channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
-    "replay": {"period": 8, "capacity_sequences": 200, "min_sequences": 8, "samples_per_insert": 4.0},
-    "actors": {"weights_period_steps": 10},
-    "learner": {"batch_size": 4},
-}  # fmt: skip
+PONG = changed(
+    TINY,
+    run={"total_frames": 4_800, "checkpoint_period_frames": 1_600, "log_period_frames": 400, "name": "pong",
+         "exact_resume": True},
+    env={"game": "Pong", "num_envs": 2, "height": 36, "width": 36, "max_episode_frames": 500},
+    bandit={"scope": "shared"},
+    replay={"samples_per_insert": 4.0},
+    actors={"weights_period_steps": 10},
+)  # fmt: skip
 SEED = 20_221
 
 

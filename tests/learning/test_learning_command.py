@@ -11,23 +11,20 @@ from pathlib import Path
 import pytest
 
 from meme57.learning.__main__ import main
+from tiny_agent import TINY, changed
 
-TINY = {
-    "run": {"total_frames": 1_600, "checkpoint_period_frames": 800, "log_period_frames": 400, "name": "tiny"},
-    "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
-    "family": {"num_policies": 2},
-    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
-    "novelty": {"embedding_size": 4, "channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
-    "replay": {"period": 8, "capacity_sequences": 200, "min_sequences": 8, "samples_per_insert": 2.0},
-    "actors": {"weights_period_steps": 10},
-    "learner": {"batch_size": 4},
-}  # fmt: skip
+RUN = changed(
+    TINY,
+    run={"total_frames": 1_600, "checkpoint_period_frames": 800, "log_period_frames": 400, "name": "tiny"},
+    replay={"samples_per_insert": 2.0},
+    actors={"weights_period_steps": 10},
+)
 
 
 @pytest.fixture(name="config")
 def _config(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.json"
-    path.write_text(json.dumps(TINY))
+    path.write_text(json.dumps(RUN))
     return path
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tiny_agent import TINY, changed
+
 ROOT = Path(__file__).parents[2]
 REQUIRED = "MEME57_NAMESPACE_REQUIRED"
 NETWORK = Path(__file__).with_name("watched_network.py")
@@ -45,14 +47,6 @@ FLOW = """
 "$PYTHON" -m meme57.learning --folder runs --config tiny.json
 MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db "$PYTHON" -c "$LOAD"
 """
-TINY = {
-    "run": {"total_frames": 800},
-    "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
-    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "small_channels": [3, 4]},
-    "novelty": {"embedding_size": 4, "channels": [3, 4], "hidden_size": 8, "rnd_size": 4, "memory_size": 100},
-    "replay": {"period": 8, "capacity_sequences": 200, "min_sequences": 8},
-    "learner": {"batch_size": 4},
-}
 (LOAD,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/architecture.md").read_text(), re.DOTALL | re.MULTILINE)
 """Takes a student that conf/test made from the registry, as people are told to."""
 UI = """
@@ -140,7 +134,7 @@ def python(script: str) -> list[str]:
 def flow(watch: Callable[..., Watched], make_project: Callable[[str], Any]) -> tuple[Any, Watched]:
     """Every pipeline and the commands around them, on real Pong."""
     project = make_project("watched")
-    (project.folder / "tiny.json").write_text(json.dumps(TINY))
+    (project.folder / "tiny.json").write_text(json.dumps(changed(TINY, run={"total_frames": 800})))
     return project, watch(["sh", "-ec", FLOW], project.folder, MEME57=MEME57, LOAD=f"{LOAD}print(out)")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from meme57.addresses import local_path
 from meme57.errors import TrackingError
-from meme57.tracking.checkpoints import log_checkpoint
+from meme57.tracking.checkpoints import log_checkpoint, upload_folder
 from meme57.tracking.runs import ActiveRun
 
 FILES = ("manifest.json", "network.safetensors")
@@ -49,3 +49,14 @@ def test_a_checkpoint_that_lacks_a_file_is_refused(active: ActiveRun, folder: Pa
 def test_unknown_run_is_one_line(active: ActiveRun, folder: Path) -> None:
     with pytest.raises(TrackingError, match="checkpoint c cannot be stored"):
         log_checkpoint(active.client, "0" * 32, "c", folder, frames=1, metrics={}, files=FILES)
+
+
+def test_a_model_whose_files_could_not_be_stored_is_failed(active: ActiveRun, folder: Path) -> None:
+    model = active.client.create_logged_model(active.experiment_id, "c", active.run_id)
+    place = local_path(model.artifact_location)
+    assert place is not None
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("a file where the folder is to be")
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        upload_folder(active.client, model.model_id, folder)
+    assert active.client.get_logged_model(model.model_id).status == "FAILED"

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +11,12 @@ import mlflow
 import numpy as np
 import pytest
 
+from meme57.addresses import local_path
 from meme57.errors import TrackingError
 from meme57.files import write_json
+from meme57.tracking.by_hand import AliasChange, demote, plan_promotion, promote
 from meme57.tracking.promotion import PolicyScore
-from meme57.tracking.pyfunc import load_policy_model, save_policy_model
+from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_model
 from meme57.tracking.registry import Registration, model_name, register_policy
 from meme57.tracking.runs import ActiveRun
 from meme57.tracking.store import Store
@@ -144,3 +150,76 @@ def test_no_pickle_and_nothing_guessed(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model_is_refused(active: ActiveRun, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="MLmodel"):
         register_policy(active.client, name="x", folder=tmp_path, run_id=active.run_id, score=_score(1, 2))
+
+
+def test_a_registry_that_refuses_is_one_line(
+    register: Callable[..., Registration], active: ActiveRun, tmp_path: Path
+) -> None:
+    folder = _policy(tmp_path, 1.0)
+    with pytest.raises(TrackingError, match="policy meme57-x cannot be registered") as info:
+        register_policy(active.client, name="meme57-x", folder=folder, run_id="0" * 32, score=_score(1, 2))
+    assert "\n" not in str(info.value)
+
+
+def test_a_model_folder_is_written_once_and_without_advice(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        folder = _policy(tmp_path, 1.0)
+    assert [str(warning.message) for warning in told if "input example" in str(warning.message)] == []
+    with pytest.raises(TrackingError, match=rf"the policy model {folder} cannot be written"):
+        _policy(tmp_path, 1.0)
+
+
+def test_the_data_of_an_address_are_the_policys(register: Callable[..., Registration], store: Store) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    register(2.0, _score(low=0.1, mean=1.0))
+    for address, bias in ((f"{name}@champion", 1.0), (f"{name}/2", 2.0)):
+        assert json.loads((policy_data(store, f"models:/{address}") / "policy.json").read_text()) == {"bias": bias}
+    for unknown in (f"{name}@nobody", f"{name}/3"):
+        with pytest.raises(TrackingError, match=rf"models:/{unknown} cannot be read from"):
+            policy_data(store, f"models:/{unknown}")
+    for wrong in (f"models:/{name}", f"{name}@champion", f"models:/{name}/1/..", f"models:/{name}@a/b"):
+        with pytest.raises(TrackingError, match="is no address of a policy: type models:/NAME@champion"):
+            policy_data(store, wrong)
+
+
+def _stored(store: Store, name: str) -> Path:
+    """The files of the first version, where the store keeps them."""
+    place = local_path(store.client().get_model_version(name, "1").source)
+    assert place is not None
+    return place
+
+
+def test_data_outside_the_models_folder_are_not_read(register: Callable[..., Registration], store: Store) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    description = _stored(store, name) / "MLmodel"
+    for data in ("..", "/etc", "data/../../x"):
+        description.write_text(re.sub(r"(?m)^( +data:) .*$", rf"\1 {data}", description.read_text()))
+        with pytest.raises(TrackingError, match=rf"names data outside its own folder \({data}\)"):
+            policy_data(store, f"models:/{name}/1")
+
+
+def test_files_that_are_gone_are_one_line(register: Callable[..., Registration], store: Store) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    shutil.rmtree(_stored(store, name))
+    with pytest.raises(TrackingError, match=rf"models:/{name}/1 cannot be read from") as info:
+        policy_data(store, f"models:/{name}/1")
+    assert "\n" not in str(info.value)
+
+
+def test_a_change_that_the_registry_refuses_is_one_line(
+    register: Callable[..., Registration], active: ActiveRun
+) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    change = AliasChange(name, before="9", after="9", score="")  # there is no such version
+    for act, words in ((promote, "is not promoted"), (demote, "is not demoted")):
+        with pytest.raises(TrackingError, match=f"{name} {words}") as info:
+            act(active.client, change, "why")
+        assert "\n" not in str(info.value)
+
+
+def test_a_version_without_a_score_says_so(register: Callable[..., Registration], active: ActiveRun) -> None:
+    name = register(1.0, _score(low=0.5, mean=2.0)).model
+    assert plan_promotion(active.client, name, "1", None).score == "2.0 [0.5, 3.5], n 10"
+    active.client.delete_model_version_tag(name, "1", "meme57.score.episodes")
+    assert plan_promotion(active.client, name, "1", None).score == "no score"

@@ -107,7 +107,7 @@ def test_a_run_that_is_alive_is_neither_removed_nor_joined(tmp_path: Path) -> No
     folder = tmp_path / "data" / "06_models" / "Pong-s1" / "checkpoints"
     write_json(record_path(tmp_path, "Pong-s1"), {})
     with hold(folder):
-        for ask in (remove_run, refuse_live_run):
+        for ask in (remove_run, refuse_live_run, refuse_second_writer):
             with pytest.raises(RunConflictError, match="is in use by process"):
                 ask(tmp_path, "Pong-s1")
         refuse_live_run(tmp_path, "Pong-s2")

@@ -7,10 +7,19 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from meme57.addresses import local_path, sqlite_path
 from meme57.errors import AddressError, TrackingError
-from meme57.tracking.store import Store, create_store, experiment_id, tracking_uri
+from meme57.tracking.store import (
+    Store,
+    _create_experiment,
+    _locked,
+    create_store,
+    create_store_or_local,
+    experiment_id,
+    tracking_uri,
+)
 from meme57.tracking.trials import StudyRun, TrialRun
 
 
@@ -77,6 +86,57 @@ def test_unreachable_server_is_one_line(tmp_path: Path) -> None:
     ) as info:
         create_store(tmp_path, "http://127.0.0.1:9")
     assert "\n" not in str(info.value)
+
+
+def test_where_no_server_answers_the_run_is_written_here(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = create_store_or_local(tmp_path, "http://127.0.0.1:9")
+    assert store.uri == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert "does not answer" in caplog.text
+    assert "this run is written to mlruns/mlflow.db instead" in caplog.text
+    assert create_store_or_local(tmp_path, "sqlite:///other.db").uri == f"sqlite:///{tmp_path}/other.db"
+
+
+def test_a_store_of_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="the MLflow store elsewhere://x cannot be used") as info:
+        create_store(tmp_path, "elsewhere://x")
+    assert "\n" not in str(info.value)
+
+
+def test_a_damaged_database_of_ours_says_how_to_move_it_away(tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"no database" * 100)
+    with pytest.raises(TrackingError, match=r"cannot be used: file is not a database: .*`mv mlruns/mlflow\.db") as info:
+        create_store(tmp_path)
+    assert "\n" not in str(info.value)
+
+
+def test_a_lock_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mlruns" / "mlflow.lock").mkdir(parents=True)
+    with pytest.raises(TrackingError, match=r"mlflow\.db cannot be used: .*Is a directory"):
+        create_store(tmp_path)
+
+
+def test_who_creates_a_store_waits_for_who_does_so_already(tmp_path: Path) -> None:
+    """Several processes on a fresh database would all fail in its migration."""
+    entered = threading.Event()
+
+    def enter() -> None:
+        with _locked(tmp_path / "mlflow.lock"):
+            entered.set()
+
+    with _locked(tmp_path / "mlflow.lock"):
+        other = threading.Thread(target=enter)
+        other.start()
+        assert not entered.wait(0.2)
+    other.join(60)
+    assert entered.is_set()
+
+
+def test_an_experiment_that_another_process_made_meanwhile_is_there(store: Store) -> None:
+    for _ in range(2):
+        _create_experiment(store.client(), "raced", None)
+    with pytest.raises(MlflowException, match="name"):
+        _create_experiment(store.client(), "", None)
 
 
 def test_a_server_that_is_no_mlflow_is_one_line(tmp_path: Path) -> None:

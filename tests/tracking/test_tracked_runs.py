@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from meme57.tracking.process import is_alive, process_tags
+from meme57.errors import TrackingError
+from meme57.tracking.deletion import delete_runs
+from meme57.tracking.process import is_alive, process_tags, start_time
 from meme57.tracking.runs import (
     NOTE,
     PARENT,
     ActiveRun,
+    _only_parent,
     close_stale_runs,
+    create_run,
     flatten,
+    log_file,
     log_metrics,
     open_run,
 )
@@ -95,6 +101,9 @@ def test_reused_process_id_and_other_hosts() -> None:
     assert is_alive(tags)
     assert not is_alive({**tags, "meme57.started": "1"})  # same number, started at another time
     assert is_alive({**tags, "meme57.host": "elsewhere", "meme57.pid": "1"})
+    assert is_alive({**tags, "meme57.pid": "1", "meme57.started": start_time(1)})  # perhaps another person's
+    assert not is_alive({**tags, "meme57.pid": ""})
+    assert start_time(2**22 + 1) == ""  # no process has such a number
 
 
 def test_a_hidden_process_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +130,57 @@ def test_scores_are_written_at_once(active: ActiveRun) -> None:
     log_metrics(active, {"iqm": 1.5}, step=100)
     [metric] = active.client.get_metric_history(active.run_id, "iqm")
     assert (metric.value, metric.step) == (1.5, 100)
+
+
+def test_a_file_that_is_not_there_costs_a_warning(active: ActiveRun, tmp_path: Path, caplog) -> None:
+    log_file(active, tmp_path / "film.mp4")
+    assert "film.mp4 is not in MLflow" in caplog.text
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    log_file(active, tmp_path / "film.mp4")
+    assert [file.path for file in active.client.list_artifacts(active.run_id)] == ["film.mp4"]
+
+
+def test_what_the_store_refuses_is_one_line(active: ActiveRun) -> None:
+    for ask in (
+        lambda: close_stale_runs(active.client, "no number", "Pong-s1"),
+        lambda: delete_runs(active.client, "a'b"),
+        lambda: open_run(
+            active.client, "987654321", run_name="Pong-s1", pipeline="learn", parent_run_id=None, tags={}, parameters={}
+        ),
+    ):
+        with pytest.raises(TrackingError, match=r"in experiment|not marked deleted") as info:
+            ask()
+        assert "\n" not in str(info.value)
+
+
+def test_a_run_is_found_by_the_label_that_an_earlier_version_gave(active: ActiveRun) -> None:
+    """`active` was opened as fingerprint abc."""
+    today = {"parent_run_id": "", "tags": {"meme57.fingerprint": "today"}}
+    assert _reopened(active, **today, former_fingerprint="abc").parent_run_id == active.parent_run_id
+    assert _reopened(active, **today, former_fingerprint="other").parent_run_id != active.parent_run_id
+
+
+def test_a_deleted_run_takes_its_children_along_and_leaves_other_kinds(active: ActiveRun) -> None:
+    other = _reopened(active, run_name="Pong-s2", parent_run_id=None)
+    study = _reopened(active, kind="study", parent_run_id=None)
+    assert study.parent_run_id != active.parent_run_id
+    assert delete_runs(active.client, "Pong-s1") >= 2  # other tests' runs of that name too
+
+    def stage(run_id: str) -> str:
+        return str(active.client.get_run(run_id).info.lifecycle_stage)
+
+    assert {stage(active.run_id), stage(active.parent_run_id)} == {"deleted"}
+    assert {stage(study.parent_run_id), stage(other.run_id), stage(other.parent_run_id)} == {"active"}
+
+
+def test_of_two_that_open_a_study_at_once_the_older_run_stays(store: Store, experiment: str) -> None:
+    identity = {"meme57.run_name": "Pong", "meme57.fingerprint": "a", "meme57.kind": "study"}
+    first, second = (create_run(store.client(), experiment, "Pong", identity, {}) for _ in range(2))
+    older = min(first, second, key=lambda run: (store.client().get_run(run).info.start_time, run))
+    for mine in (first, second):
+        assert _only_parent(store.client(), experiment, mine, identity, "study") == older
+    left = store.client().search_runs([experiment])
+    assert [run.info.run_id for run in left] == [older]
 
 
 def test_flatten_splits_long_values() -> None:

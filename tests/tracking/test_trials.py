@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from meme57.tracking.run_record import TrackingRun
 from meme57.tracking.runs import PARENT, ActiveRun
 from meme57.tracking.store import Store
 from meme57.tracking.trials import STATE, StudyRun, TrialRun
@@ -77,3 +78,20 @@ def test_a_store_that_is_damaged_costs_a_trial_nothing(tmp_path: Path, caplog) -
     run.close("COMPLETE")
     assert run.run_id is None
     assert "trial-0000 is not followed in MLflow" in caplog.text
+
+
+def test_a_study_is_followed_where_the_hook_opened_a_run(active: ActiveRun, store: Store) -> None:
+    run = TrackingRun(
+        run_id=active.run_id, parent_run_id=active.parent_run_id, experiment_id=active.experiment_id,
+        tracking_uri=store.uri, created="then", commit="abc",
+    )  # fmt: skip
+    expected = StudyRun(store.uri, active.experiment_id, active.parent_run_id, "Pong", "member")
+    assert StudyRun.of(run, "Pong", kind="member") == expected
+    assert StudyRun.of({**run, "run_id": ""}, "Pong") is None
+
+
+def test_a_trial_that_was_deleted_meanwhile_ends_with_a_warning(study: StudyRun, active: ActiveRun, caplog) -> None:
+    trial = TrialRun(study, "trial-0000", {}, None)
+    active.client.delete_run(str(trial.run_id))
+    trial.close("COMPLETE")
+    assert f"run {trial.run_id} stays open in MLflow" in caplog.text

@@ -63,14 +63,7 @@ class Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Operational:
-    """The type of `OPERATIONAL`."""
-
-    def __repr__(self) -> str:
-        return "OPERATIONAL"
-
-
-OPERATIONAL = _Operational()
+OPERATIONAL = "operational"
 """Marks a parameter that shapes neither learning nor its scores, such as a number of threads.
 
 `Annotated[Count, OPERATIONAL]`: it is no part of a run's identity, so a run may resume with another value.

@@ -6,7 +6,6 @@ belongs to which number, and how often it covers the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -17,7 +16,6 @@ from meme57.evaluation.reference import has_reference, reference_score
 from meme57.intervals import Interval, mean_of
 
 Scores = NDArray[np.float64]
-Statistic = Callable[[Scores], float]
 
 FEW = 20
 """Fewer values than this have Student's interval; a resampled one would cover the mean too rarely [ours]."""
@@ -85,52 +83,6 @@ def optimality_gap(scores: ArrayLike, *, target: float = 1.0) -> float:
     return float((target - np.minimum(_flat(scores), target)).mean())
 
 
-def stratified_bootstrap(
-    scores_by_game: Mapping[str, ArrayLike],
-    statistic: Callable[[Scores], Any],
-    *,
-    repetitions: int,
-    confidence: float,
-    seed: int,
-) -> Interval:
-    """Compute the percentile interval (low, high) of `statistic`, with scores resampled within each game.
-
-    It is too narrow if games have few scores: use `mean_interval` for a mean, and `aggregates` for runs.
-
-    Args:
-        scores_by_game: scores `[n_game]` of each game; no game may be empty. A game with one score does not vary.
-        statistic: maps the games' scores, concatenated in the mapping's order `[n]`, to one number.
-        repetitions: number of resamplings.
-        confidence: e.g. 0.95, strictly between 0 and 1.
-        seed: seed of the resampling; equal arguments give equal intervals.
-
-    Returns:
-        The interval; (nan, nan) if every game has one score.
-
-    Raises:
-        ConfigurationError: no scores, a score that is not finite, or an impossible `repetitions` or `confidence`.
-    """
-    from scipy.stats import bootstrap  # imported here, so that a machine without SciPy can train
-
-    _check_resampling(repetitions, confidence)
-    games = [_flat(scores) for scores in scores_by_game.values()]
-    if not games:
-        raise ConfigurationError("no scores to resample: run at least one episode.")
-    varying = [scores for scores in games if scores.size > 1]
-    if not varying:
-        return Interval(np.nan, np.nan)
-
-    def of_resampled(*resampled: Scores, axis: int) -> Scores:  # [1, n_game] for each game that varies
-        drawn = (sample[0] for sample in resampled)
-        return np.array([statistic(np.concatenate([next(drawn) if one.size > 1 else one for one in games]))])
-
-    found = bootstrap(
-        varying, of_resampled, n_resamples=repetitions, batch=1, vectorized=True, confidence_level=confidence,
-        method="percentile", rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
-
-
 def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, seed: int) -> Interval | None:
     """Compute the interval of the mean of independent values; None for one value.
 
@@ -139,9 +91,9 @@ def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, see
     remain possible.
 
     Raises:
-        ConfigurationError: as `stratified_bootstrap`.
+        ConfigurationError: no values, a value that is not finite, or an impossible `repetitions` or `confidence`.
     """
-    from scipy.stats import bootstrap
+    from scipy.stats import bootstrap  # imported here, so that a machine without SciPy can train
 
     _check_resampling(repetitions, confidence)
     values = _flat(values)
