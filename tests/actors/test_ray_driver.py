@@ -328,6 +328,9 @@ def test_an_actor_that_is_asked_nothing_is_not_silent(cluster: Cluster, make_poo
 def test_what_the_driver_did_for_long_is_not_an_actors_silence(cluster: Cluster, make_pool) -> None:
     pool = make_pool()
     pool.collect(10)
+    cluster.handles[1].is_silent = True
+    for _ in range(3):  # it has questions before it
+        pool.collect(10)
     cluster.now += 1_000.0  # an evaluation
     assert pool.collect(10).lost_actors == []
 
