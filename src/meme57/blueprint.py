@@ -14,8 +14,11 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.errors import ConfigurationError
 from meme57.replay import SequenceReplay
 
+READS_IMAGES = ("nfnet", "nature", "small")
+"""Torsos that no vector of numbers can be given to."""
 SEED_STRIDE = 100_003
 """Seeds of two actors, or of one actor before and after a re-seed, never meet."""
 
@@ -30,9 +33,15 @@ class AgentSpec:
 
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
-    """The agent that the parameters describe, on the game of `env`."""
+    """The agent that the parameters describe, on the game of `env`.
+
+    Raises:
+        ConfigurationError: the torso cannot read the game's frames.
+    """
+    _check_torso(parameters.network.torso, env)
     family = policy_family(parameters)
     shapes: dict[str, Any] = {"height": env.height, "width": env.width, "num_actions": env.num_actions}
+    shapes["frame_dtype"] = env.frame_dtype
     network = NetworkSpec(
         **asdict(parameters.network),
         **shapes,
@@ -88,13 +97,22 @@ def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
     return SequenceReplay(
         period=chosen.period,
         capacity_sequences=chosen.capacity_sequences,
-        frame_shape=(env.height, env.width),
+        frame_shape=env.frame_shape,
+        frame_dtype=env.frame_dtype,
         lstm_size=parameters.network.lstm_size,
         embedding_size=parameters.novelty.embedding_size,
         num_actions=env.num_actions,
         priority_exponent=chosen.priority_exponent,
         importance_exponent=chosen.importance_exponent,
     )
+
+
+def _check_torso(name: str, env: EnvSpec) -> None:
+    if env.frame_dtype == "float32" and name in READS_IMAGES:
+        raise ConfigurationError(
+            f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "
+            "choose network.torso=mlp"
+        )
 
 
 def find_device() -> torch.device:

@@ -1,13 +1,13 @@
-"""From a frame to features: NFNet, the Nature torso, and a small one for CPUs.
+"""From a frame to features: NFNet, the Nature torso, a small one for CPUs, and one for vectors of numbers.
 
-A new torso is a class and its entry in `TORSOS`.
+A new torso is a class and its entry in `TORSOS`, or a class of the user's, named by its path.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +20,16 @@ RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 
 
 class Torso(nn.Module):
-    """What reads the image: [B, 1, H, W] in [0, 1] -> [B, num_features]."""
+    """What reads the frame, centred and scaled: [B, 1, H, W] -> [B, num_features]."""
 
-    smallest: ClassVar[int]
+    smallest: ClassVar[int] = 1
     """Smallest side of an image that it can read, in pixels."""
     num_features: int
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """The torso that `spec` describes."""
-        raise NotImplementedError
+        """The torso that `spec` describes; by default `cls(height, width)`."""
+        return cls(spec.height, spec.width)
 
 
 def scaled_relu(x: Tensor) -> Tensor:
@@ -144,11 +144,6 @@ class NatureTorso(Torso):
         self.layers = _convolutions(height, width, (32, 8, 4), (64, 4, 2), (64, 3, 1))
         self.num_features = _num_features(self, height, width)
 
-    @classmethod
-    def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
-        return cls(spec.height, spec.width)
-
     def forward(self, frames: Tensor) -> Tensor:
         """[B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
@@ -179,13 +174,68 @@ class SmallTorso(Torso):
         return out.flatten(1)
 
 
-TORSOS: dict[str, type[Torso]] = {"nfnet": NFNetTorso, "nature": NatureTorso, "small": SmallTorso}
+class MlpTorso(Torso):
+    """Linear layers, each with a ReLU: [B, 1, H, W] -> [B, D].  Source: ours."""
+
+    def __init__(self, height: int, width: int, *, sizes: Sequence[int]) -> None:
+        super().__init__()
+        inputs = (height * width, *sizes)
+        self.layers = nn.Sequential(
+            *(part for i, size in enumerate(sizes) for part in (nn.Linear(inputs[i], size), nn.ReLU()))
+        )
+        self.num_features = inputs[-1]
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """With the sizes of the spec."""
+        return cls(spec.height, spec.width, sizes=spec.mlp_sizes)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames.flatten(1))
+        return out
+
+
+TORSOS: dict[str, type[Torso]] = {
+    "nfnet": NFNetTorso,
+    "nature": NatureTorso,
+    "small": SmallTorso,
+    "mlp": MlpTorso,
+}
 """The torsos that `network.torso` names."""
 
 
 def make_torso(spec: NetworkSpec) -> Torso:
     """The torso that the spec names."""
     return TORSOS[spec.torso].of(spec)
+
+
+class FrameSpec(Protocol):
+    """What a network's spec says of the frame."""
+
+    @property
+    def height(self) -> int:
+        """In pixels; 1 for a vector."""
+
+    @property
+    def width(self) -> int:
+        """In pixels, or numbers."""
+
+    @property
+    def frame_dtype(self) -> str:
+        """uint8 for an image, float32 for a vector."""
+
+
+def small_torso(spec: FrameSpec, channels: tuple[int, int], hidden_size: int) -> Torso:
+    """Two convolutions for an image, two linear layers for a vector: what student and novelty networks begin with."""
+    if spec.frame_dtype == "uint8":
+        return SmallTorso(spec.height, spec.width, channels=channels)
+    return MlpTorso(spec.height, spec.width, sizes=(hidden_size, hidden_size))
+
+
+def zero_frames(spec: FrameSpec, batch: int) -> Tensor:
+    """Black images, or vectors of zeros, [batch, H, W]."""
+    return torch.zeros(batch, spec.height, spec.width, dtype=getattr(torch, spec.frame_dtype))
 
 
 def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:

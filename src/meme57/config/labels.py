@@ -8,7 +8,12 @@ from typing import Any
 from meme57.config.tree import flatten, without
 from meme57.files import tree_digest
 
-MEANT_BEFORE: dict[str, Any] = {}
+MEANT_BEFORE: dict[str, Any] = {
+    "env.id": None,
+    "env.wrappers": [],
+    "env.observation_key": None,
+    "network.mlp_sizes": [128, 128],
+}
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 
 A new parameter of learning, distillation or evaluation, and one that shapes a study's scores, must stand here; a test

@@ -1,4 +1,4 @@
-"""What a game is: its specification, the emulator's vector environment, and small exploration games of our own."""
+"""What a game is: its specification, and the vector environments: the emulator's, our own small ones, Gymnasium's."""
 
 from meme57.envs.make import agreed_spec, env_spec, make_env
 from meme57.envs.spec import EnvSpec, StepResult, VectorEnv

@@ -6,6 +6,7 @@ from meme57.config import is_toy, rom_id
 from meme57.config.differences import describe_differences
 from meme57.config.groups import EnvParameters
 from meme57.envs import atari
+from meme57.envs.gymnasium_env import GymnasiumEnv, gymnasium_spec
 from meme57.envs.spec import EnvSpec, VectorEnv
 from meme57.envs.tabular import TabularEnv
 from meme57.envs.toys import toy
@@ -16,8 +17,11 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
     """The task that the parameters describe.
 
     Raises:
-        EnvironmentSetupError: the game's ROM does not load, or the frames are too small to show a game of our own.
+        EnvironmentSetupError: the game's ROM does not load, the frames are too small to show a game of our own, or an
+            environment of Gymnasium cannot be made or read.
     """
+    if parameters.id is not None:
+        return gymnasium_spec(parameters)
     limit = parameters.max_episode_frames
     if is_toy(parameters.game):
         table = toy(parameters.game)
@@ -60,8 +64,10 @@ def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
 def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool = False) -> VectorEnv:
     """A vector environment of `num_envs` copies; `reset` it before the first step.
 
-    With `colour`, an Atari game's observations are [E, H, W, 3]: the same game as a person sees it.
+    With `colour`, observations are [E, H, W, 3], but for a small game of our own: the game as a person sees it.
     """
+    if spec.gymnasium is not None:
+        return GymnasiumEnv(spec, num_envs=num_envs, picture=colour)
     if is_toy(spec.game):
         return TabularEnv(toy(spec.game), spec, num_envs=num_envs)
     return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads, colour=colour)

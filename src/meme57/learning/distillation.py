@@ -200,6 +200,7 @@ def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
         num_actions=teacher.env.num_actions,
         lstm_size=parameters.distill.lstm_size,
         channels=parameters.distill.channels,
+        frame_dtype=teacher.env.frame_dtype,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)

@@ -223,7 +223,8 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
 def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:
     """Refuses networks of another game than `env`, and sizes that no weights need to have and nothing can."""
     for spec in specs:
-        if (spec.height, spec.width, spec.num_actions) != (env.height, env.width, env.num_actions):
+        sizes = (spec.height, spec.width, spec.num_actions, spec.frame_dtype)
+        if sizes != (*env.frame_shape, env.num_actions, env.frame_dtype):
             raise ValueError("env has other sizes than the networks")
         for name, value in asdict(spec).items():
             largest = MOST_BLOCKS if name == "nfnet_blocks" else LARGEST_SIZE
