@@ -12,6 +12,7 @@ from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
+from meme57.agent.torso import torso_class
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import ConfigurationError
@@ -108,6 +109,9 @@ def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
 
 
 def _check_torso(name: str, env: EnvSpec) -> None:
+    smallest = torso_class(name).smallest
+    if env.frame_dtype == "uint8" and min(env.frame_shape) < smallest:
+        raise ConfigurationError(f"network.torso={name} needs frames of {smallest}x{smallest} at least")
     if env.frame_dtype == "float32" and name in READS_IMAGES:
         raise ConfigurationError(
             f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "

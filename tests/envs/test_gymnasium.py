@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from meme57.config import parse_parameters
-from meme57.envs import EnvSpec, VectorEnv, env_spec, make_env
+from meme57.envs import EnvSpec, VectorEnv, env_spec, make_env, refuse_code
 from meme57.envs.frames import resize, to_gray
 from meme57.errors import ConfigurationError, EnvironmentSetupError, Meme57Error
 
@@ -266,3 +266,31 @@ def test_lists_of_games_take_ids_with_their_package() -> None:
 
 def test_gymnasium_is_the_version_that_states_its_autoreset() -> None:
     assert gymnasium.vector.AutoresetMode.NEXT_STEP.value == "NextStep"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "wrappers", "named", "refused"),
+    [
+        ("CartPole-v1", [], [], None),
+        ("gymnasium:CartPole-v1", ["gymnasium.wrappers:FlattenObservation"], [], None),
+        (f"{OWN}:Counting-v0", [], [], f"{OWN}:Counting-v0"),
+        (f"{OWN}:Counting-v0", [], [f"{OWN}:Counting-v0"], None),
+        (f"{OWN}:Counting-v0", [f"{OWN}:Doubled"], [f"{OWN}:Counting-v0"], f"{OWN}:Doubled"),
+    ],
+)
+def test_code_that_only_a_file_names_is_refused(
+    env_id: str, wrappers: list[str], named: list[str], refused: str | None
+) -> None:
+    spec = EnvSpec.from_json(spec_of(env_id, wrappers=wrappers).to_json())
+    if refused is None:
+        return refuse_code(spec, named)
+    with pytest.raises(EnvironmentSetupError, match=f"names {refused}, which is code"):
+        refuse_code(spec, named)
+    return None
+
+
+def test_a_file_that_names_a_function_is_refused() -> None:
+    tree = spec_of("CartPole-v1").to_json()
+    spec = EnvSpec.from_json({**tree, "gymnasium": {**tree["gymnasium"], "wrappers": ["os:system"]}})
+    with pytest.raises(EnvironmentSetupError, match="os:system"):
+        refuse_code(spec, [])

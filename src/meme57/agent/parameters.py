@@ -21,7 +21,10 @@ class NetworkParameters:
     __pydantic_config__ = STRICT  # no annotation: no field
 
     torso: str = "nfnet"  # paper: NFNet
-    """What reads the frame: `nfnet` is MEME's, `nature` DQN's, `small` has two convolutions, `mlp` is for vectors."""
+    """What reads the frame: `nfnet` is MEME's, `nature` DQN's, `small` has two convolutions, `mlp` is for vectors.
+
+    A class of yours is `my_package.my_torso:MyTorso` (docs/changing.md).
+    """
     nfnet_widths: tuple[Count, ...] = (64, 128, 128, 64)  # ours
     """Channels of each NFNet stage."""
     nfnet_blocks: Count = 2  # ours

@@ -5,6 +5,7 @@ A new torso is a class and its entry in `TORSOS`, or a class of the user's, name
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meme57.agent.parameters import NetworkSpec
+from meme57.errors import ConfigurationError, one_line
 
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 """Keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
@@ -203,11 +205,61 @@ TORSOS: dict[str, type[Torso]] = {
     "mlp": MlpTorso,
 }
 """The torsos that `network.torso` names."""
+KNOWN_NAMES = f"{', '.join(TORSOS)}, or a class of yours, my_package.my_torso:MyTorso"
+
+
+def is_class_path(name: str) -> bool:
+    """Whether a torso's name is that of a user's class: `my_package.my_torso:MyTorso`."""
+    return ":" in name
+
+
+def torso_class(name: str) -> type[Torso]:
+    """The torso of that name; a class path is imported, so it must be the user's own word, never a file's.
+
+    Raises:
+        ConfigurationError: there is none, it cannot be imported, or it is no `Torso`.
+    """
+    if name in TORSOS:
+        return TORSOS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigurationError(f"network.torso={name!r} is not possible: choose one of {KNOWN_NAMES}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs foreign code, which may raise anything
+        raise ConfigurationError(
+            f"network.torso={name} cannot be imported ({one_line(error)}): put the module's folder on PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Torso)):
+        raise ConfigurationError(f"network.torso={name} is no subclass of meme57.agent.torso.Torso: make it one")
+    return found
 
 
 def make_torso(spec: NetworkSpec) -> Torso:
-    """The torso that the spec names."""
-    return TORSOS[spec.torso].of(spec)
+    """The torso that the spec names.
+
+    Raises:
+        ConfigurationError: as `torso_class`; or a user's class cannot be made, or returns another shape than it says.
+    """
+    kind = torso_class(spec.torso)
+    if not is_class_path(spec.torso):
+        return kind.of(spec)
+    try:
+        torso = kind.of(spec)
+        with torch.no_grad():
+            out = torso.eval()(torch.zeros(2, 1, spec.height, spec.width))
+        expected = (2, torso.num_features)
+    except Exception as error:  # as above
+        raise ConfigurationError(
+            f"network.torso={spec.torso} fails on frames [2, 1, {spec.height}, {spec.width}]: {one_line(error)}"
+        ) from error
+    if not isinstance(out, Tensor) or tuple(out.shape) != expected:
+        found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ConfigurationError(
+            f"network.torso={spec.torso} returns {found} for frames [2, 1, {spec.height}, {spec.width}], and its "
+            f"num_features is {torso.num_features}: it must return [2, num_features]"
+        )
+    return torso.train()
 
 
 class FrameSpec(Protocol):

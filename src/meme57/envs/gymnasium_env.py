@@ -151,10 +151,9 @@ def open_env(task: GymnasiumTask, *, picture: bool = False) -> gymnasium.Env[Any
         VideoError: it does not start so that it can be drawn.
     """
     _import_registrar(task.id)
+    options: dict[str, Any] = {"render_mode": "rgb_array"} if picture else {}  # yours may have no such argument
     try:
-        env: gymnasium.Env[Any, Any] = gymnasium.make(
-            task.id, disable_env_checker=True, render_mode="rgb_array" if picture else None
-        )
+        env: gymnasium.Env[Any, Any] = gymnasium.make(task.id, disable_env_checker=True, **options)
     except gymnasium.error.UnregisteredEnv as error:
         raise EnvironmentSetupError(_unknown(task.id)) from error
     except ModuleNotFoundError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from meme57.config import is_toy, rom_id
 from meme57.config.differences import describe_differences
 from meme57.config.groups import EnvParameters
@@ -11,6 +13,9 @@ from meme57.envs.spec import EnvSpec, VectorEnv
 from meme57.envs.tabular import TabularEnv
 from meme57.envs.toys import toy
 from meme57.errors import EnvironmentSetupError
+
+KNOWN_PACKAGES = ("gymnasium", "minigrid")
+"""What a file may name: this project asks for them."""
 
 
 def env_spec(parameters: EnvParameters) -> EnvSpec:
@@ -71,6 +76,26 @@ def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool
     if is_toy(spec.game):
         return TabularEnv(toy(spec.game), spec, num_envs=num_envs)
     return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads, colour=colour)
+
+
+def refuse_code(spec: EnvSpec, named: Collection[str]) -> None:
+    """Refuses a spec from a file whose making would import code that the user did not name.
+
+    Args:
+        named: ids and wrappers that the user's own configuration or command names.
+
+    Raises:
+        EnvironmentSetupError: one line that names the code.
+    """
+    if spec.gymnasium is None:
+        return
+    paths = [spec.gymnasium.id] * (":" in spec.gymnasium.id) + list(spec.gymnasium.wrappers)
+    for path in paths:
+        if path not in named and path.partition(":")[0].partition(".")[0] not in KNOWN_PACKAGES:
+            raise EnvironmentSetupError(
+                f"the file of this policy names {path}, which is code that this command does not name: if it is your "
+                "own, give code= (in Python) or --code (of meme57 play)"
+            )
 
 
 def _check_size(parameters: EnvParameters, grid: tuple[int, ...]) -> None:

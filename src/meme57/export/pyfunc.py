@@ -89,11 +89,11 @@ class StudentModel:
         }
 
 
-def load_policy(folder: Path) -> TeacherModel | StudentModel:
-    """The policy of a checkpoint's weights, or a student, from its folder."""
+def load_policy(folder: Path, *, torso: str | None = None) -> TeacherModel | StudentModel:
+    """The policy of a checkpoint's weights, or a student, from its folder; `torso` as for `Teacher.load`."""
     if (folder / STUDENT_WEIGHTS).is_file():
         return StudentModel(folder)
-    return TeacherModel(Teacher.load(folder))
+    return TeacherModel(Teacher.load(folder, torso=torso))
 
 
 def _load_pyfunc(data_path: str) -> TeacherModel | StudentModel:

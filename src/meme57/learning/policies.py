@@ -21,12 +21,13 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.agent.torso import is_class_path, torso_class
 from meme57.checkpoints.manifest import MANIFEST
 from meme57.checkpoints.source import check_whole
 from meme57.config import Parameters
 from meme57.config.groups import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, EnvironmentSetupError, first_line
+from meme57.errors import CheckpointError, ConfigurationError, EnvironmentSetupError, first_line
 from meme57.files import checked, parse_as, read_json, write_atomically, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
@@ -61,11 +62,15 @@ class Teacher:
         self.env, self.network, self.novelty = env, network, novelty
 
     @classmethod
-    def load(cls, folder: Path) -> Teacher:
+    def load(cls, folder: Path, *, torso: str | None = None) -> Teacher:
         """Reads a checkpoint folder; with a manifest, every file's checksum is checked first.
 
+        Args:
+            torso: the torso that the user's own configuration or command names. A class path is imported only if it
+                stands here: a file cannot say what code runs.
+
         Raises:
-            CheckpointError: a file is missing or damaged.
+            CheckpointError: a file is missing or damaged, or names a class that `torso` does not.
         """
         if (folder / MANIFEST).exists():
             check_whole(folder)
@@ -79,8 +84,15 @@ class Teacher:
             betas = None if tree["distil_policy"] else tuple(family.betas.tolist())
             network_spec = replace(network_spec, acting_betas=betas)
             with_novelty = bool(tree["novelty_enabled"])
-        except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError) as error:
+            if not is_class_path(network_spec.torso):
+                torso_class(network_spec.torso)
+        except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError, ConfigurationError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
+        if is_class_path(network_spec.torso) and network_spec.torso != torso:
+            raise CheckpointError(
+                f"{folder / 'agent.json'} names the torso {network_spec.torso}, which is code that this command does "
+                "not name: if it is your own, give torso= (in Python), --torso (of meme57 play) or network.torso"
+            )
         network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
             novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
