@@ -15,7 +15,7 @@ def relocate(yes: bool) -> None:
     MLflow stores where files lie as absolute addresses: those that lead to another checkout are rewritten, all or none.
     The database as it was stays beside it.
     """
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
     from meme57.tracking import relocation
 
     store = existing_store(project_folder())

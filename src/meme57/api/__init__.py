@@ -1,0 +1,6 @@
+"""The Python API: a policy by its name, and runs, curves and scores as DataFrames (docs/python.md)."""
+
+from meme57.api.policy import Policy, load
+from meme57.api.tables import curve, runs, scores
+
+__all__ = ["Policy", "curve", "load", "runs", "scores"]
