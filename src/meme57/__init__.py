@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from meme57.privacy import switch_off
 
 if TYPE_CHECKING:
-    from meme57.api import Policy, curve, load, runs, scores
+    from meme57.api import Policy, curve, load, project_folder, runs, scores
 
 __version__ = "0.1.0"
-__all__ = ["Policy", "__version__", "curve", "load", "runs", "scores"]
+__all__ = ["Policy", "__version__", "curve", "load", "project_folder", "runs", "scores"]
 
 switch_off()
 

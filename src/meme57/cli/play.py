@@ -71,6 +71,8 @@ def play(
 
 
 def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
+    if not env.has_protocols and (sticky is not None or noops is not None):
+        raise click.UsageError(f"--sticky and --noops are for Atari games, and {env.game} is none.")
     if sticky is not None:
         env = replace(env, sticky_action_probability=sticky)
     return env if noops is None else replace(env, noop_max=noops)

@@ -94,7 +94,7 @@ def canonical_game(name: str) -> str:
         return known[key]
     near = [known[match] for match in difflib.get_close_matches(key, known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "e.g. Pong, Breakout, MontezumaRevenge."
-    if re.search(r":|-v\d+$", name.strip()):
+    if re.search(r":|-v\d+$", name) and not name.startswith("ALE/"):
         hint += f" An environment of Gymnasium is env.id={name.strip()}, in a list of games PACKAGE:{name.strip()}."
     raise ConfigurationError(f"env.game={name!r} is not a known game: {hint}")
 
