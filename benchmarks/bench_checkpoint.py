@@ -1,11 +1,11 @@
-"""What checkpoints cost: time and bytes with a replay of a million agent steps, and their share of training time.
+"""The cost of checkpoints: time and bytes with a replay of a million agent steps, and their share of training time.
 
     python benchmarks/bench_checkpoint.py size [--steps 1000000] [--games Breakout Seaquest]
     python benchmarks/bench_checkpoint.py share [--frames 400000]
 
-`size`: the network and the replay of `conf/gpu`. Random play of real games is recorded once and stored again and again
-under other identities until the replay is full: every chunk is compressed, held and written on its own. Each save is
-compared with writing as many bytes to one file in the same run. `share`: a real run of `conf/laptop`.
+`size`: the network and the replay of `conf/gpu`. Random play of real games is recorded once, then stored repeatedly
+under other identities until the replay is full. Every chunk is compressed, held and written on its own. Each save is
+compared with writing the same number of bytes to one file. `share`: a real run of `conf/laptop`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from bench_replay import SETTINGS, play
 from meme57.blueprint import agent_spec, make_replay
-from meme57.checkpoints.store import CheckpointRecord, CheckpointStore
+from meme57.checkpoints.store import CheckpointStore
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
@@ -41,14 +41,14 @@ GOAL = 0.02
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Its result, and its seconds."""
+    """Call `work`; return its result and its seconds."""
     start = time.perf_counter()
     result = work()
     return result, time.perf_counter() - start
 
 
 def recorded(game: str, seed: int) -> list[Chunk]:
-    """Chunks of random play, in the order in which they were finished."""
+    """Record chunks of random play, in the order in which they were finished."""
     _, stream = play(game, SETTINGS["paper"], seed)
     chunks: list[Chunk] = []
     while sum(chunk.num_steps for chunk in chunks) < RECORDED_STEPS:
@@ -58,14 +58,14 @@ def recorded(game: str, seed: int) -> list[Chunk]:
 
 
 def endless(chunks: list[Chunk]) -> Iterator[Chunk]:
-    """The same play as other episodes."""
+    """Repeat the same play endlessly, each time as other episodes."""
     for again in range(1 << 20):
         for chunk in chunks:
             yield dataclasses.replace(chunk, episode=chunk.episode + again * EPISODES_APART)
 
 
 def add_steps(replay: SequenceReplay, stream: Iterator[Chunk], num_steps: int) -> None:
-    """Puts that many steps in."""
+    """Add that many steps to the replay."""
     while num_steps > 0:
         chunk = next(stream)
         replay.add([chunk])
@@ -73,7 +73,7 @@ def add_steps(replay: SequenceReplay, stream: Iterator[Chunk], num_steps: int) -
 
 
 def stepped_learner(parameters: Parameters) -> Learner:
-    """A learner whose optimisers hold moments, as after training."""
+    """Make a learner whose optimisers hold moments, as after training."""
     learner = Learner(parameters, agent_spec(parameters, env_spec(parameters.env)))
     for optimiser in (learner.optimiser, learner.novelty_optimiser):
         for parameter in chain.from_iterable(group["params"] for group in optimiser.param_groups):
@@ -96,7 +96,7 @@ class Saver:
         self.frames = 0
 
     def save(self) -> dict[str, Any]:
-        """Seconds of replay and of weights, bytes that this save wrote, and seconds to write as many to one file."""
+        """Measure seconds for replay and weights, bytes written, and seconds to write as many bytes to one file."""
         before = set(self.folder.rglob("*"))
         self.index, replay_seconds = timed(lambda: save_snapshot(self.replay, self.folder / "replay", self.index))
         _, weight_seconds = timed(self._save_weights)
@@ -125,7 +125,7 @@ class Saver:
         collect_garbage(self.folder / "replay", self.store.replay_indices())
 
     def load(self, parameters: Parameters) -> dict[str, float]:
-        """Seconds to check and read it all back."""
+        """Measure the seconds to check everything and read it back."""
         replay, learner = make_replay(parameters, env_spec(parameters.env)), stepped_learner(parameters)
         checkpoint, check_seconds = timed(self.store.newest)
         assert checkpoint is not None
@@ -137,7 +137,7 @@ class Saver:
 
 
 def measure_size(game: str, num_steps: int, seed: int) -> dict[str, Any]:
-    """First save, a save one checkpoint period later, one with nothing new, and the load."""
+    """Measure the first save, a save one checkpoint period later, one with nothing new, and the load."""
     parameters = preset("gpu")
     period_steps = parameters.run.checkpoint_period_frames // parameters.env.frame_skip
     parameters = parse_parameters(
@@ -164,10 +164,9 @@ def measure_size(game: str, num_steps: int, seed: int) -> dict[str, Any]:
 
 
 class TimedTrainer(Trainer):
-    """Notes what its checkpoints and their evaluations take."""
+    """Measures the time of its checkpoints and their evaluations."""
 
     checkpoint_seconds = 0.0
-    save_seconds = 0.0
     num_checkpoints = 0
 
     def _checkpoint(self, *arguments: Any, **options: Any) -> TrainingEvent:
@@ -176,14 +175,9 @@ class TimedTrainer(Trainer):
         self.num_checkpoints += 1
         return event
 
-    def _save(self, row: dict[str, float]) -> CheckpointRecord:
-        record, seconds = timed(lambda: super(TimedTrainer, self)._save(row))
-        self.save_seconds += seconds
-        return record
-
 
 def measure_share(num_frames: int) -> dict[str, Any]:
-    """A run of `conf/laptop`, without the seed replay: the actors warm up themselves."""
+    """Measure a run of `conf/laptop` without the seed replay: the actors warm up themselves."""
     parameters = preset("laptop", run={"total_frames": num_frames})
     evaluate, evaluation_seconds = checkpoint_evaluation(parameters), [0.0]
 
@@ -202,7 +196,6 @@ def measure_share(num_frames: int) -> dict[str, Any]:
         "updates": events[-1].updates,
         "seconds": seconds,
         "checkpoints": trainer.num_checkpoints,
-        "save_seconds": trainer.save_seconds,
         "standing_still_seconds": trainer.checkpoint_seconds - evaluation_seconds[0],
         "evaluation_seconds": evaluation_seconds[0],
         "folder_megabytes": size / 1e6,
@@ -210,7 +203,7 @@ def measure_share(num_frames: int) -> dict[str, Any]:
 
 
 def print_size(figures: list[dict[str, Any]]) -> None:
-    """One table for all games."""
+    """Print one table for all games."""
     print("| game | save | replay, s | weights, s | MB written | as one file, s |\n|---|---|---|---|---|---|")
     for row in figures:
         for name, save in row["saves"].items():
@@ -226,20 +219,20 @@ def print_size(figures: list[dict[str, Any]]) -> None:
 
 
 def print_share(figures: dict[str, Any]) -> None:
-    """Shares of the whole time."""
+    """Print shares of the total time."""
     whole = figures["seconds"]
     print(
         f"{figures['frames']:,} frames, {figures['updates']:,} updates, {whole:.1f} s, "
         f"{figures['checkpoints']} checkpoints"
     )
-    for name in ("save_seconds", "standing_still_seconds", "evaluation_seconds"):
+    for name in ("standing_still_seconds", "evaluation_seconds"):
         print(f"{name}: {figures[name]:.2f} s, {100 * figures[name] / whole:.2f} %")
     verdict = "kept" if figures["standing_still_seconds"] < GOAL * whole else "MISSED"
     print(f"goal: standing still without evaluation under {100 * GOAL:g} %: {verdict}")
 
 
 def main() -> None:
-    """Measures one of the two, prints it, and writes all figures as JSON."""
+    """Measure one of the two, print it, and write all figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["size", "share"])
     parser.add_argument("--steps", type=int, default=1_000_000)

@@ -1,12 +1,12 @@
-"""Collection: agent steps a second of the whole actor loop, against ALE's vector environment alone.
+"""Collection: agent steps per second of the whole actor loop, compared with ALE's vector environment alone.
 
     python benchmarks/bench_collection.py [--games Breakout ...] [--repetitions 5] [--json PATH]
 
-Three pieces of work in turn, on the same game with as many environments: `alone` is ALE's own vector environment with
-random actions, as fast as it goes (two halves in flight in turn, one emulator thread a core); `stepping` is our
-environment class with random actions, likewise; `collection` is the pool of conf/laptop with its network, novelty,
-bandit and compressed chunks. Ratios are of wall time on all cores. *CPU* is the same ratio in CPU seconds, which says
-what is left when a learner has the other cores.
+Three kinds of work in turn, on the same game with the same number of environments. `alone` is ALE's own vector
+environment with random actions, as fast as possible (two halves in turn, one emulator thread per core). `stepping` is
+the same with our environment class. `collection` is the pool of conf/laptop with its network, novelty, bandit and
+compressed chunks. Ratios are of wall time on all cores. *CPU* is the same ratio in CPU seconds, which shows what is
+left when a learner uses the other cores.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ GAMES = ("Breakout", "MsPacman", "MontezumaRevenge")
 
 
 def laptop(game: str, **actors: Any) -> Parameters:
-    """conf/laptop on a game, with one emulator thread a core."""
+    """Return conf/laptop on a game, with one emulator thread per core."""
     return preset("laptop", env={"game": game, "num_threads": 0}, actors=actors)
 
 
 def raw_env(spec: EnvSpec, num_envs: int) -> AtariVectorEnv:
-    """ALE's vector environment under the same protocol."""
+    """Make ALE's vector environment under the same protocol."""
     return AtariVectorEnv(
         spec.rom_id, num_envs, num_threads=os.cpu_count() or 1, img_height=spec.height, img_width=spec.width,
         stack_num=1, frameskip=spec.frame_skip, maxpool=spec.max_pool, noop_max=spec.noop_max, reward_clipping=False,
@@ -46,13 +46,13 @@ def raw_env(spec: EnvSpec, num_envs: int) -> AtariVectorEnv:
 
 
 def raw_loop(spec: EnvSpec, num_envs: int, num_steps: int) -> Callable[[], None]:
-    """ALE's own environment, random actions."""
+    """Step ALE's own environment with random actions."""
     halves = [raw_env(spec, num_envs // 2) for _ in range(2)]
     return _in_halves([(half.reset, half.send, half.recv) for half in halves], spec, num_envs, num_steps)
 
 
 def our_loop(spec: EnvSpec, num_envs: int, num_steps: int) -> Callable[[], None]:
-    """The same through our environment class."""
+    """Step our environment class with random actions."""
     halves = [make_env(spec, num_envs=num_envs // 2, num_threads=0) for _ in range(2)]
     return _in_halves([(half.reset, half.send, half.receive) for half in halves], spec, num_envs, num_steps)
 
@@ -60,7 +60,7 @@ def our_loop(spec: EnvSpec, num_envs: int, num_steps: int) -> Callable[[], None]
 def _in_halves(
     halves: list[tuple[Callable[..., Any], ...]], spec: EnvSpec, num_envs: int, num_steps: int
 ) -> Callable[[], None]:
-    """Two halves of the environments in turn; each is (reset, send, receive)."""
+    """Step two halves of the environments in turn; each half is (reset, send, receive)."""
     for k, (reset, _, _) in enumerate(halves):
         reset(seed=k * 1_000)
     rng = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def _in_halves(
 
 
 def measure_game(parameters: Parameters, *, num_steps: int, repetitions: int) -> dict[str, Any]:
-    """Wall and CPU time of the three, in turn."""
+    """Measure wall and CPU time of the three, in turn."""
     spec, num_envs = env_spec(parameters.env), parameters.env.num_envs
     pool = LocalPool(parameters, spec, agent_spec(parameters, spec))
     work = {
@@ -112,7 +112,7 @@ def measure_game(parameters: Parameters, *, num_steps: int, repetitions: int) ->
 
 
 def measure(games: Sequence[str], repetitions: int) -> dict[str, Any]:
-    """Every game with the pool of conf/laptop, with one group of environments and with two."""
+    """Measure every game with the pool of conf/laptop, with one group of environments and with two."""
     torch.set_num_threads(1)
     pools = [laptop(game, groups=groups) for game in games for groups in (1, 2)]
     rows = [measure_game(parameters, num_steps=60, repetitions=repetitions) for parameters in pools]
@@ -120,7 +120,7 @@ def measure(games: Sequence[str], repetitions: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = [
         "| game | environments | groups | ALE alone, steps/s | stepping / alone | collection / alone "
         "| collection / alone, CPU |",

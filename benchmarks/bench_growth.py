@@ -1,9 +1,9 @@
-"""How cost grows: replay size, environments, policies, sequence length. An exponent of 0 is flat, 1 is linear.
+"""The growth of cost with replay size, environments, policies, sequence length. Exponent 0 is flat, 1 is linear.
 
     python benchmarks/bench_growth.py [--repetitions 5] [--json PATH]
 
 All costs are CPU seconds on one thread, with the networks of conf/laptop; sizes of one row are timed in turn. The
-replay's frames are those of one real game, its chunks stored again and again under new names.
+replay's frames come from one real game; its chunks are stored repeatedly under new names.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SEQUENCE_STEPS = (40, 80, 160)
 
 
 def changed(group: str, **values: Any) -> Parameters:
-    """conf/laptop with one group's values changed, on one emulator thread."""
+    """Return conf/laptop with one group's values changed, on one emulator thread."""
     tree = preset("laptop", env={"game": GAME, "num_threads": 1}).model_dump(mode="json", by_alias=True)
     tree[group] |= values
     return parse_parameters(tree)
 
 
 def collecting(num_envs: int) -> Callable[[], object]:
-    """Ten vector steps of the whole actor loop."""
+    """Return a function that runs ten vector steps of the whole actor loop."""
     parameters = changed("env", num_envs=num_envs)
     env = env_spec(parameters.env)
     pool = LocalPool(parameters, env, agent_spec(parameters, env))
@@ -49,7 +49,7 @@ def collecting(num_envs: int) -> Callable[[], object]:
 
 
 def drawing(num_steps: int) -> Callable[[], object]:
-    """Drawing one batch from a replay of that many steps, and writing its priorities back."""
+    """Return a function that draws a batch from a replay of that many steps, and writes its priorities back."""
     replay, parameters = full_replay(num_steps)
     batch, rng = replay.new_batch(parameters.learner.batch_size), np.random.default_rng(0)
 
@@ -61,7 +61,7 @@ def drawing(num_steps: int) -> Callable[[], object]:
 
 
 def full_replay(num_steps: int) -> tuple[SequenceReplay, Parameters]:
-    """A full replay of real chunks."""
+    """Fill a replay with real chunks."""
     parameters = changed("replay", capacity_sequences=num_steps // 10)
     env = env_spec(parameters.env)
     pool = LocalPool(parameters, env, agent_spec(parameters, env))
@@ -77,7 +77,7 @@ def full_replay(num_steps: int) -> tuple[SequenceReplay, Parameters]:
 
 
 def growth(name: str, unit: str, work: dict[int, Callable[[], object]], repetitions: int) -> dict[str, Any]:
-    """Median CPU seconds of each size, and the exponent over all sizes."""
+    """Measure the median CPU seconds of each size, and the exponent over all sizes."""
     times = in_turn({str(size): run for size, run in work.items()}, repetitions, clock=time.process_time)
     medians = [float(np.median(times[str(size)])) for size in work]
     return {"what": name, "unit": unit, "sizes": list(work), "seconds": medians,
@@ -85,7 +85,7 @@ def growth(name: str, unit: str, work: dict[int, Callable[[], object]], repetiti
 
 
 def measure(repetitions: int) -> dict[str, Any]:
-    """Every row."""
+    """Measure every row."""
     torch.set_num_threads(1)
     rows = [
         growth("drawing a batch", "agent steps in the replay", {n: drawing(n) for n in REPLAY_STEPS}, 5 * repetitions),
@@ -100,7 +100,7 @@ def measure(repetitions: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = ["| cost of | over | sizes | milliseconds | exponent |", "|---|---|---|---|---|"]
     for row in figures["rows"]:
         sizes = ", ".join(f"{size:,}" for size in row["sizes"])

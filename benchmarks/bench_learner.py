@@ -1,11 +1,11 @@
-"""The learner: learned steps a second against the machine's matrix products, and what many policies cost.
+"""The learner: learned steps per second, compared with the machine's matrix products, and the cost of many policies.
 
     python benchmarks/bench_learner.py [--repetitions 8] [--json PATH]
 
 An update is the whole `Learner.update` on a full batch: both forwards, backward, optimiser; novelty off, replay not
 included. On a CPU the clock is the process's CPU time, on one thread. *share of peak* is the update's floating-point
-operations, as torch counts them, over what a 1,024 x 1,024 product of the same precision does a second in the same run.
-*library LSTM* is the same learner with oneDNN's LSTM in the place of ours.
+operations per second, as torch counts them, divided by those of a 1,024 x 1,024 product of the same precision in the
+same run. *library LSTM* is the same learner with oneDNN's LSTM instead of ours.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GPU_SETTING: dict[str, Any] = {"env": {**ATARI, "height": 84, "width": 84}, "lea
 
 
 def parameters_of(setting: dict[str, Any], precision: str, **family: int) -> Parameters:
-    """A setting's parameters, without novelty."""
+    """Return a setting's parameters, without novelty."""
     tree = {**setting, "novelty": {"enabled": False}}
     tree["learner"] = {**setting["learner"], "precision": precision}
     tree["family"] = {**setting.get("family", {}), **family}
@@ -55,7 +55,7 @@ def parameters_of(setting: dict[str, Any], precision: str, **family: int) -> Par
 
 
 def full_batch(parameters: Parameters, seed: int = 0) -> SequenceBatch:
-    """Random numbers without padding, of the sizes of the setting."""
+    """Fill a batch of the setting's sizes with random numbers, without padding."""
     env = env_spec(parameters.env)
     batch = make_replay(parameters, env).new_batch(parameters.learner.batch_size)
     rng = np.random.default_rng(seed)
@@ -71,7 +71,7 @@ def full_batch(parameters: Parameters, seed: int = 0) -> SequenceBatch:
 
 
 class Update:
-    """One learner and its batch; calling it is one update, waited for."""
+    """One learner and its batch; calling it makes one update and waits for it."""
 
     def __init__(self, parameters: Parameters) -> None:
         spec = agent_spec(parameters, env_spec(parameters.env))
@@ -84,7 +84,7 @@ class Update:
         self.learner.update(self.batch)
 
     def flops(self) -> float:
-        """Floating-point operations of one update."""
+        """Count the floating-point operations of one update."""
         with FlopCounterMode(display=False) as counter:
             self()
         return float(counter.get_total_flops())
@@ -92,7 +92,7 @@ class Update:
 
 @contextmanager
 def library_lstm() -> Iterator[None]:
-    """Everywhere PyTorch's own LSTM."""
+    """Use PyTorch's own LSTM everywhere."""
 
     def unroll(lstm: torch.nn.LSTM, inputs: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs, (hidden, cell) = lstm(inputs, (state[0:1], state[1:2]))
@@ -106,7 +106,7 @@ def library_lstm() -> Iterator[None]:
 
 
 def product(precision: str, size: int = 1024) -> tuple[Callable[[], object], float]:
-    """A matrix product on the learner's device, and its floating-point operations."""
+    """Return a matrix product on the learner's device, and its floating-point operations."""
     device, dtype = find_device(), getattr(torch, precision)
     size = size if device.type == "cpu" else 8 * size
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -114,7 +114,7 @@ def product(precision: str, size: int = 1024) -> tuple[Callable[[], object], flo
 
 
 def clock() -> float:
-    """CPU seconds of this process; with a GPU, wall seconds after its work is done."""
+    """Return the CPU seconds of this process; with a GPU, wall seconds after its work is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -122,7 +122,7 @@ def clock() -> float:
 
 
 def measure_setting(name: str, setting: dict[str, Any], precision: str, repetitions: int) -> dict[str, Any]:
-    """Speeds of one setting in one precision, all pieces in turn."""
+    """Measure the speeds of one setting in one precision, all pieces in turn."""
     ours, single = Update(parameters_of(setting, precision)), Update(parameters_of(setting, precision, num_policies=1))
     with library_lstm():
         library = Update(parameters_of(setting, precision))
@@ -151,7 +151,7 @@ def measure_setting(name: str, setting: dict[str, Any], precision: str, repetiti
 
 
 def measure(repetitions: int) -> dict[str, Any]:
-    """All settings that this machine can run."""
+    """Measure all settings that this machine can run."""
     torch.set_num_threads(1)
     settings = {"gpu 64 x 160": GPU_SETTING} if torch.cuda.is_available() else SETTINGS
     precisions = ("bfloat16", "float32")
@@ -160,7 +160,7 @@ def measure(repetitions: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = [
         "| setting | precision | weights | GFLOP an update | learned steps / s | share of peak "
         "| over library LSTM | N policies over 1 |",

@@ -1,10 +1,9 @@
-"""Memory of the paper's replay: 200,000 sequences of 160 steps of 84 x 84 frames, really held.
+"""Memory of the paper's replay: 200,000 sequences of 160 steps of 84 x 84 frames, really stored.
 
     python benchmarks/bench_memory.py [--sequences 200000] [--games Breakout ...] [--json PATH]
 
-A real game is played at random; its chunks are stored again and again under new names, each with memory of its own,
-until the replay is full. Counted is what the process grew by, beside what the raw frames would take. The limit is a
-machine of 24 GiB.
+A real game is played at random. Its chunks are stored repeatedly under new names, each with its own memory, until the
+replay is full. The growth of the process is compared with the size of the raw frames. The limit is a machine of 24 GiB.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ LIMIT_BYTES = 24 * 2**30
 
 
 def resident_bytes() -> int:
-    """Memory of this process."""
+    """Return the memory of this process."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
 
 
 def measure_game(game: str, num_sequences: int, *, seed: int = 0) -> dict[str, Any]:
-    """A full replay of one game."""
+    """Measure a full replay of one game."""
     setting = SETTINGS["paper"]
     small, played = fill(game, dataclasses.replace(setting, num_sequences=200), seed)
     layout = small.layout
@@ -49,7 +48,7 @@ def measure_game(game: str, num_sequences: int, *, seed: int = 0) -> dict[str, A
     )  # fmt: skip
     index = 0
     while len(replay) < num_sequences:
-        chunks = decode_chunks(template)  # memory of their own
+        chunks = decode_chunks(template)  # so each chunk has its own memory
         replay.add(_renamed(chunks, index))
         index += len(chunks)
     gc.collect()
@@ -70,13 +69,13 @@ def _renamed(chunks: list[Chunk], index: int) -> list[Chunk]:
 
 
 def measure(games: Sequence[str], sequences: int) -> dict[str, Any]:
-    """Every game in a process of its own, since freed memory may stay with the process."""
+    """Measure every game in its own process, since a process may keep freed memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         return {"rows": list(pool.map(measure_game, games, [sequences] * len(games)))}
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = [
         "| game | sequences of 160 | agent steps | raw frames | process grew by | bytes a step | fits 24 GiB |",
         "|---|---|---|---|---|---|---|",

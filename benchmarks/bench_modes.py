@@ -1,9 +1,9 @@
-"""End to end: frames a second of the overlapped mode against the synchronous one, on the same run.
+"""End to end: frames per second of the overlapped mode compared with the synchronous one, on the same run.
 
     python benchmarks/bench_modes.py [--repetitions 2] [--frames 40000] [--json PATH]
 
-Both train conf/laptop (with a GPU: conf/gpu) from nothing, in turn. Counted is what follows the warm-up: frames
-while the learner learns, over wall seconds, checkpoints not included. Samples per insert say that both did the same.
+Both train conf/laptop (with a GPU: conf/gpu) from scratch, in turn. The speed is measured after the warm-up: frames
+while the learner learns, per wall second, without checkpoints. Samples per insert show that both did the same work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WARM_UP_SEQUENCES = 200
 
 
 def train(mode: str, seed: int, frames: int) -> dict[str, float]:
-    """One run's speed after the warm-up."""
+    """Train one run and return its speed after the warm-up."""
     tree = preset("gpu" if torch.cuda.is_available() else "laptop").model_dump(mode="json", by_alias=True)
     warm_up, period = WARM_UP_SEQUENCES * tree["replay"]["period"] * 4, frames // 10
     tree["run"] |= {
@@ -51,7 +51,7 @@ def train(mode: str, seed: int, frames: int) -> dict[str, float]:
 
 
 def measure(repetitions: int, frames: int) -> dict[str, Any]:
-    """Both modes, in turn."""
+    """Measure both modes, in turn."""
     runs: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
     for seed, mode in itertools.product(range(1, repetitions + 1), MODES):
         runs[mode].append(train(mode, seed, frames))
@@ -68,7 +68,7 @@ def measure(repetitions: int, frames: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = [
         "| mode | ALE frames/s | updates/s | samples per insert | over synchronous |",
         "|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Our learner beside a public Agent57 learner, in turn, on the same batch size.
+"""Our learner compared with a public Agent57 learner, in turn, on the same batch size.
 
     git clone https://github.com/michaelnny/deep_rl_zoo
     python benchmarks/bench_peer.py --peer deep_rl_zoo [--repetitions 8] [--json PATH]
@@ -26,14 +26,14 @@ BATCH, STEPS, ACTIONS, POLICIES = 8, 40, 18, 16
 
 
 def agent57(folder: Path) -> tuple[Callable[[], object], int]:
-    """One update of the peer's Q networks on random transitions, and its number of weights."""
+    """Return a function that updates the peer's Q networks on random transitions, and its number of weights."""
     sys.path.insert(0, str(folder.resolve()))
     try:
         from deep_rl_zoo.agent57 import agent
         from deep_rl_zoo.networks.curiosity import NguEmbeddingConvNet, RndConvNet
         from deep_rl_zoo.networks.value import Agent57Conv2dNet
     except ImportError as error:
-        raise SystemExit(f"{folder} holds no deep_rl_zoo ({error}): clone it, then name its folder") from error
+        raise SystemExit(f"{folder} does not contain deep_rl_zoo ({error}): clone it, then name its folder") from error
     network = Agent57Conv2dNet((1, 84, 84), ACTIONS, POLICIES)
     curiosity = [NguEmbeddingConvNet((1, 84, 84), ACTIONS), RndConvNet((1, 84, 84)), RndConvNet((1, 84, 84))]
     learner = agent.Learner(
@@ -49,7 +49,7 @@ def agent57(folder: Path) -> tuple[Callable[[], object], int]:
 
 
 def _transitions(kind: Any) -> Any:
-    """Random unrolls of the shapes that the peer's replay gives: [T+1, B, ...]."""
+    """Make random unrolls of the shapes of the peer's replay: [T+1, B, ...]."""
     rng, shape = np.random.default_rng(0), (STEPS + 1, BATCH)
     state = np.zeros((STEPS + 1, BATCH, 1, 512), np.float32)
     fields = {
@@ -70,7 +70,7 @@ def _transitions(kind: Any) -> Any:
 
 
 def measure(peer: str, repetitions: int) -> dict[str, Any]:
-    """Both learners, ours in both precisions, in turn."""
+    """Measure both learners, ours in both precisions, in turn."""
     torch.set_num_threads(1)
     theirs, num_weights = agent57(Path(peer))
     ours = {p: Update(parameters_of(SETTINGS["nature 8 x 40"], p)) for p in ("bfloat16", "float32")}
@@ -90,7 +90,7 @@ def measure(peer: str, repetitions: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     lines = ["| learner | weights | learned steps / CPU s | over the peer |", "|---|---|---|---|"]
     for row in figures["rows"]:
         lines.append(

@@ -1,12 +1,12 @@
-"""What collecting with Ray costs: bytes on the wire, chunks a second into one learner, scaling, beside the local pool.
+"""The cost of collecting with Ray: bytes on the wire, chunks per second into one learner, scaling, and the local pool.
 
     python benchmarks/bench_ray.py --json docs/data/scaling/costs.json
 
 `wire` plays real games and packs their answers as an actor does. `taking in` decodes answers of the paper's shape and
-adds them to replay, without Ray. `scaling` has synthetic machines in slow motion (`PacedActor`: asleep most of the
-time, so that many fit on one machine), measured against `scaling_model.predict`, and machines without a pause, which
-find the end of what one driver takes. `real` predicts one and two actors on a real game from one and two processes
-without Ray. `beside local` plays the same game in the calling process and through one Ray actor, all of it on one core.
+adds them to replay, without Ray. `scaling` compares synthetic machines in slow motion with `scaling_model.predict`
+(`PacedActor`: asleep most of the time, so that many fit on one machine). Machines without a pause show the most that
+one driver can take. `real` predicts one and two actors on a real game from one and two processes without Ray.
+`beside local` plays the same game in the calling process and through one Ray actor, all of it on one core.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ PAPER_SHAPES: dict[str, Any] = {
     "replay": {"period": 80},
     "learner": {"mode": "overlapped"},
 }
-"""The shapes of conf/gpu; the torso and the heads, which send nothing, are small."""
+"""The shapes of conf/gpu; torso and heads are small, since their outputs are not sent."""
 
 
 def made(tree: dict[str, Any], **groups: dict[str, Any]) -> Parameters:
-    """Parameters of a preset with changes."""
+    """Make the parameters of a preset with changes."""
     return parse_parameters({name: {**tree.get(name, {}), **groups.get(name, {})} for name in {**tree, **groups}})
 
 
 def wire(steps: int) -> list[dict[str, Any]]:
-    """Bytes a step of answers, and of weights at the preset's sizes, by game."""
+    """Measure the bytes per step of answers, by preset and game."""
     rows = []
     for preset, tree, envs in (("laptop", LAPTOP, 16), ("gpu", PAPER_SHAPES, 16)):
         for game in GAMES:
@@ -76,7 +76,7 @@ def wire(steps: int) -> list[dict[str, Any]]:
 
 
 def weights_bytes() -> dict[str, int]:
-    """Size of one version of the weights."""
+    """Measure the size of one version of the weights."""
     gpu = {"env": {"game": "Breakout", "height": 84, "width": 84}, "novelty": {"channels": (16, 32)}}
     sizes = {}
     for preset, tree in (("laptop", LAPTOP), ("gpu", gpu)):
@@ -87,7 +87,7 @@ def weights_bytes() -> dict[str, int]:
 
 
 def taking_in(repetitions: int) -> dict[str, float]:
-    """Seconds of the driver for a chunk: decoding, checking, adding to replay; without Ray."""
+    """Measure the driver's seconds per chunk: decoding, checking, adding to replay; without Ray."""
     parameters = made(PAPER_SHAPES, env={"game": "Pong"})
     env = env_spec(parameters.env)
     replay, chunk, times = make_replay(parameters, env), template(parameters, env), []
@@ -104,7 +104,7 @@ def taking_in(repetitions: int) -> dict[str, float]:
 
 
 def served(actor: type[RemoteActor], workers: int, seconds: float, *, envs: int, round_steps: int = 80) -> float:
-    """Chunks a second that arrive in replay from that many actors."""
+    """Measure the chunks per second that arrive in replay from that many actors."""
     parameters = made(
         PAPER_SHAPES,
         env={"game": "Pong", "num_envs": envs * workers},
@@ -122,7 +122,7 @@ def served(actor: type[RemoteActor], workers: int, seconds: float, *, envs: int,
             chunks = pool.collect(round_steps).chunks
             replay.add(chunks)
             arrived += bool(chunks)
-        start = last = time.perf_counter()  # an arrival; the last one ends the time, as rounds of machines are long
+        start = last = time.perf_counter()  # time from arrival to arrival, since the machines' rounds are long
         while time.perf_counter() - start < seconds:
             version += 1
             pool.load_weights(network, {}, version)
@@ -136,7 +136,7 @@ def served(actor: type[RemoteActor], workers: int, seconds: float, *, envs: int,
 
 
 def scaling(workers: tuple[int, ...], seconds: float, chunk_seconds: float) -> dict[str, Any]:
-    """Machines in slow motion against the model, and what one driver takes at most."""
+    """Compare machines in slow motion with the model, and measure the most that one driver takes."""
     costs = Costs(80 * 64 / PacedActor.round_seconds, 80 * 64, chunk_seconds)
     points = []
     for count in workers:
@@ -149,7 +149,7 @@ def scaling(workers: tuple[int, ...], seconds: float, chunk_seconds: float) -> d
 
 
 def real_rate(pool: Any, seconds: float, round_steps: int) -> float:
-    """Steps a second."""
+    """Measure steps per second."""
     steps, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         steps += pool.collect(round_steps).num_steps
@@ -157,7 +157,7 @@ def real_rate(pool: Any, seconds: float, round_steps: int) -> float:
 
 
 def game_pools(envs: int, workers: int) -> tuple[LocalPool, RayPool]:
-    """The laptop's agent on Breakout in this process, and the same number of environments on Ray actors."""
+    """Make pools of the laptop's agent on Breakout: in this process, and with as many environments on Ray actors."""
     parameters = made(
         LAPTOP,
         env={"game": "Breakout", "num_envs": envs},
@@ -169,14 +169,14 @@ def game_pools(envs: int, workers: int) -> tuple[LocalPool, RayPool]:
 
 
 def beside_local(envs: int, seconds: float, repetitions: int) -> dict[str, Any]:
-    """Steps a second of the local pool and of one Ray actor, in turn."""
+    """Measure the steps per second of the local pool and of one Ray actor, in turn."""
     local, remote = game_pools(envs, 1)
     rates: dict[str, list[float]] = {"local": [], "ray": []}
     try:
         while not remote._playing():
             remote.collect(10)
         for _ in range(repetitions):
-            for handle in [slot.worker for slot in remote._slots]:  # let questions run out, so that Ray is idle
+            for handle in [slot.worker for slot in remote._slots]:  # finish all requests, so that Ray is idle
                 while handle is not None and handle.questions:
                     remote._poll(1.0)
             remote._hand_over()
@@ -190,7 +190,7 @@ def beside_local(envs: int, seconds: float, repetitions: int) -> dict[str, Any]:
 
 
 def alone(seconds: float) -> float:
-    """Steps a second of 32 environments in a process of its own, without Ray."""
+    """Measure the steps per second of 32 environments in their own process, without Ray."""
     torch.set_num_threads(1)
     parameters = made(LAPTOP, env={"game": "Breakout", "num_envs": 32})
     env = env_spec(parameters.env)
@@ -200,7 +200,7 @@ def alone(seconds: float) -> float:
 
 
 def real(seconds: float) -> list[dict[str, float]]:
-    """One and two actors on a real game; the second is predicted from what two processes without Ray gain here."""
+    """Measure one and two actors on a real game; predict the second from the gain of two processes without Ray."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         list(processes.map(alone, [0.1, 0.1]))
         one = processes.submit(alone, seconds).result()
@@ -223,7 +223,7 @@ def real(seconds: float) -> list[dict[str, float]]:
 
 
 def measure(steps: int, seconds: float, machines: tuple[int, ...], repetitions: int) -> Figures:
-    """All parts; each starts a cluster of its own where it must sit on other cores."""
+    """Measure all parts; a part that needs other cores starts its own cluster."""
     all_cores = os.sched_getaffinity(0)
     figures: Figures = {"wire": wire(steps), "weights_bytes": weights_bytes(), "taking_in": taking_in(40)}
     start = {"include_dashboard": False, "object_store_memory": 300 * 2**20, "log_to_driver": False}
@@ -240,7 +240,7 @@ def measure(steps: int, seconds: float, machines: tuple[int, ...], repetitions: 
 
 
 def table(figures: Figures) -> str:
-    """Everything in Markdown."""
+    """Format everything as Markdown."""
     lines = ["| preset | game | bytes/step, to the learner |", "|---|---|---|"]
     lines += [f"| {row['preset']} | {row['game']} | {row['bytes_per_step']:.0f} |" for row in figures["wire"]]
     taken = figures["taking_in"]

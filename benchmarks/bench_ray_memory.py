@@ -1,7 +1,7 @@
 """Half an hour of synthetic load through the Ray pool: memory of the driver and of the object store, sampled.
 
-Two synthetic actors send chunks of the paper's shape as fast as they are taken, new weights of `--weights` MB go out
-with every round, and the learner is slow on purpose (`--pause`), so that the actors are held back all the time.
+Two synthetic actors send chunks of the paper's shape as fast as the driver takes them. New weights of `--weights` MB go
+out with every round. The learner is slow on purpose (`--pause`), so the actors always have to wait.
 
     python benchmarks/bench_ray_memory.py --minutes 30 --csv docs/data/scaling/memory.csv
 """
@@ -38,20 +38,20 @@ FIELDS = ("seconds", "driver_mb", "object_store_mb", "objects", "chunks", "quest
 
 
 def resident_mb() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def object_store() -> tuple[float, int]:
-    """MB of the object store that are taken, by Ray's own account, and how many objects this process refers to."""
+    """Return the MB of the object store in use, as Ray reports it, and how many objects this process refers to."""
     total, free = ray.cluster_resources(), ray.available_resources()
     used = total["object_store_memory"] - free.get("object_store_memory", 0.0)
     return used / 1e6, len(ray._private.worker.global_worker.core_worker.get_all_reference_counts())
 
 
 def load(minutes: float, weights_mb: float, pause: float, sample_seconds: float) -> list[dict[str, float]]:
-    """Samples while it runs."""
+    """Run the load and return samples of memory."""
     parameters = parse_parameters(CONFIG)
     env = env_spec(parameters.env)
     pool, replay = RayPool(parameters, env, actor_class=SyntheticActor), make_replay(parameters, env)
@@ -82,7 +82,7 @@ def load(minutes: float, weights_mb: float, pause: float, sample_seconds: float)
 
 
 def drift(samples: list[dict[str, float]], name: str) -> dict[str, float]:
-    """After the first sixth of the time, when replay is full: mean, extremes, and the fitted slope an hour."""
+    """Compute mean, extremes and fitted slope per hour, after the first sixth of the time, when replay is full."""
     kept = [sample for sample in samples if sample["seconds"] > samples[-1]["seconds"] / 6]
     seconds, values = (np.array([sample[key] for sample in kept]) for key in ("seconds", name))
     slope = float(np.polyfit(seconds, values, 1)[0]) * 3600
@@ -92,10 +92,10 @@ def drift(samples: list[dict[str, float]], name: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Runs the load, writes the samples, prints what drifted; fails where memory grew."""
+    """Run the load, write the samples, print the drift; fail if memory grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--weights", type=float, default=2.0, help="MB of weights a version")
+    parser.add_argument("--weights", type=float, default=2.0, help="MB of weights per version")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds between two rounds, the learner's part")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two samples")
     parser.add_argument("--csv", type=Path)
@@ -111,7 +111,7 @@ def main() -> None:
     print(json.dumps({"last": samples[-1], **figures}, indent=1))
     grown = [name for name in ("driver_mb", "object_store_mb") if figures[name]["slope_an_hour"] > 20.0]
     if grown:
-        raise SystemExit(f"FAILED: grows by more than 20 MB an hour: {', '.join(grown)}")
+        raise SystemExit(f"FAILED: grows by more than 20 MB per hour: {', '.join(grown)}")
 
 
 if __name__ == "__main__":

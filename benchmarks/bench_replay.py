@@ -1,10 +1,10 @@
-"""Replay of real Atari frames: bytes per agent step, and the speed of `sample` against a plain memory copy.
+"""Replay of real Atari frames: bytes per agent step, and the speed of `sample` compared with a plain memory copy.
 
     python benchmarks/bench_replay.py [--json PATH] [--settings laptop paper] [--repetitions 15] [--runs FOLDER ...]
 
-Games are played at random; `--runs` adds the bytes a step in the replays of finished runs (`data/06_models/<run>`).
-Every speed is a ratio: `sample`, its frame decoding alone, and `np.copyto` of as many bytes as the batch's frames hold
-run in turn, in one process on one thread; 1.0 is as fast as copying the frames once. Only the recurrent state, the
+Games are played at random; `--runs` adds the bytes per step in the replays of finished runs (`data/06_models/<run>`).
+Every speed is a ratio. `sample`, its frame decoding alone, and `np.copyto` of as many bytes as the batch's frames run
+in turn, in one process on one thread; 1.0 is as fast as copying the frames once. Only the recurrent state, the
 embeddings and the intrinsic rewards are random numbers, of the sizes of the setting.
 """
 
@@ -35,7 +35,7 @@ GAMES = ("Breakout", "Seaquest", "MontezumaRevenge")
 
 @dataclass(frozen=True)
 class Setting:
-    """What is stored and drawn."""
+    """Sizes of the replay and of its batches."""
 
     size: int
     period: int
@@ -69,14 +69,14 @@ class Recorder:
         self.inputs = self._inputs((), self.num_actions, 0.0)
 
     def begin(self, observation: np.ndarray) -> None:
-        """A new episode's first observation."""
+        """Begin an episode with its first observation."""
         self.episode, self.index, self.frames, self.steps = self.episode + 1, 0, [observation], []
         self.inputs = self._inputs((), self.num_actions, 0.0)
 
     def record(
         self, action: int, reward: float, observation: np.ndarray, *, ended: bool, terminal: bool
     ) -> list[Chunk]:
-        """One step; the chunk that it completes, if any."""
+        """Record one step; return the chunk that it completes, if any."""
         self.frames.append(observation)
         self.steps.append((action, reward))
         if len(self.steps) < self.setting.period and not ended:
@@ -112,7 +112,7 @@ class Recorder:
 
 
 def play(game: str, setting: Setting, seed: int) -> tuple[int, Iterator[Chunk]]:
-    """Number of actions and an endless stream of chunks of random play."""
+    """Return the number of actions and an endless stream of chunks of random play."""
     spec = env_spec(EnvParameters(game=game, height=setting.size, width=setting.size))
     return spec.num_actions, _chunks(spec, setting, np.random.default_rng(seed), seed)
 
@@ -140,7 +140,7 @@ def _chunks(spec: Any, setting: Setting, rng: np.random.Generator, seed: int) ->
 
 
 def fill(game: str, setting: Setting, seed: int) -> tuple[SequenceReplay, list[Chunk]]:
-    """A replay full of a game's sequences, and all chunks that went in."""
+    """Fill a replay with a game's sequences; return it and all chunks that were added."""
     num_actions, stream = play(game, setting, seed)
     replay = SequenceReplay(
         period=setting.period,
@@ -161,7 +161,7 @@ def fill(game: str, setting: Setting, seed: int) -> tuple[SequenceReplay, list[C
 
 
 def measure(game: str, setting: Setting, *, repetitions: int, seed: int) -> dict[str, Any]:
-    """Sizes and alternately timed speeds of one game."""
+    """Measure sizes and alternately timed speeds of one game."""
     replay, chunks = fill(game, setting, seed)
     num_steps = sum(chunk.num_steps for chunk in chunks)
     raw = sum((chunk.num_steps + 1) * setting.size**2 for chunk in chunks)
@@ -200,10 +200,10 @@ def measure(game: str, setting: Setting, *, repetitions: int, seed: int) -> dict
 
 
 def stored(run: Path) -> dict[str, Any]:
-    """Bytes a step in the replay that a finished run left."""
+    """Measure the bytes per step in the replay that a finished run left."""
     chunks = [c for file in sorted(run.rglob("segment-*.safetensors")) for c in decode_chunks(file.read_bytes())]
     if not chunks:
-        raise SystemExit(f"{run} holds no replay: name a run's folder, such as data/06_models/Breakout-s2")
+        raise SystemExit(f"{run} has no replay: name a run's folder, such as data/06_models/Breakout-s2")
     steps = sum(chunk.num_steps for chunk in chunks)
     return {
         "run": run.name,
@@ -217,7 +217,7 @@ def stored(run: Path) -> dict[str, Any]:
 def measure_all(
     settings: Sequence[str], games: Sequence[str], repetitions: int, seed: int, runs: Sequence[str]
 ) -> dict[str, Any]:
-    """Every setting on every game, and the replays of the runs."""
+    """Measure every setting on every game, and the replays of the runs."""
     sizes = {
         name: {"rows": [measure(game, SETTINGS[name], repetitions=repetitions, seed=seed) for game in games]}
         for name in settings
@@ -226,7 +226,7 @@ def measure_all(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown."""
+    """Format the figures as Markdown."""
     parts = [_table(name, SETTINGS[name], entry["rows"]) for name, entry in figures["settings"].items()]
     if figures["runs"]:
         lines = [

@@ -1,9 +1,9 @@
-"""Samplers on mixed problems: best value after 60 trials, 20 of them random, and CPU seconds a suggestion.
+"""Samplers on mixed problems: best value after 60 trials, 20 of them random, and CPU seconds per suggestion.
 
     python benchmarks/bench_samplers.py [--results PATH] [--seeds 10] [--minutes 60]
 
-The first 20 trials are the same random points for every sampler of a seed. Each finished (problem, sampler, seed) is a
-line of the results file; a second start does only what is missing. All problems are minimised.
+For each seed, the first 20 trials are the same random points for every sampler. Each finished (problem, sampler, seed)
+is a line of the results file; a second start runs only what is missing. All problems are minimised.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CENTRES = _TABLES.uniform(-1, 1, size=(5, 3))
 
 
 def ackley(trial: optuna.Trial) -> float:
-    """Ackley's function of 10 binary parameters in {0, 1} and 3 continuous ones in [-1, 1]; the minimum is 0."""
+    """Compute Ackley's function of 10 parameters in {0, 1} and 3 continuous ones in [-1, 1]; the minimum is 0."""
     binary = [trial.suggest_int(f"b{k}", 0, 1) for k in range(10)]
     x = np.array(binary + [trial.suggest_float(f"x{k}", -1, 1) for k in range(3)], dtype=float)
     wave = np.cos(2 * math.pi * x).mean()
@@ -39,19 +39,19 @@ def ackley(trial: optuna.Trial) -> float:
 
 
 def rosenbrock(trial: optuna.Trial) -> float:
-    """Rosenbrock / 20,000 of 6 ordered parameters with four levels on [-2.1, 2.3] and 4 continuous ones on [-2, 2]."""
+    """Compute Rosenbrock / 20,000 of 6 ordered parameters (4 levels on [-2.1, 2.3]) and 4 continuous on [-2, 2]."""
     ordered = [LEVELS[trial.suggest_int(f"o{k}", 0, 3)] for k in range(6)]
     x = np.array(ordered + [trial.suggest_float(f"x{k}", -2, 2) for k in range(4)], dtype=float)
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum() / 20_000)
 
 
 def categorical(trial: optuna.Trial) -> float:
-    """4 parameters of five choices that interact by random tables, one of which also moves a bowl in 3 dimensions."""
-    chosen = [trial.suggest_categorical(f"c{k}", list(range(5))) for k in range(4)]
+    """Add up random tables of 4 parameters with five choices and a bowl in 3 dimensions that one of them moves."""
+    choices = [trial.suggest_categorical(f"c{k}", list(range(5))) for k in range(4)]
     x = np.array([trial.suggest_float(f"x{k}", -1, 1) for k in range(3)])
-    total = sum(UNARY[k, c] for k, c in enumerate(chosen))
-    total += sum(PAIRWISE[i, j, chosen[i], chosen[j]] for i in range(4) for j in range(i))
-    return float(total + ((x - CENTRES[chosen[0]]) ** 2).sum())
+    total = sum(UNARY[k, c] for k, c in enumerate(choices))
+    total += sum(PAIRWISE[i, j, choices[i], choices[j]] for i in range(4) for j in range(i))
+    return float(total + ((x - CENTRES[choices[0]]) ** 2).sum())
 
 
 PROBLEMS: dict[str, Callable[[optuna.Trial], float]] = {
@@ -62,13 +62,13 @@ PROBLEMS: dict[str, Callable[[optuna.Trial], float]] = {
 
 
 def run(problem: str, sampler: str, seed: int, num_trials: int = NUM_TRIALS) -> dict[str, Any]:
-    """One study: the best value after each trial, and the CPU seconds of each suggestion after the random ones."""
+    """Run one study; return the best value after each trial, and the CPU seconds of each non-random suggestion."""
     study = optuna.create_study(sampler=make_sampler("random", seed=seed, n_startup_trials=0))
-    chosen = make_sampler(sampler, seed=seed + 1_000, n_startup_trials=NUM_RANDOM)
+    tested = make_sampler(sampler, seed=seed + 1_000, n_startup_trials=NUM_RANDOM)
     best, seconds = [], []
     for number in range(num_trials):
         if number == NUM_RANDOM:
-            study.sampler = chosen
+            study.sampler = tested
         start = time.process_time()
         trial = study.ask()
         value = PROBLEMS[problem](trial)
@@ -79,29 +79,29 @@ def run(problem: str, sampler: str, seed: int, num_trials: int = NUM_TRIALS) -> 
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Median and quartiles of the best value, and the median CPU time, of what has been run."""
+    """Format median and quartiles of the best value, and the median CPU time, of the finished studies."""
     lines = [
         "| problem | sampler | seeds | best value: median (quartiles) | CPU seconds a suggestion: median |",
         "|---|---|---|---|---|",
     ]
     for problem in PROBLEMS:
         for sampler in SAMPLERS:
-            chosen = [row for row in rows if (row["problem"], row["sampler"]) == (problem, sampler)]
-            if chosen:
-                low, median, high = np.quantile([row["best"][-1] for row in chosen], [0.25, 0.5, 0.75])
-                seconds = np.median([value for row in chosen for value in row["seconds"]])
+            found = [row for row in rows if (row["problem"], row["sampler"]) == (problem, sampler)]
+            if found:
+                low, median, high = np.quantile([row["best"][-1] for row in found], [0.25, 0.5, 0.75])
+                seconds = np.median([value for row in found for value in row["seconds"]])
                 lines.append(
-                    f"| {problem} | {sampler} | {len(chosen)} | {median:.3f} ({low:.3f}, {high:.3f}) | {seconds:.3f} |"
+                    f"| {problem} | {sampler} | {len(found)} | {median:.3f} ({low:.3f}, {high:.3f}) | {seconds:.3f} |"
                 )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Runs what is missing, seed by seed, and prints the table."""
+    """Run what is missing, seed by seed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("bench_samplers.jsonl"))
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=600.0, help="begin no further study after so long")
+    parser.add_argument("--minutes", type=float, default=600.0, help="start no new study after this time")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     start = time.monotonic()

@@ -1,11 +1,11 @@
-"""A study on real Freeway with and without pruning, killed half-way and gone on with, and what its best is worth.
+"""A study on real Freeway with and without pruning, killed half-way and resumed, and an evaluation of its best trial.
 
     python benchmarks/bench_tuning.py --folder FOLDER [--trials 24] [--workers 2]
 
-The studies ask random points, the same ones, so that pruning alone differs. The first one loses all its processes to
-SIGKILL when a third of its trials have ended, and is started again. Its best trial is learned again beside the
-configured values on fresh seeds. A second start goes on. Episodes end after 800 frames, so these scores are no
-others'.
+The studies try the same random points, so that only pruning differs. SIGKILL ends all processes of the first study when
+a third of its trials have ended; then it is started again. Its best trial and the configured values are trained again
+on new seeds and compared. A second start resumes. Episodes end after 800 frames, so these scores are not comparable
+with others.
 """
 
 from __future__ import annotations
@@ -64,24 +64,24 @@ SETTINGS: dict[str, Any] = {
 
 
 def settings(pruner: str, arguments: argparse.Namespace) -> Parameters:
-    """The study of this pruner."""
-    chosen = {"study": f"Freeway-{pruner}", "pruner": pruner, "num_trials": arguments.trials}
-    return parse_parameters({**SETTINGS, "tune": {**SETTINGS["tune"], **chosen, "workers": arguments.workers}})
+    """Return the parameters of this pruner's study."""
+    study = {"study": f"Freeway-{pruner}", "pruner": pruner, "num_trials": arguments.trials}
+    return parse_parameters({**SETTINGS, "tune": {**SETTINGS["tune"], **study, "workers": arguments.workers}})
 
 
 def place_of(parameters: Parameters, folder: Path) -> Place:
-    """A folder for each study."""
+    """Return the study's own folder."""
     return Place(folder / parameters.study_name / "study.journal", folder / parameters.study_name / "trials")
 
 
 def work(parameters: Parameters, place: Place) -> None:
-    """What a person's `kedro run --pipelines tune` does, in a process that can be killed."""
+    """Do what `kedro run --pipelines tune` does, in a process that can be killed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run_study(parameters, place, lambda: False)
 
 
 def run(parameters: Parameters, place: Place, *, kill_after: int | None) -> None:
-    """Runs the study to its end; with `kill_after`, kills it once so many trials have ended, and starts it again."""
+    """Run the study to its end; with `kill_after`, kill it once that many trials have ended, and start it again."""
     context = multiprocessing.get_context("spawn")
     while True:
         process = context.Process(target=work, args=(parameters, place))
@@ -90,7 +90,7 @@ def run(parameters: Parameters, place: Place, *, kill_after: int | None) -> None
             process.join(1.0)
             if kill_after is not None and num_ended(parameters, place) >= kill_after:
                 assert process.pid is not None
-                os.kill(process.pid, signal.SIGKILL)  # its workers see that it is gone and end at once
+                os.kill(process.pid, signal.SIGKILL)  # its workers notice and end immediately
                 process.join()
                 kill_after = None
                 print(f"{parameters.study_name}: killed", flush=True)
@@ -102,14 +102,14 @@ def run(parameters: Parameters, place: Place, *, kill_after: int | None) -> None
 
 
 def num_ended(parameters: Parameters, place: Place) -> int:
-    """Trials that are over."""
+    """Count the finished trials."""
     if not place.journal.exists():
         return 0
     return sum(trial.state.is_finished() for trial in latest(open_study(parameters, place).trials))
 
 
 def figures(parameters: Parameters, place: Place) -> dict[str, Any]:
-    """Frames, states, best, and whether every trial ended exactly once."""
+    """Return frames, states, best, and whether every trial ended exactly once."""
     study = open_study(parameters, place)
     record = study_record(study, parameters)
     ends = Counter(origin(trial) for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED"))
@@ -125,7 +125,7 @@ def figures(parameters: Parameters, place: Place) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the studies and the comparison, prints the figures, and keeps them as JSON."""
+    """Run the studies and the comparison, print the figures, and store them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=24)

@@ -1,9 +1,9 @@
-"""Kills a real training process again and again, at random moments: nothing but the newest work may be lost.
+"""Kills a real training process repeatedly, at random moments: only the newest work may be lost.
 
 Every life is `python -m meme57.learning` on real Pong at a tiny size, ended by SIGINT, SIGTERM or SIGKILL: while it
-starts, at a random moment of training, or at the moment when the folder of a half-written checkpoint appears. Checked
-after each: the newest checkpoint is never older than before; a polite signal loses nothing; the next life begins
-exactly at the newest checkpoint. At the end the run is finished and its samples per insert are counted.
+starts, at a random moment of training, or when the folder of a half-written checkpoint appears. After each life the
+script checks three things. The newest checkpoint is never older than before; a polite signal loses nothing; the next
+life begins exactly at the newest checkpoint. At the end the run is finished and its samples per insert are counted.
 
     python benchmarks/chaos.py --kills 60 --seed 1
 """
@@ -42,9 +42,9 @@ CONFIG: dict[str, Any] = {
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 MOMENTS = ("starting", "training", "writing a checkpoint")
 ROUNDS = {"synchronous": 1, "overlapped": 3}
-"""Rounds that may be taken in with a checkpoint: the last one, the one that waits, and the one in play."""
+"""Rounds that may enter with a checkpoint: the last one, the one that waits, and the one being played."""
 LARGEST_DEBT = {mode: BATCH + RATIO * ENVS * (-(-n * ROUND // PERIOD) + 2) for mode, n in ROUNDS.items()}
-"""Draws that may be owed: less than a batch, and what those rounds and the cut episodes brought."""
+"""Draws that may be due: less than a batch, plus those for these rounds and the truncated episodes."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Life:
 
     @property
     def lost(self) -> float:
-        """Frames that were reported and are in no checkpoint."""
+        """Frames that were reported but are in no checkpoint."""
         return 0.0 if self.last_frames is None else max(0.0, self.last_frames - self.after)
 
 
 class Victim:
-    """A training process and what it said so far."""
+    """A training process and its output so far."""
 
     def __init__(self, folder: Path, mode: str, total_frames: int) -> None:
         config = folder / "chaos.json"
@@ -95,18 +95,18 @@ class Victim:
             self.errors += line
 
     def wait_until(self, done: Callable[[], bool]) -> None:
-        """Returns when `done()`, or fails when the process ended by itself."""
+        """Wait until `done()`; fail if the process ends by itself."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not done():
             if self.process.poll() is not None or time.monotonic() > end:
                 self.process.kill()
                 raise SystemExit(
-                    f"FAILED: a restart did not come to train (exit {self.process.poll()}):\n{self.errors}"
+                    f"FAILED: a restart did not begin to train (exit {self.process.poll()}):\n{self.errors}"
                 )
             time.sleep(0.0005)
 
     def end(self) -> int:
-        """Waits for the process to go, and for all that it said."""
+        """Wait for the process to end, and for all of its output."""
         code = self.process.wait(PATIENCE_SECONDS)
         for reader in self._readers:
             reader.join()
@@ -114,7 +114,7 @@ class Victim:
 
 
 def newest(folder: Path) -> tuple[float, float]:
-    """Frames of the newest checkpoint, and the draws that it owes; zeros before the first."""
+    """Return the frames of the newest checkpoint, and the draws that are due; zeros before the first."""
     found = sorted((folder / "runs" / "chaos").glob("checkpoint-*"))
     if not found:
         return 0.0, 0.0
@@ -124,13 +124,13 @@ def newest(folder: Path) -> tuple[float, float]:
     return float(state["frames"]), owed if limiter["drawn"] else 0.0
 
 
-def live(folder: Path, mode: str, number: int, chosen: random.Random) -> Life:
-    """One life and its end."""
+def live(folder: Path, mode: str, number: int, rng: random.Random) -> Life:
+    """Run one life, end it, and check it."""
     which, moment = SIGNALS[number % 3], MOMENTS[number // 3 % 3]
     before, _ = newest(folder)
     start = time.monotonic()
     victim = Victim(folder, mode, ENDLESS)
-    wait_for(victim, folder, moment, chosen)
+    wait_for(victim, folder, moment, rng)
     victim.process.send_signal(which)
     code = victim.end()
     after, debt = newest(folder)
@@ -140,35 +140,33 @@ def live(folder: Path, mode: str, number: int, chosen: random.Random) -> Life:
     return life
 
 
-def wait_for(victim: Victim, folder: Path, moment: str, chosen: random.Random) -> None:
-    """Until the moment has come."""
+def wait_for(victim: Victim, folder: Path, moment: str, rng: random.Random) -> None:
+    """Wait until the moment has come."""
     if moment == "starting":
-        time.sleep(chosen.uniform(0.0, 4.0))
+        time.sleep(rng.uniform(0.0, 4.0))
         return
     victim.wait_until(lambda: bool(victim.frames))
     if moment == "training":
-        time.sleep(chosen.uniform(0.0, 1.5))
+        time.sleep(rng.uniform(0.0, 1.5))
         return
     run = folder / "runs" / "chaos"
-    for _ in range(chosen.randint(1, 2)):
+    for _ in range(rng.randint(1, 2)):
         victim.wait_until(lambda: not list(run.glob(".checkpoint-*.tmp")))
         victim.wait_until(lambda: bool(list(run.glob(".checkpoint-*.tmp"))))
-    time.sleep(chosen.uniform(0.0, 0.01))
+    time.sleep(rng.uniform(0.0, 0.01))
 
 
 def check(life: Life, mode: str, errors: str) -> None:
-    """Fails on anything that this benchmark says does not happen."""
-    listened = life.code == 130
+    """Fail if anything happened that must not happen."""
+    obeyed = life.code == 130
     faults = {
         "the newest checkpoint is older than before": life.after < life.before,
-        "it did not go on at the newest checkpoint": life.before > 0 and life.first_frames not in (None, life.before),
-        "a polite stop lost frames": listened and life.lost > 0,
-        "it ended by another way than the signal": life.code not in (-getattr(signal, life.signal), 130)
+        "it did not resume at the newest checkpoint": life.before > 0 and life.first_frames not in (None, life.before),
+        "a polite stop lost frames": obeyed and life.lost > 0,
+        "it did not end by the signal": life.code not in (-getattr(signal, life.signal), 130)
         and not (life.moment == "starting" and life.signal == "SIGINT"),
-        "a signal in training was not answered": life.moment != "starting"
-        and life.signal != "SIGKILL"
-        and not listened,
-        "draws are owed or were drawn too early": not 0 <= life.debt <= LARGEST_DEBT[mode],
+        "a signal in training was not answered": life.moment != "starting" and life.signal != "SIGKILL" and not obeyed,
+        "too many draws are due, or they came too early": not 0 <= life.debt <= LARGEST_DEBT[mode],
         "a traceback": "Traceback" in errors and life.moment != "starting",
     }
     if found := [fault for fault, is_so in faults.items() if is_so]:
@@ -176,7 +174,7 @@ def check(life: Life, mode: str, errors: str) -> None:
 
 
 def finish(folder: Path, mode: str) -> dict[str, float]:
-    """Lets the run come to an end, and counts."""
+    """Let the run end, and count."""
     before, _ = newest(folder)
     victim = Victim(folder, mode, int(before) + MORE_FRAMES)
     if code := victim.end():
@@ -185,22 +183,22 @@ def finish(folder: Path, mode: str) -> dict[str, float]:
     limiter = json.loads((max((folder / "runs" / "chaos").glob("checkpoint-*")) / "state.json").read_text())["limiter"]
     ratio = limiter["drawn"] / (limiter["inserted"] - WARM_UP)
     if frames < before + MORE_FRAMES or not 0 <= debt <= LARGEST_DEBT[mode]:
-        raise SystemExit(f"FAILED: {frames} frames, {debt} draws owed")
+        raise SystemExit(f"FAILED: {frames} frames, {debt} draws due")
     if left := [path.name for path in (folder / "runs" / "chaos").iterdir() if path.name.startswith((".", "damaged-"))]:
         raise SystemExit(f"FAILED: left behind: {left}")
     return {"frames": frames, "samples_per_insert": ratio, "draws_owed": debt}
 
 
 def chaos(mode: str, kills: int, seed: int) -> dict[str, Any]:
-    """One run in one mode: `kills` lives, and the one that finishes."""
-    chosen = random.Random(f"{mode} {seed}")
+    """Make one run in one mode: `kills` lives, and the one that finishes."""
+    rng = random.Random(f"{mode} {seed}")
     with tempfile.TemporaryDirectory() as name:
-        lives = [live(Path(name), mode, number, chosen) for number in range(kills)]
+        lives = [live(Path(name), mode, number, rng) for number in range(kills)]
         return {"mode": mode, "lives": [vars(life) | {"lost": life.lost} for life in lives], **finish(Path(name), mode)}
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Kills by mode, signal and moment: how many, exit statuses, frames lost."""
+    """Format the kills by mode, signal and moment: how many, exit statuses, frames lost."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for result in results:
         for life in result["lives"]:
@@ -219,22 +217,22 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Runs both modes, prints a table and a summary, and exits with an error at the first thing that was lost."""
+    """Run both modes, print a table and a summary, and exit with an error at the first loss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=60, help="in both modes together")
     parser.add_argument("--modes", nargs="+", choices=ROUNDS, default=list(ROUNDS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job and its children would ignore it
     share = -(-arguments.kills // len(arguments.modes))
     results = [chaos(mode, share, arguments.seed) for mode in arguments.modes]
     print(table(results), end="\n\n")
     for result in results:
         print(
-            f"{result['mode']}: {len(result['lives'])} kills, every restart went on at the newest checkpoint; "
+            f"{result['mode']}: {len(result['lives'])} kills, every restart resumed from the newest checkpoint; "
             f"{result['frames']:,.0f} frames at the end, samples per insert {result['samples_per_insert']:.3f} "
-            f"of {RATIO:g}, {result['draws_owed']:g} draws owed (at most {LARGEST_DEBT[result['mode']]:g})"
+            f"of {RATIO:g}, {result['draws_owed']:g} draws due (at most {LARGEST_DEBT[result['mode']]:g})"
         )
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({"seed": arguments.seed, "results": results}, indent=1) + "\n")

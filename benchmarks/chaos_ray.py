@@ -1,10 +1,10 @@
 """Breaks actors, machines and cables of a Ray cluster while the agent trains on a real game; then counts every chunk.
 
 The cluster is several Ray nodes on this machine, each in a network namespace (`ray_machines.py`; needs root). At random
-moments an actor's process is killed or stopped, a machine loses its power, hangs, or its cable is pulled, for shorter
-and for longer than anyone's patience. Every chunk that the learner acknowledged is written down as it enters replay.
-At the end: each of them is in replay, once, as it was; none came from an actor after it was given up; steps and
-episodes are counted once. Then a second driver goes on from the checkpoint and comes to the end.
+moments an actor's process is killed or stopped, a machine loses its power or hangs, or its cable is pulled, for less
+and for more than the timeouts. Every chunk that the learner acknowledged is recorded as it enters replay.
+At the end, each of them must be in replay once and unchanged, none from an actor that had been given up. Steps and
+episodes must be counted once. Then a second driver resumes from the checkpoint and finishes the run.
 
     python benchmarks/chaos_ray.py --faults 30 --seed 1 --json docs/data/scaling/chaos.json
 """
@@ -58,7 +58,7 @@ FAULTS = ("actor killed", "actor hangs", "machine killed", "machine hangs", "cab
 
 
 class Ledger:
-    """What the learner acknowledged, written down at the door of its replay, and what the pool gave up."""
+    """A record of the chunks that entered the learner's replay, and of the actors that the pool gave up."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.checksums: dict[tuple[int, int, int], int] = {}
@@ -90,7 +90,7 @@ class Ledger:
         return collected
 
     def check(self, trainer: Trainer, row: dict[str, float], *, before: int = 0) -> dict[str, Any]:
-        """The account; fails where it does not balance. `before` is how many steps a resumed run had."""
+        """Return the account; fail if it does not balance. `before` is the number of steps that a resumed run had."""
         held = list(trainer.state.replay.contents()[1].values())
         counted = Counter((chunk.actor, chunk.episode, chunk.index) for chunk in held)
         same = {(c.actor, c.episode, c.index): chunk_checksum(c) for c in held}
@@ -113,24 +113,24 @@ class Ledger:
 
 
 class Chaos(threading.Thread):
-    """Does one fault after the other and measures how long the pool takes to recover."""
+    """Causes one fault after the other and measures how long the pool takes to recover."""
 
     def __init__(self, pool: RayPool, machines: list[Machine], num_faults: int, seed: int, cpus: int) -> None:
         super().__init__(name="chaos", daemon=True)
         self._pool, self._machines, self._num, self._cpus = pool, machines[1:], num_faults, cpus
-        self._chosen = random.Random(seed)
+        self._rng = random.Random(seed)
         self.log: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.done = threading.Event()
 
     def run(self) -> None:
-        """All faults; `done` is set at the end whatever happens."""
+        """Cause all faults; set `done` at the end, whatever happens."""
         try:
             self._wait(lambda: self._everyone_plays() and self._joined() == len(self._machines))
             kinds = [FAULTS[number % len(FAULTS)] for number in range(self._num)]
-            self._chosen.shuffle(kinds)
+            self._rng.shuffle(kinds)
             for kind in kinds:
-                time.sleep(self._chosen.uniform(0.5, 3.0))
+                time.sleep(self._rng.uniform(0.5, 3.0))
                 self._one(kind)
         except BaseException as error:
             self.error = error
@@ -142,7 +142,7 @@ class Chaos(threading.Thread):
         start = time.monotonic()
         machine, process = self._victim()
         hurt = self._hurt(kind, machine, process)
-        # short faults may pass unnoticed, which is as good
+        # short faults may pass unnoticed, which is fine
         with contextlib.suppress(TimeoutError):
             limit = 5.0 if kind == "cable cut, short" else PATIENCE_SECONDS
             self._wait(lambda: self._pool._counts["lost"] > lost, seconds=limit)
@@ -158,9 +158,9 @@ class Chaos(threading.Thread):
         print(f"{len(self.log):3d}  {kind:16s}  {json.dumps(self.log[-1])}", flush=True)
 
     def _victim(self) -> tuple[Machine, int]:
-        """A machine that an actor plays on, and that actor's process."""
+        """Choose a machine that an actor plays on, and that actor's process."""
         owner = {process: machine for machine in self._machines for process in machine.processes()}
-        worker = self._chosen.choice([worker for worker in self._pool._playing()])
+        worker = self._rng.choice([worker for worker in self._pool._playing()])
         process = int(worker.where.rpartition("process ")[2].rstrip(")"))
         return owner[process], process
 
@@ -173,12 +173,12 @@ class Chaos(threading.Thread):
             return machine.name
         machine.cable("down")
         if kind == "cable cut, short":
-            time.sleep(self._chosen.uniform(0.3, 2.0))
+            time.sleep(self._rng.uniform(0.3, 2.0))
             machine.cable("up")
         return machine.name
 
     def _heal(self, machine: Machine, process: int) -> None:
-        """The cable is put back; whoever hung goes on and may still speak."""
+        """Put the cable back and let stopped processes continue; they may still send answers."""
         machine.cable("up")
         machine.signal(signal.SIGCONT)
         with contextlib.suppress(ProcessLookupError):
@@ -186,7 +186,7 @@ class Chaos(threading.Thread):
         time.sleep(2.0)
 
     def _repaired(self) -> bool:
-        """Starts every machine anew whose Ray is gone; one that was taken for dead goes when it learns of it."""
+        """Restart every machine whose Ray has ended; a machine declared dead ends when it learns of it."""
         for machine in self._machines:
             if not machine.is_up:
                 machine.stop()
@@ -197,7 +197,7 @@ class Chaos(threading.Thread):
         return len(self._lives()) == len(self._pool._slots)
 
     def _joined(self) -> int:
-        """Machines that Ray counts as alive, the head left out."""
+        """Count the machines that Ray calls alive, without the head."""
         ray = self._pool._ray
         return sum(node["Alive"] for node in ray.nodes()) - 1 if ray.is_initialized() else 0
 
@@ -214,15 +214,15 @@ class Chaos(threading.Thread):
 
 
 def parameters(**run: Any) -> Parameters:
-    """The benchmark's run."""
+    """Return the parameters of the benchmark's run."""
     return parse_parameters({**CONFIG, "run": {**CONFIG["run"], **run}})
 
 
 def first_life(folder: Path, machines: list[Machine], num_faults: int, seed: int, cpus: int) -> dict[str, Any]:
-    """Trains while things break; stops with a checkpoint when all faults are over."""
-    chosen = parameters()
+    """Train while things break; stop with a checkpoint when all faults are over."""
+    settings = parameters()
     done = threading.Event()
-    trainer = Trainer(chosen, env_spec(chosen.env), folder, stop=done.is_set)
+    trainer = Trainer(settings, env_spec(settings.env), folder, stop=done.is_set)
     assert isinstance(trainer.state.pool, RayPool)
     ledger = Ledger(trainer)
     chaos = Chaos(trainer.state.pool, machines, num_faults, seed, cpus)
@@ -246,20 +246,20 @@ def first_life(folder: Path, machines: list[Machine], num_faults: int, seed: int
 
 
 def second_life(folder: Path, frames: int) -> dict[str, Any]:
-    """Another driver: it resumes, and the run comes to its end."""
-    chosen = parameters(total_frames=frames + MORE_FRAMES)
-    trainer = Trainer(chosen, env_spec(chosen.env), folder)
+    """Resume with another driver and finish the run."""
+    settings = parameters(total_frames=frames + MORE_FRAMES)
+    trainer = Trainer(settings, env_spec(settings.env), folder)
     ledger, rows = Ledger(trainer), []
     for event in trainer.run():
         rows += event.rows
     if rows[0]["frames"] != frames or rows[-1]["frames"] < frames + MORE_FRAMES:
-        raise SystemExit(f"FAILED: it went on at {rows[0]['frames']} and ended at {rows[-1]['frames']}")
+        raise SystemExit(f"FAILED: it resumed at {rows[0]['frames']} and ended at {rows[-1]['frames']}")
     return {"from": rows[0]["frames"], "to": rows[-1]["frames"],
             "account": ledger.check(trainer, rows[-1], before=frames // SKIP)}  # fmt: skip
 
 
 def table(faults: list[dict[str, Any]]) -> str:
-    """Faults by kind."""
+    """Format the faults by kind."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for fault in faults:
         groups[fault["fault"]].append(fault)
@@ -280,7 +280,7 @@ def _times(seconds: list[float]) -> str:
 
 
 def main() -> None:
-    """Runs it, prints the account, and exits with an error at the first thing that does not balance."""
+    """Run it, print the account, and exit with an error at the first thing that does not balance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faults", type=int, default=30)
     parser.add_argument("--machines", type=int, default=3)

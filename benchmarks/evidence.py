@@ -1,14 +1,14 @@
-"""Takes what a suite has done so far into experiments/<name>/data, for the tables of docs/results and docs/notebook.
+"""Copies a suite's results so far into experiments/<name>/data, for the tables of docs/results and docs/notebook.
 
     kedro run --env games; python benchmarks/evidence.py games; python docs/generate
 
-A suite that is not finished gives the members that are. Rows of members that this checkout does not have are kept, so
-that one table can grow on several machines; each row tells its commit and its frames. A suite named `games_sticky`
-belongs to the experiment `games`.
+An unfinished suite gives its finished members. Rows of members that this checkout does not have are kept, so that one
+table can grow on several machines; each row has its commit and its frames. A suite named `games_sticky` belongs to the
+experiment `games`.
 
     python benchmarks/evidence.py boxing --choice no_bandit "bandit.enabled=false"
 
-takes the members of one variant as lines of what was tried instead (docs/data/results), named by the settings as given.
+instead adds the members of one variant to what was tried (docs/data/results), named by the settings as given.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meme57.config.renames import with_todays_agents
 from meme57.evaluation.suite_scores import COLUMNS, result_rows
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +35,9 @@ STRETCH = 250_000
 
 
 def members(project: Path, suite: str) -> list[dict[str, Any]]:
-    """The members of a suite that are done: who they are, scores, commit, and the learning curve of each run."""
+    """Load the finished members of a suite: identity, scores, commit, and the learning curve of each run."""
     paths = sorted((project / "data/07_model_output" / f"suite-{suite}").glob("*.json"))
-    done = [note for path in paths if (note := json.loads(path.read_text()))["state"] == "done"]
+    done = [note for path in paths if (note := with_todays_agents(json.loads(path.read_text())))["state"] == "done"]
     for note in done:
         text = (project / "data/08_reporting" / note["name"] / "learning_curve.csv").read_text()
         note["learning_curve"] = list(csv.DictReader(text.splitlines()))
@@ -44,16 +45,16 @@ def members(project: Path, suite: str) -> list[dict[str, Any]]:
 
 
 def score_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """A row for each member and agent."""
+    """Yield a row for each member and agent."""
     for member in done:
         end = member["learning_curve"][-1]
-        told = {"trained_frames": int(float(end["frames"])), "trained_seconds": round(float(end["elapsed_seconds"]))}
+        cost = {"trained_frames": int(float(end["frames"])), "trained_seconds": round(float(end["elapsed_seconds"]))}
         for row in result_rows([member]):
-            yield {**row, **told, "commit": member["commit"]}
+            yield {**row, **cost, "commit": member["commit"]}
 
 
 def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """The learning curves: mean training return of the episodes that ended since the row before, and health."""
+    """Yield the learning curves: mean training return of the episodes that ended since the last row, and health."""
     for member in done:
         for point in member["learning_curve"]:
             yield {
@@ -71,7 +72,7 @@ def _rounded(cell: str) -> float | str:
 
 
 def choice_rows(done: Iterable[Mapping[str, Any]], settings: str) -> Iterable[dict[str, Any]]:
-    """For each stretch of frames that was finished: mean training return of all episodes, and of policy 0's."""
+    """Yield, for each finished stretch of frames, the mean training return of all episodes, and of policy 0's."""
     for member in done:
         curve = member["learning_curve"]
         for end in range(STRETCH, int(float(curve[-1]["frames"])) + 1, STRETCH):
@@ -92,14 +93,14 @@ def choice_rows(done: Iterable[Mapping[str, Any]], settings: str) -> Iterable[di
 
 
 def _weighted(points: Iterable[Mapping[str, str]], value: str, weight: str) -> tuple[int, float]:
-    """Sum of the weights, and the weighted mean (0 where nothing weighs)."""
+    """Return the sum of the weights, and the weighted mean (0 if there are no weights)."""
     pairs = [(float(point[value]), int(float(point[weight]))) for point in points if point[value] and point[weight]]
     total = sum(n for _, n in pairs)
     return total, sum(x * n for x, n in pairs) / max(total, 1)
 
 
 def merge(path: Path, columns: Sequence[str], key: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    """The rows take the place of those with the same key in the CSV file; sorted by member, if that is the key."""
+    """Replace the rows with the same key in the CSV file, or add them; sort by member, if that is the key."""
     before = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     new = list(rows)
     replaced = {_who(row, key) for row in new}
@@ -117,7 +118,7 @@ def _who(row: Mapping[str, Any], key: Sequence[str]) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Both files of one suite, or lines of what was tried."""
+    """Write both files of one suite, or add lines to what was tried."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suite", help="name of the suite: games, ablations, boxing")
     parser.add_argument("--project", type=Path, default=ROOT, help="checkout whose data/ holds the suite")

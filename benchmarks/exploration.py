@@ -1,24 +1,21 @@
-"""The exploration ladder: which games of our own are solved, with every part of the agent and with one left out.
+"""The exploration ladder: which built-in games are solved, with every part of the agent and with one left out.
 
     python benchmarks/exploration.py --processes 2 [--games DeepSea10 KeyDoor] [--seeds 1 2 3] [--variants full]
     python benchmarks/exploration.py --processes 2 --parts learning
 
 The first leaves out parts of exploration, on all games; the second parts of learning, on two that are solved without
-luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames; it ends as soon as the greedy
-policy 0 reaches the goal at two checkpoints in a row (10,000 frames apart): solved. One alone could be luck: of
-32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a line of
-experiments/ladder/data/exploration.csv; what is there is not run again, so the command goes on after a kill. `python
-docs/generate` makes the tables of docs/results.md and docs/notebook.md of it.
+luck. A run is `--env ladder`, with `SETTINGS` in two games, for at most 320,000 frames. It is solved, and ends, when
+the greedy policy 0 reaches the goal at two consecutive checkpoints (10,000 frames apart). One checkpoint alone could be
+luck: of 32 random ways through DeepSea5 one reaches the goal, and a run has as many checkpoints. Every ended run is a
+line of experiments/ladder/data/exploration.csv and is not run again, so the command resumes after a kill. `python
+docs/generate` makes the tables of docs/results.md and docs/notebook.md from it.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import multiprocessing
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -29,9 +26,11 @@ from meme57.config.games import TOY_GAMES
 from meme57.envs import env_spec
 from meme57.envs.toys import toy
 from meme57.evaluation.ranking import checkpoint_evaluation
+from meme57.executor import LocalExecutor
 from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
 from meme57.learning.trainer import learn
 from meme57.settings import CONFIG_LOADER_ARGS
+from rows import append_row, commit, read_rows
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments/ladder/data/exploration.csv"
@@ -58,11 +57,10 @@ GAMES = {"exploration": TOY_GAMES, "learning": ("DeepSea5", "Corridor")}
 SETTINGS: dict[str, dict[str, Any]] = {game: {"learner.learning_rate": 0.003} for game in ("DeepSea20", "DeepSea30")}
 SEEDS = tuple(range(1, 11))
 SOLVED = 0.5
-COLUMNS = ("parts", "game", "variant", "seed", "solved", "frames", "best_return", "cpu_seconds", "commit")
 
 
 def ladder_parameters(changes: dict[str, Any]) -> Parameters:
-    """The ladder's, with dotted changes."""
+    """Return the ladder's parameters, with dotted changes."""
     groups: dict[str, Any] = {}
     for dotted, value in changes.items():
         group, name = dotted.split(".")
@@ -72,7 +70,7 @@ def ladder_parameters(changes: dict[str, Any]) -> Parameters:
 
 
 def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
-    """One run, until it is solved or its frames are spent."""
+    """Train one run until it is solved or its frames are used up."""
     parts, game, variant, seed = task
     side = max(16, *toy(game).grid.shape[1:])
     parameters = ladder_parameters(
@@ -99,33 +97,15 @@ def run(task: tuple[str, str, str, int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def commit() -> str:
-    """The checked-out commit, with a plus where its code or configuration was changed."""
-    hash_ = _git("rev-parse", "--short", "HEAD")
-    return hash_ + "+" * bool(_git("status", "--porcelain", "--", "src", "conf", "experiments/*/*.yml", "benchmarks"))
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-
-def rows() -> list[dict[str, str]]:
-    """The runs that have ended."""
-    return list(csv.DictReader(RESULTS.read_text().splitlines())) if RESULTS.exists() else []
-
-
-def add(row: dict[str, Any]) -> None:
-    """One more line."""
-    is_new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+def run_and_record(task: tuple[str, str, str, int]) -> None:
+    """Add the line of one run, as soon as it has ended."""
+    row = run(task)
+    append_row(RESULTS, row)
+    print(json.dumps(row), flush=True)
 
 
 def main() -> None:
-    """Runs what is missing."""
+    """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", default="exploration", choices=list(PARTS))
     parser.add_argument("--games", nargs="+", choices=list(TOY_GAMES))
@@ -136,13 +116,12 @@ def main() -> None:
     variants, games = options.variants or list(PARTS[options.parts]), options.games or GAMES[options.parts]
     if unknown := set(variants) - set(PARTS[options.parts]):
         parser.error(f"--variants {unknown}: --parts {options.parts} has {', '.join(PARTS[options.parts])}")
-    done = {(row["game"], row["variant"], int(row["seed"])) for row in rows()}
+    done = {(row["game"], row["variant"], int(row["seed"])) for row in read_rows(RESULTS)}
     tasks = [(options.parts, g, v, s) for s in options.seeds for g in games for v in variants]
     missing = [task for task in tasks if task[1:] not in done]
-    with multiprocessing.get_context("spawn").Pool(options.processes, maxtasksperchild=1) as pool:
-        for row in pool.imap_unordered(run, missing):
-            add(row)
-            print(json.dumps(row), flush=True)
+    outcomes = LocalExecutor(options.processes).run(run_and_record, missing)
+    if errors := [outcome.error for outcome in outcomes if outcome.error is not None]:
+        parser.exit(1, f"{len(errors)} of {len(missing)} runs have no result: {errors[0]}\n")
 
 
 if __name__ == "__main__":

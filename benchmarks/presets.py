@@ -13,6 +13,6 @@ ROOT = Path(__file__).parents[1]
 
 
 def preset(environment: str, **groups: dict[str, Any]) -> Parameters:
-    """The environment's, with values of some groups over them."""
+    """Load the environment's parameters, with the values of some groups replaced."""
     conf = str(ROOT / "conf")
     return load_parameters(ProjectConfigLoader(conf, env=environment, runtime_params=groups, **CONFIG_LOADER_ARGS))

@@ -1,9 +1,9 @@
-"""How often intervals hold the truth, and how often the champion rule and a study's verdict err, by simulation.
+"""How often intervals contain the truth, and how often the champion rule and a study's verdict err, by simulation.
 
     python benchmarks/rates.py [--repetitions 20000] [--before]
 
-Prints the tables of docs/evaluation.md, docs/registry.md and docs/tuning.md. `--before` has the rules that stood until
-commit d84c7c6: percentile bootstraps, and a challenger's interval against the champion's mean as if that were exact.
+Prints the tables of docs/evaluation.md, docs/registry.md and docs/tuning.md. `--before` uses the rules until commit
+d84c7c6: percentile bootstraps, and a challenger's interval compared with the champion's mean as if that were exact.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RETURNS: dict[str, Draw] = {
     "one value": lambda rng, shape: np.full(shape, 32.0),
 }
 DEVIATIONS = {"lognormal": 2.1612, "0 or 1": 0.5, "0, rarely 1 (5 %)": 0.2179}
-"""Standard deviations other than 1."""
+"""Standard deviations that are not 1."""
 MEANS = {"exponential": 1.0, "exponential, to the left": -1.0, "lognormal": float(np.exp(0.5)), "0 or 1": 0.5,
          "0, rarely 1 (5 %)": 0.05, "one value": 32.0}  # fmt: skip
 BOOTSTRAP = 500
@@ -46,18 +46,18 @@ CHUNK = 500
 
 
 def promoted(challenger: Array, champion: Array, challenge: int) -> Array:
-    """Returns [R, n] and [R, m] -> [R]."""
+    """Apply the champion rule to returns [R, n] and [R, m] -> [R]."""
     ours, theirs = (Sample(x.mean(-1), x.std(-1), x.shape[-1]) for x in (challenger, champion))
     return compare(ours, theirs, challenge=challenge).exceeds(0.0)
 
 
 def promoted_before(challenger: Array, champion: Array, challenge: int) -> Array:
-    """The lower end of the challenger's percentile bootstrap interval above the champion's mean."""
+    """Test whether the low end of the challenger's percentile bootstrap interval is above the champion's mean."""
     return percentiles(challenger)[0] > champion.mean(-1)
 
 
 def promoted_by_welch(challenger: Array, champion: Array, challenge: int) -> Array:
-    """Welch's test at the same errors, which lets the larger sample count in full."""
+    """Apply Welch's test at the same error rates, which lets the larger sample count in full."""
     found = stats.ttest_ind(challenger, champion, axis=-1, equal_var=False, alternative="greater")
     return found.pvalue < ERROR / (challenge * (challenge + 1))
 
@@ -67,9 +67,9 @@ def false_promotions(
     rule: Callable[[Array, Array, int], Array] = promoted,
     constant: float | None = None,
 ) -> float:  # fmt: skip
-    """The share of champions that one of so many equal challengers replaces.
+    """Estimate the share of champions that are replaced by one of `challenges` equal challengers.
 
-    `constant` champions always score the mean of `draw`: as good, but not the same distribution.
+    With `constant`, champions always score that value: the mean of `draw` is as good, but another distribution.
     """
     crowned = draw(rng, (repetitions, champion)) if constant is None else np.full((repetitions, champion), constant)
     replaced = np.zeros(repetitions, bool)
@@ -82,7 +82,7 @@ def power(
     draw: Draw, rng: np.random.Generator, *, episodes: int, gain: float, challenge: int, repetitions: int,
     rule: Callable[[Array, Array, int], Array] = promoted,
 ) -> float:  # fmt: skip
-    """The share of challengers that are `gain` points better, and promoted."""
+    """Estimate the share of challengers that are promoted when they are `gain` points better."""
     shape = (repetitions, episodes)
     return float(rule(draw(rng, shape) + gain, draw(rng, shape), challenge).mean())
 
@@ -93,7 +93,7 @@ def power(
 def false_better(
     draw: Draw, rng: np.random.Generator, *, seeds: int, repetitions: int, scales: tuple[float, ...] = (1.0,)
 ) -> float:
-    """The share of studies that call equal settings better; a scale for each game."""
+    """Estimate the share of studies that call equal settings better; `scales` has one scale per game."""
     gain = _gains(draw, rng, seeds, repetitions, scales)
     return float((shown(mean_of(gain.mean(axis=1)), TuneParameters().confidence) == 1).mean())
 
@@ -101,7 +101,7 @@ def false_better(
 def false_better_before(
     draw: Draw, rng: np.random.Generator, *, seeds: int, repetitions: int, scales: tuple[float, ...] = (1.0,)
 ) -> float:
-    """The same by a percentile bootstrap of the seeds within each game."""
+    """Estimate the same with a percentile bootstrap of the seeds within each game."""
     gain = _gains(draw, rng, seeds, repetitions, scales)
     low = [
         np.quantile(
@@ -113,7 +113,7 @@ def false_better_before(
 
 
 def _gains(draw: Draw, rng: np.random.Generator, seeds: int, repetitions: int, scales: tuple[float, ...]) -> Array:
-    """Paired differences of equal settings [R, games, seeds]."""
+    """Draw paired differences of equal settings [R, games, seeds]."""
     shape = (repetitions, len(scales), seeds)
     return (draw(rng, shape) - draw(rng, shape)) * np.array(scales)[:, None]
 
@@ -122,7 +122,7 @@ def _gains(draw: Draw, rng: np.random.Generator, seeds: int, repetitions: int, s
 
 
 def mean_coverage(name: str, rng: np.random.Generator, *, n: int, repetitions: int) -> float:
-    """How often `mean_interval` holds the mean of n values."""
+    """Estimate how often `mean_interval` contains the mean of n values."""
     mean, held = MEANS.get(name, 0.0), 0
     for values in RETURNS[name](rng, (repetitions, n)):
         low, high = mean_interval(values, repetitions=BOOTSTRAP, confidence=0.95, seed=0)
@@ -131,13 +131,13 @@ def mean_coverage(name: str, rng: np.random.Generator, *, n: int, repetitions: i
 
 
 def mean_coverage_before(name: str, rng: np.random.Generator, *, n: int, repetitions: int) -> float:
-    """How often the percentile bootstrap's does."""
+    """Estimate how often the percentile bootstrap's interval contains it."""
     mean, (low, high) = MEANS.get(name, 0.0), percentiles(RETURNS[name](rng, (repetitions, n)))
     return float(((low <= mean) & (mean <= high)).mean())
 
 
 def aggregate_coverage(rng: np.random.Generator, *, games: int, seeds: int, repetitions: int) -> dict[str, float]:
-    """How often the interval of each aggregate holds its expectation, on games that differ in level and scale."""
+    """Estimate how often each aggregate's interval contains its expectation, on games of different level and scale."""
     level, scale = np.linspace(-0.2, 2.0, games), np.linspace(0.1, 1.0, games)
 
     def suite(number: int) -> list[dict[str, Array]]:
@@ -148,20 +148,20 @@ def aggregate_coverage(rng: np.random.Generator, *, games: int, seeds: int, repe
         name: np.mean([aggregates.aggregate(scores)[name] for scores in suite(4000)]) for name in aggregates.STATISTICS
     }
     held = dict.fromkeys([*aggregates.STATISTICS, "improvement"], 0)
-    told = dict(held)
+    counts = dict(held)
     for scores, others in zip(suite(repetitions), suite(repetitions), strict=True):
         settings = {"repetitions": BOOTSTRAP, "confidence": 0.95, "seed": 0}
         found = aggregates.aggregate_intervals(scores, **settings)
         found["improvement"] = aggregates.improvement_interval(scores, others, **settings)
         for name, interval in found.items():
             if interval is not None:
-                told[name] += 1
+                counts[name] += 1
                 held[name] += interval.low <= expected.get(name, 0.5) <= interval.high
-    return {name: held[name] / max(1, told[name]) for name in held}
+    return {name: held[name] / max(1, counts[name]) for name in held}
 
 
 def percentiles(values: Array) -> tuple[Array, Array]:
-    """The 95 % percentile bootstrap interval of each mean: [R, n] -> low and high [R]."""
+    """Compute the 95 % percentile bootstrap interval of each mean: [R, n] -> low and high [R]."""
     rng, n, ends = np.random.default_rng(0), values.shape[-1], []
     for rows in np.split(values, range(CHUNK, len(values), CHUNK)):
         counts = rng.multinomial(n, np.full(n, 1 / n), size=BOOTSTRAP)  # how often each value is drawn
@@ -174,7 +174,7 @@ def percentiles(values: Array) -> tuple[Array, Array]:
 
 
 def gate_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
-    """False promotions over ten equal challengers, by the episodes of champion and challenger."""
+    """Tabulate false promotions over ten equal challengers, by the episodes of champion and challenger."""
     rule = promoted_before if before else promoted
     sizes = ((32, 32), (100, 100), (8, 8), (2, 2), (100, 32), (32, 100))
     rows = (
@@ -187,7 +187,7 @@ def gate_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
 
 
 def welch_table(rng: np.random.Generator, repetitions: int) -> str:
-    """False promotions where the two samples are of two sizes and count in full."""
+    """Tabulate false promotions if the two samples have different sizes and count in full."""
     sizes = ((100, 32), (32, 100))
     rows = (
         (name, *(
@@ -200,7 +200,7 @@ def welch_table(rng: np.random.Generator, repetitions: int) -> str:
 
 
 def constant_table(rng: np.random.Generator, repetitions: int) -> str:
-    """False promotions over a champion whose return never varies."""
+    """Tabulate false promotions over a champion whose return never varies."""
     rows = (
         (name, *(
             false_promotions(RETURNS[name], rng, champion=n, challenger=n, repetitions=repetitions,
@@ -213,7 +213,7 @@ def constant_table(rng: np.random.Generator, repetitions: int) -> str:
 
 
 def power_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
-    """Challengers that are one and two standard deviations better, as the first and as the tenth."""
+    """Tabulate promotions of challengers that are one and two standard deviations better, as first and as tenth."""
     rule = promoted_before if before else promoted
     cases = [(n, gain, k) for n, gain in ((16, 2), (32, 2), (100, 2), (32, 1)) for k in (1, 10)]
     rows = (
@@ -228,7 +228,7 @@ def power_table(rng: np.random.Generator, repetitions: int, before: bool) -> str
 
 
 def study_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
-    """Equal settings that a study calls better, by seeds and games."""
+    """Tabulate how often a study calls equal settings better, by seeds and games."""
     rule = false_better_before if before else false_better
     cases = [(seeds, scales) for seeds in (2, 3, 5, 10) for scales in ((1.0,), (1.0, 1.0, 10.0))]
     rows = (
@@ -239,14 +239,14 @@ def study_table(rng: np.random.Generator, repetitions: int, before: bool) -> str
 
 
 def mean_table(rng: np.random.Generator, repetitions: int, before: bool) -> str:
-    """Coverage of the mean."""
+    """Tabulate the coverage of the mean."""
     rule, sizes = mean_coverage_before if before else mean_coverage, (3, 5, 10, 16, 32, 100)
     rows = ((name, *(rule(name, rng, n=n, repetitions=repetitions) for n in sizes)) for name in RETURNS)
     return _table(["values", *(f"n {n}" for n in sizes)], rows)
 
 
 def aggregate_table(rng: np.random.Generator, repetitions: int) -> str:
-    """Coverage of aggregates over games and seeds."""
+    """Tabulate the coverage of aggregates over games and seeds."""
     cases = [(games, seeds) for games in (3, 10, 26) for seeds in (2, 3, 5)]
     found = {case: aggregate_coverage(rng, games=case[0], seeds=case[1], repetitions=repetitions) for case in cases}
     names = list(found[cases[0]])
@@ -255,14 +255,14 @@ def aggregate_table(rng: np.random.Generator, repetitions: int) -> str:
 
 
 def _table(heads: list[str], rows: Iterable[tuple[Any, ...]]) -> str:
-    """Rates in per cent."""
+    """Format rates in per cent."""
     lines = [f"| {' | '.join(heads)} |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     lines += [f"| {name} | {' | '.join(f'{100 * rate:.1f}' for rate in rates)} |" for name, *rates in rows]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=20_000)
     parser.add_argument("--before", action="store_true")
@@ -274,14 +274,14 @@ def main() -> None:
     print(power_table(rng, few if options.before else repetitions, options.before), flush=True)
     print("\nEqual settings called better, %")
     print(study_table(rng, few if options.before else repetitions, options.before), flush=True)
-    print("\nIntervals of a mean that hold it, %")
+    print("\nIntervals of a mean that contain it, %")
     print(mean_table(rng, few, options.before), flush=True)
     if not options.before:
         print("\nPlain Welch, 100 and 32 episodes, and 32 and 100, %")
         print(welch_table(rng, few))
         print("\nChampions that always score the mean of their ten challengers, n 32 and 100, %")
         print(constant_table(rng, repetitions), flush=True)
-        print("\nIntervals of aggregates that hold their expectation, %")
+        print("\nIntervals of aggregates that contain their expectation, %")
         print(aggregate_table(rng, few), flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Ray machines on one machine: each in a network namespace of its own, so that its cable can be pulled.
+"""Several Ray machines on one machine: each in its own network namespace, so that its cable can be pulled.
 
-Needs root and the `ip` command. The head has the bridge's address and no CPUs for actors; the machines hang on the
-bridge by a pair of virtual cables. Nothing listens beyond the bridge.
+This needs root and the `ip` command. The head has the bridge's address and no CPUs for actors. Each machine is
+connected to the bridge by a pair of virtual interfaces. Nothing listens outside the bridge.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pathlib import Path
 BRIDGE, NETWORK, PORT = "m57br", "10.77.57", 6457
 HEALTH = {"RAY_health_check_initial_delay_ms": "2000", "RAY_health_check_period_ms": "1000",
           "RAY_health_check_timeout_ms": "2000", "RAY_health_check_failure_threshold": "4"}  # fmt: skip
-"""Ray's own patience with a machine, about 10 s instead of a minute; the pool's is shorter still."""
+"""Ray's own timeouts for a machine, about 10 s instead of a minute; the pool's timeout is even shorter."""
 
 STARTS, START_SECONDS = 4, 60.0
 
 
 def ip(*words: str, check: bool = True) -> str:
-    """The `ip` command."""
+    """Run the `ip` command and return its output."""
     return subprocess.run(["ip", *words], check=check, capture_output=True, text=True).stdout
 
 
@@ -52,7 +52,7 @@ class Machine:
                 ip("-n", self.name, *words.split())
 
     def start(self, *, cpus: int, waits: bool = True) -> None:
-        """Starts Ray on it and waits until it runs; on a busy machine a start may fail, and is repeated."""
+        """Start Ray on it and wait until it runs; on a busy machine a start may fail, and is repeated."""
         line = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={self.address}",
                 f"--num-cpus={cpus}", "--object-store-memory=100000000"]  # fmt: skip
         if self.number:
@@ -77,25 +77,25 @@ class Machine:
 
     @property
     def is_up(self) -> bool:
-        """Whether its Ray runs."""
+        """Whether Ray runs on it."""
         return self._process is not None and self._process.poll() is None
 
     def processes(self) -> list[int]:
-        """Everything that runs on it."""
+        """List the processes that run on it."""
         return [int(number) for number in ip("netns", "pids", self.name, check=False).split()] if self.number else []
 
     def signal(self, number: int) -> None:
-        """To everything that runs on it: SIGKILL is a power cut, SIGSTOP a machine that hangs."""
+        """Send a signal to everything that runs on it: SIGKILL is a power cut, SIGSTOP a machine that hangs."""
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
 
     def cable(self, state: str) -> None:
-        """`up` or `down`."""
+        """Set the cable `up` or `down`."""
         ip("link", "set", f"{self.name}a", state)
 
     def stop(self) -> None:
-        """Stops Ray on it."""
+        """Stop Ray on it."""
         self.signal(signal.SIGCONT)
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -107,7 +107,7 @@ class Machine:
         self.signal(signal.SIGKILL)
 
     def end(self) -> None:
-        """Stops it and takes its cable away."""
+        """Stop it and remove its cable."""
         self.stop()
         if self.number:
             ip("link", "del", f"{self.name}a", check=False)
@@ -116,7 +116,7 @@ class Machine:
 
 @contextlib.contextmanager
 def cluster(num_machines: int, *, cpus: int) -> Iterator[list[Machine]]:
-    """The head and that many machines; RAY_ADDRESS names it meanwhile."""
+    """Start the head and that many machines; RAY_ADDRESS names the cluster meanwhile."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         raise SystemExit("network namespaces need root and the `ip` command (package iproute2): start it as root")
     folder = Path(tempfile.mkdtemp(prefix="m57"))

@@ -1,7 +1,7 @@
-"""Runs the benchmarks, each in a process of its own, and writes their tables into docs/performance.md.
+"""Runs the benchmarks, each in its own process, and writes their tables into docs/performance.md.
 
     python benchmarks/run.py [NAME ...]          all of them without a name; `peer` only with --peer FOLDER
-    python benchmarks/run.py --write             the tables anew from the figures of the last runs
+    python benchmarks/run.py --write             only write the tables again, from the figures of the last runs
 
 Figures go to docs/data/performance/NAME.json. A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
@@ -24,7 +24,7 @@ FIGURES, PAGE = ROOT / "docs/data/performance", ROOT / "docs/performance.md"
 
 
 def run(name: str, options: list[str]) -> None:
-    """One benchmark; its table appears on the terminal too."""
+    """Run one benchmark; it also prints its table."""
     print(f"\n{name}", flush=True)
     FIGURES.mkdir(parents=True, exist_ok=True)
     script = Path(__file__).with_name(f"bench_{name}.py")
@@ -32,7 +32,7 @@ def run(name: str, options: list[str]) -> None:
 
 
 def write_page() -> None:
-    """Every table for which there are figures."""
+    """Write every table for which there are figures."""
     page = PAGE.read_text()
     for name in NAMES:
         path = FIGURES / f"{name}.json"
@@ -53,11 +53,11 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """See the module."""
+    """Run what the module's docstring says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--write", action="store_true", help="only write the tables anew")
-    parser.add_argument("--runs", nargs="+", default=[], help="folders of finished runs for the replay's bytes a step")
+    parser.add_argument("--write", action="store_true", help="only write the tables again")
+    parser.add_argument("--runs", nargs="+", default=[], help="folders of finished runs, to measure their replays")
     parser.add_argument("--peer", help="folder of a clone of deep_rl_zoo (bench_peer.py)")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
@@ -66,8 +66,8 @@ def main() -> None:
         "replay": ["--runs", *arguments.runs] if arguments.runs else [],
         "peer": ["--peer", arguments.peer] if arguments.peer else [],
     }
-    chosen = arguments.names or [name for name in NAMES if name != "peer" or arguments.peer]
-    for name in () if arguments.write else chosen:
+    names = arguments.names or [name for name in NAMES if name != "peer" or arguments.peer]
+    for name in () if arguments.write else names:
         run(name, options.get(name, []))
     write_page()
 

@@ -1,11 +1,11 @@
-"""How many frames a second one learner gets from many actor machines: the smallest of five limits.  Source: [ours].
+"""How many frames per second one learner gets from many actor machines: the smallest of five limits.  Source: [ours].
 
-A pure function of what was measured at small scale. Every limit is in agent steps a second:
+A pure function of measurements at small scale. Every limit is in agent steps per second:
 
-    actors        machines * steps a second of one machine
-    learner       updates a second * batch / samples per insert * period
-    taking in     1 / (seconds a chunk / period + seconds an answer / steps of an answer)
-    network in    bandwidth / bytes a step
+    actors        machines * steps per second of one machine
+    learner       updates per second * batch / samples per insert * period
+    taking in     1 / (seconds per chunk / period + seconds per answer / steps of an answer)
+    network in    bandwidth / bytes per step
     network out   bandwidth / (bytes of the weights / steps of an answer): each machine takes new weights once a round
 """
 
@@ -17,19 +17,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Costs:
-    """What one step, one chunk and one answer cost; an infinite rate is no limit."""
+    """The cost of one step, one chunk and one answer; an infinite rate is no limit."""
 
     machine_steps_per_second: float
     answer_steps: float
     """Steps of one answer: environments of a machine times `actors.weights_period_steps`."""
     chunk_seconds: float
-    """The driver's, to decode a chunk and to add it to replay."""
+    """The driver's time to decode a chunk and to add it to replay."""
     answer_seconds: float = 0.0
-    """The driver's, for an answer as such."""
+    """The driver's time for an answer, without its chunks."""
     bytes_per_step: float = 0.0
     weights_bytes: float = 0.0
     bandwidth: float = math.inf
-    """Bytes a second of the learner's network card, each way."""
+    """Bytes per second of the learner's network card, each way."""
     updates_per_second: float = math.inf
     batch_size: int = 64
     samples_per_insert: float = 6.0
@@ -39,14 +39,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Frames a second, and what stands in the way of more."""
+    """Frames per second, and the limit that prevents more."""
 
     frames_per_second: float
     limit: str
 
 
 def limits(machines: int, costs: Costs) -> dict[str, float]:
-    """Agent steps a second that each part would allow."""
+    """Compute the agent steps per second that each part would allow."""
     taking_in = costs.chunk_seconds / costs.period + costs.answer_seconds / costs.answer_steps
     return {
         "actors": machines * costs.machine_steps_per_second,
@@ -58,7 +58,7 @@ def limits(machines: int, costs: Costs) -> dict[str, float]:
 
 
 def predict(machines: int, costs: Costs) -> Prediction:
-    """The smallest limit, in frames a second."""
+    """Find the smallest limit, in frames per second."""
     allowed = limits(machines, costs)
     name = min(allowed, key=lambda part: allowed[part])
     return Prediction(allowed[name] * costs.frame_skip, name)

@@ -22,7 +22,7 @@ CHUNKS_AN_EPISODE = 25
 
 
 def template(parameters: Parameters, env: EnvSpec, *, policy: int = 0) -> Chunk:
-    """One full chunk: a picture with a moving block, noise that keeps frames at about what a real game takes."""
+    """Make one full chunk: a picture with a moving block, and noise so that frames have about a real game's size."""
     period, rng = parameters.replay.period, np.random.default_rng(policy)
     frames = np.zeros((period + 1, env.height, env.width), np.uint8)
     frames[:] = (
@@ -45,14 +45,14 @@ def template(parameters: Parameters, env: EnvSpec, *, policy: int = 0) -> Chunk:
 
 
 class SyntheticActor(RemoteActor):
-    """Answers at once: each round is as many steps as asked for, of every environment."""
+    """Answers immediately: each round has as many steps as requested, of every environment."""
 
     round_seconds = 0.0
 
     def begin(
         self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
     ) -> bytes:
-        """Makes one chunk, which is repeated from then on under new identities."""
+        """Make one chunk, which is then repeated under new identities."""
         self._chunk = template(parameters, env)
         self._num_envs = len(range(plan.slot, parameters.env.num_envs, parameters.ray.workers))
         self._life, self._count, self._bandits, self._begun = plan.life, 0, None, time.monotonic()
@@ -61,7 +61,7 @@ class SyntheticActor(RemoteActor):
     def collect(
         self, weights: bytes | None, version: int, num_vector_steps: int, shared: Shared | None, with_state: bool
     ) -> bytes:
-        """Takes the weights in as a real one does, and waits until a round's time is over."""
+        """Unpack the weights as a real actor does, and wait until a round's time is over."""
         start = time.monotonic()
         if weights is not None:
             unpack_weights(weights)
@@ -73,11 +73,11 @@ class SyntheticActor(RemoteActor):
         return answer
 
     def cut(self) -> bytes:
-        """Nothing is open."""
+        """Return nothing: no episode is open."""
         return self._answer(Collected(), {"state": {}})
 
     def restart(self, shared: Shared | None) -> bytes:
-        """Nothing to begin."""
+        """Do nothing: there is nothing to begin."""
         return self._answer(Collected(), {})
 
     def _play_a_chunk(self, collected: Collected, version: int) -> None:
@@ -87,12 +87,13 @@ class SyntheticActor(RemoteActor):
             identity: dict[str, Any] = {"actor": self._life, "episode": episode * self._num_envs + env, "index": index}
             collected.chunks.append(replace(self._chunk, **identity, weight_version=version, is_last=is_last))
             if is_last:
-                collected.episodes.append(EpisodeResult(0, 1.0, 0.0, CHUNKS_AN_EPISODE * len(self._chunk.mu), 1.0, 1.0))
+                steps = CHUNKS_AN_EPISODE * len(self._chunk.mu)
+                collected.episodes.append(EpisodeResult(0, 1.0, 0.0, steps, 1.0, 1.0, epsilon=0.0))
         collected.num_steps += self._num_envs * len(self._chunk.mu)
         self._count += 1
 
 
 class PacedActor(SyntheticActor):
-    """An actor machine in slow motion: a round takes this long, most of it asleep."""
+    """An actor machine in slow motion: a round takes `round_seconds`, most of it asleep."""
 
     round_seconds = 1.0

@@ -2,13 +2,13 @@
 
     python benchmarks/ties.py data/06_models/Pong-s1/checkpoints/checkpoint-000003 ... [--scale 64]
 
-Plays sixteen games side by side for 200 greedy steps, with each policy of the family in turn. --scale multiplies all
-values, as if returns were larger. ATEN_CPU_CAPABILITY=default or avx2 measures other vector instructions. The columns
-are in units of max(1, |Q|), where |Q| is the largest value of the state:
+Plays sixteen games at once for 200 greedy steps, with each policy of the family in turn. --scale multiplies all values,
+as if returns were larger. ATEN_CPU_CAPABILITY=default or avx2 measures other vector instructions. The columns are in
+units of max(1, |Q|), where |Q| is the largest value of the state:
 
-- rounding: a difference between two actions in float32 against double precision, at the same weights and inputs;
+- rounding: the error of float32, compared with double precision, in the difference between two actions' values;
 - equal: the same for actions that should be equal. All have the first action's weights, each of them either as it is or
-  at the next float32 number, since equal actions differ so after an update;
+  at the next float32 number, since equal actions differ in this way after an update;
 - gap: the best action's distance from the second best, in double precision.
 """
 
@@ -39,7 +39,7 @@ GAMES, STEPS = 16, 200
 
 @torch.no_grad()
 def values(teacher: Teacher, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Q_j along play: float32, double precision, and float32 with equal actions.  [M, A] each."""
+    """Compute Q_j along play: float32, double precision, and float32 with equal actions.  [M, A] each."""
     env = make_env(teacher.env, num_envs=GAMES)
     player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
     on_values = copy.deepcopy(teacher.network)
@@ -65,21 +65,21 @@ def values(teacher: Teacher, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def act_in_double(network: MemeNetwork, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
-    """What `MemeNetwork.act` gives in double precision, [E, A]."""
+    """Run `MemeNetwork.act` in double precision; return preferences [E, A]."""
     wide = Features(*(value.double() if value.is_floating_point() else value for value in features))
     with mock.patch.object(torch.Tensor, "float", torch.Tensor.double):
         return network.act(frames, wide, state.double(), policies)[0]
 
 
 def enlarge(network: MemeNetwork, scale: float) -> None:
-    """Multiplies all values by `scale`."""
+    """Multiply all values by `scale`."""
     for stream in (network.values.value, network.values.advantage):
         stream.weight.mul_(scale)
         stream.bias.mul_(scale)
 
 
 def equalise(network: MemeNetwork, num_actions: int) -> None:
-    """Gives every action the weights of the first one, half of them at the next float32 number."""
+    """Give every action the weights of the first one, half of them at the next float32 number."""
     generator = torch.Generator().manual_seed(0)
     for parameter in (network.values.advantage.weight, network.values.advantage.bias):
         weights = parameter.unflatten(-1, (2, num_actions))
@@ -88,7 +88,7 @@ def equalise(network: MemeNetwork, num_actions: int) -> None:
 
 
 def cells(q: Tensor, exact: Tensor, equal: Tensor) -> list[str]:
-    """One row of the table."""
+    """Format one row of the table."""
 
     def largest(differences: Tensor, scale: Tensor) -> Tensor:
         return (differences.amax(-1) - differences.amin(-1)) / scale.abs().amax(-1).clamp_min(1.0)
@@ -107,7 +107,7 @@ def cells(q: Tensor, exact: Tensor, equal: Tensor) -> list[str]:
 
 @torch.no_grad()
 def main() -> None:
-    """See the module."""
+    """Run what the module's docstring says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--scale", type=float, default=1.0)

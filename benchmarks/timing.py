@@ -1,4 +1,4 @@
-"""What every benchmark shares: its command, pieces of work timed in turn, medians with spread, the machine's name."""
+"""Shared by all benchmarks: their command, pieces of work timed in turn, medians with spread, the machine's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = ("torch", "numpy", "ale-py", "zstandard")
 
 
 def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures], str], **defaults: Any) -> None:
-    """A benchmark's command line: an option for each argument of `measure`; prints the table, writes JSON if asked."""
+    """Run a benchmark from the command line, with an option per argument of `measure`; print a table, write JSON."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     for name, default in defaults.items():
         first = default[0] if isinstance(default, tuple) else default
@@ -34,8 +34,8 @@ def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures]
     parser.add_argument("--json", type=Path, help="where all figures go")
     options = vars(parser.parse_args())
     path = options.pop("json")
-    told = {name: Path(value).name if name == "peer" else value for name, value in options.items()}
-    figures = {"machine": machine(), "options": told, **measure(**options)}
+    shown = {name: Path(value).name if name == "peer" else value for name, value in options.items()}
+    figures = {"machine": machine(), "options": shown, **measure(**options)}
     print(table(figures))
     if path is not None:
         path.write_text(json.dumps(figures, indent=1) + "\n")
@@ -44,7 +44,7 @@ def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures]
 def in_turn(
     work: Mapping[str, Callable[[], object]], repetitions: int, *, clock: Clock = time.perf_counter, warm_up: int = 2
 ) -> dict[str, np.ndarray]:
-    """Seconds of each piece of work, one after the other in each repetition, after `warm_up` unmeasured rounds."""
+    """Time each piece of work, one after the other in each repetition, after `warm_up` unmeasured rounds."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repetitions + warm_up):
         for name, run in work.items():
@@ -55,23 +55,23 @@ def in_turn(
 
 
 def spread(values: np.ndarray) -> dict[str, float]:
-    """Median, quartiles and extremes."""
+    """Compute median, quartiles and extremes."""
     low, median, high = (float(value) for value in np.quantile(values, [0.25, 0.5, 0.75]))
     return {"median": median, "q25": low, "q75": high, "min": float(values.min()), "max": float(values.max())}
 
 
 def show(figure: Mapping[str, float], digits: int = 2) -> str:
-    """`median (q25, q75)`."""
+    """Format `median (q25, q75)`."""
     return "{median:,.{n}f} ({q25:,.{n}f}, {q75:,.{n}f})".format(n=digits, **figure)
 
 
 def exponent(sizes: list[float], costs: list[float]) -> float:
-    """The slope of log(cost) over log(size): 0 is flat, 1 is linear."""
+    """Fit the slope of log(cost) over log(size): 0 is flat, 1 is linear."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, GPU and versions."""
+    """Return processor, cores, GPU and versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
 
 
 def _two_over_one() -> float:
-    """What two processes do together over what one does: 2 on two cores, 1 where they are threads of one core."""
+    """Measure the work of two processes / that of one: 2 on two cores, 1 on two threads of one core."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_products, [0.2, 0.2]))  # both have started
         alone = pool.submit(_products, 3.0).result()
@@ -95,7 +95,7 @@ def _two_over_one() -> float:
 
 
 def _products(seconds: float) -> int:
-    """Matrix products on one thread in that time."""
+    """Count the matrix products on one thread in that time."""
     torch.set_num_threads(1)
     a, count, end = torch.randn(512, 512), 0, time.perf_counter() + seconds
     while time.perf_counter() < end:

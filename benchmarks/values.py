@@ -1,11 +1,11 @@
-"""What a policy expects against what it then gets, along its own greedy play, checkpoint by checkpoint.
+"""A policy's predicted returns compared with its real ones, along its own greedy play, for each checkpoint.
 
     python benchmarks/values.py data/06_models/games-Boxing-s1/checkpoints/checkpoint-* [--policy 0] [--steps 1000]
 
-Sixteen games side by side, seeds from 1,700,000,001. At each step the value of the action that the policy prefers,
-untransformed, beside the discounted sum of the rewards that follow. Left out are steps near the last one, unless their
-episode ends: those after which a reward beyond the last step could still weigh more than 5 %. The score is the sum of
-all rewards of these steps, the mean over the games.
+Sixteen games at once, seeds from 1,700,000,001. At each step, the untransformed value of the action that the policy
+prefers is compared with the discounted sum of the rewards that follow. Steps near the last one are left out unless
+their episode ends: a reward after the last step could still have a weight of more than 5 %. The score is the sum of all
+rewards of these steps, averaged over the games.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Play(NamedTuple):
     ended: npt.NDArray[np.bool_]
     """The step ended its episode."""
     idle: npt.NDArray[np.bool_]
-    """The step only began the next episode: nothing was chosen."""
+    """The step only began the next episode: the action was ignored."""
 
 
 def play(teacher: Teacher, *, policy: int, steps: int) -> Play:
-    """Greedy steps of one policy."""
+    """Play greedy steps of one policy."""
     env = make_env(teacher.env, num_envs=GAMES)
     player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
     policies, everyone = np.full(GAMES, policy, np.int64), np.ones(GAMES, np.bool_)
-    told = []
+    rows = []
     try:
         with torch.inference_mode():
             player.begin(env.reset(seed=SEED))
@@ -57,14 +57,14 @@ def play(teacher: Teacher, *, policy: int, steps: int) -> Play:
                 actions = player.preferences(policies).argmax(-1).numpy()
                 result = env.step(actions)
                 player.observe(actions, result)
-                told.append((predicted, result.reward, result.terminated | result.truncated, result.is_reset))
+                rows.append((predicted, result.reward, result.terminated | result.truncated, result.is_reset))
     finally:
         env.close()
-    return Play(*(np.array(column) for column in zip(*told, strict=True)))
+    return Play(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def discounted_returns(played: Play, gamma: float) -> tuple[Steps, npt.NDArray[np.bool_]]:
-    """Discounted rewards from each step on [T, E], and whether nearly all of them were seen [T, E]."""
+    """Sum discounted rewards from each step on [T, E]; also return whether nearly all of them were seen [T, E]."""
     horizon = math.ceil(math.log(BEYOND) / math.log(gamma))
     returns, whole = np.zeros(played.reward.shape), np.zeros(played.reward.shape, np.bool_)
     steps, envs = played.reward.shape
@@ -96,7 +96,7 @@ def main() -> None:
         played = play(teacher, policy=options.policy, steps=options.steps)
         returns, whole = discounted_returns(played, float(gammas[options.policy]))
         if not whole.any():
-            parser.error(f"--steps {options.steps}: no rewards are all seen within so few, take more")
+            parser.error(f"--steps {options.steps}: too few to see all rewards of any step, take more")
         predicted, returned = played.predicted[whole], returns[whole]
         error = math.sqrt(((predicted - returned) ** 2).mean())
         correlation = np.corrcoef(predicted, returned)[0, 1]

@@ -95,7 +95,7 @@ def suite_member(game, variant, seed):
     mean = low + level * (high - low)
     agents = {
         agent: summarise_returns([value - 0.5, value + 0.5], game, confidence=0.95, repetitions=20, seed=0)
-        for agent, value in (("random", low), ("teacher", mean), ("favourite", mean + 0.1), ("student", mean - 0.1))
+        for agent, value in (("random", low), ("teacher", mean), ("bandit_policy", mean + 0.1), ("student", mean - 0.1))
     }
     curve = [
         {"frames": 1_000.0 * step, "episodes/return": low + (mean - low) * step / 20, "episodes/finished": 4.0}

@@ -1,6 +1,6 @@
-"""Writes the generated parts of these pages: `python docs/generate`; with `--check` it names the stale ones, status 1.
+"""Write the generated parts of the docs: `python docs/generate`. With `--check` it names stale pages, status 1.
 
-Diagrams go to docs/images/pipelines, the parameter reference is docs/parameters.md, and a table stands in its page
+Diagrams go to docs/images/pipelines, and the parameter reference is docs/parameters.md. A table stands in its page
 between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
@@ -22,7 +22,7 @@ CURVE = DOCS / "data" / "results" / "pong_s1_curve.csv"
 
 
 def generated() -> dict[Path, str]:
-    """Path -> what the file should hold."""
+    """Map each generated file to its text."""
     pipelines, entries = catalog.pipelines(), catalog.entries(ROOT)
     metrics = DOCS / "metrics.md"
     files = {
@@ -39,7 +39,7 @@ def generated() -> dict[Path, str]:
 
 
 def results_pages() -> dict[Path, str]:
-    """docs/results.md (today's agent), docs/notebook.md (what came before, and what was tried), and their plots."""
+    """Make docs/results.md (today's agent), docs/notebook.md (earlier agents and trials), and their plots."""
     tried = results.read(DOCS / "data" / "results" / "choices.csv")
     curves, published = measured("games", "games_curves"), measured("games", "dopamine")
     small, before = (measured("ladder", name) for name in ("exploration", "exploration_one_checkpoint"))
@@ -71,7 +71,7 @@ def results_pages() -> dict[Path, str]:
 
 
 def with_tables(page: Path, tables: dict[str, str]) -> str:
-    """The page with each of these tables between its marks."""
+    """Put each of these tables between its marks in the page."""
     text = page.read_text(encoding="utf-8")
     for name, table in tables.items():
         text = between(page, name, table, text)
@@ -79,12 +79,12 @@ def with_tables(page: Path, tables: dict[str, str]) -> str:
 
 
 def measured(experiment: str, name: str) -> list[results.Row]:
-    """Rows of `experiments/<experiment>/data/<name>.csv`."""
+    """Read the rows of `experiments/<experiment>/data/<name>.csv`."""
     return results.read(ROOT / "experiments" / experiment / "data" / f"{name}.csv")
 
 
 def between(page: Path, name: str, table: str, text: str | None = None) -> str:
-    """The page, or the text given for it, with another table between its two marks."""
+    """Replace the table between its two marks in the page, or in `text`."""
     if text is None:
         text = page.read_text(encoding="utf-8") if page.exists() else ""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -97,7 +97,7 @@ def between(page: Path, name: str, table: str, text: str | None = None) -> str:
 
 
 def main() -> None:
-    """Writes, or checks."""
+    """Write the files, or check them."""
     files = generated()
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:

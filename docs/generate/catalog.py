@@ -17,13 +17,13 @@ from meme57.settings import CONFIG_LOADER_ARGS
 GIVEN = {"parameters": "the typed parameters"}
 """Inputs that no pipeline makes and no file holds."""
 NAMES = {"run": ("name", "run"), "tune": ("study", "study"), "suite": ("name", "suite")}
-"""Group -> its parameter that is in paths, and the word that stands for it on the pages."""
+"""Group -> its parameter that is in paths, and the word for it on the pages."""
 FROM_A_HOOK = "given by a hook as the pipeline starts"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One box of a diagram with what goes in and what comes out."""
+    """One box of a diagram with its inputs and outputs."""
 
     inputs: tuple[str, ...]
     title: str
@@ -31,7 +31,7 @@ class Row:
 
 
 def pipelines() -> dict[str, Pipeline]:
-    """The flow's pipelines in order, then the others."""
+    """Return the flow's pipelines in order, then the others."""
     configure_project("meme57")
     registered.set_requested(None)
     others = sorted(set(registered) - {*FLOW, "__default__"})
@@ -39,7 +39,7 @@ def pipelines() -> dict[str, Pipeline]:
 
 
 def entries(root: Path) -> dict[str, dict[str, Any]]:
-    """The catalog as it is written, `<run>` and `<study>` in the place of names."""
+    """Load the catalog with `<run>`, `<study>` and `<suite>` in place of names."""
     loaded = ProjectConfigLoader(str(root / "conf"), env="base", **CONFIG_LOADER_ARGS)
     names = {group: {field: f"name-of-{word}"} for group, (field, word) in NAMES.items()}
     loaded["parameters"] = {**loaded["parameters"], **names}
@@ -51,12 +51,12 @@ def entries(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def node_rows(pipeline: Pipeline) -> list[Row]:
-    """One row a node, in the order in which they run."""
+    """Make one row per node, in the order in which they run."""
     return [Row(tuple(node.inputs), node.name, tuple(node.outputs)) for node in pipeline.nodes]
 
 
 def pipeline_rows(found: dict[str, Pipeline], catalog: dict[str, dict[str, Any]]) -> list[Row]:
-    """One row a pipeline of the flow, without parameters and folders."""
+    """Make one row per pipeline of the flow, without parameters and folders."""
     rows = []
     for name in FLOW:
         inputs = [entry for entry in sorted(found[name].inputs()) if _made_by(catalog, entry) not in (None, name)]
@@ -65,7 +65,7 @@ def pipeline_rows(found: dict[str, Pipeline], catalog: dict[str, dict[str, Any]]
 
 
 def table(pipeline: Pipeline, catalog: dict[str, dict[str, Any]]) -> str:
-    """Name, direction, path and maker of everything the pipeline touches."""
+    """Tabulate name, direction, path and maker of all inputs and outputs of the pipeline."""
     outputs = pipeline.all_outputs()
     lines = ["| catalog name | | file or folder | made by |", "|---|---|---|---|"]
     for name in (*sorted(pipeline.inputs()), *sorted(outputs)):

@@ -1,4 +1,4 @@
-"""Draws rows of (inputs, box, outputs) as an SVG that reads on light and on dark pages."""
+"""Draw rows of (inputs, box, outputs) as an SVG that is readable on light and on dark pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STYLE = "font-family='system-ui, sans-serif' font-size='13'"
 
 
 def draw(rows: list[Row], title: str) -> str:
-    """Inputs left, the box in the middle, outputs right; a row below the other."""
+    """Draw inputs on the left, the box in the middle and outputs on the right; one row below the other."""
     parts, top = [], EDGE
     for row in rows:
         height = STEP * max(len(row.inputs), len(row.outputs), 1) - (STEP - BOX)
@@ -63,8 +63,8 @@ def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
 
 
 def _words(rows: list[Row], title: str) -> str:
-    """The diagram for whoever hears it."""
-    told = [
+    """Describe the diagram in words, for screen readers."""
+    sentences = [
         f"{row.title} reads {', '.join(row.inputs)} and writes {', '.join(row.outputs) or 'nothing'}" for row in rows
     ]
-    return f"{title}: {'; '.join(told)}"
+    return f"{title}: {'; '.join(sentences)}"

@@ -1,4 +1,4 @@
-"""What the metrics of one whole run on the laptop were, early, half-way and late."""
+"""The metrics of one whole run on the laptop: early, half-way and late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEFT_OUT = ("frames", "updates", "elapsed_seconds", "episodes/count", "episodes/
 
 
 def table(curve: Path) -> str:
-    """Means of the rows of each part, a metric a line."""
+    """Tabulate the mean of each part, one metric per line."""
     with curve.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     lines = [f"| metric | {' | '.join(PARTS)} |", f"|---|{'---:|' * len(PARTS)}"]

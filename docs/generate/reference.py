@@ -19,15 +19,15 @@ HEAD = """# Every parameter
 Made by `python docs/generate` from the typed models in `src/meme57/config`; a test holds it to them. How to set a
 parameter, and what `conf/laptop` sets otherwise, is in [configuration](configuration.md).
 
-The default is what a parameter has when no file sets it. It is the [specification](specification.md)'s, and the last
-column has the specification's word on where the number comes from: paper, reported, inherited or ours. No word: it sets
-up the workflow, not the agent.
+The default applies if no file sets the parameter. It is the [specification](specification.md)'s. The last column is the
+specification's word for the source of the number: paper, reported, inherited or ours. Parameters without a word belong
+to the workflow, not to the agent.
 """
 COLUMNS = "| parameter | type | default | allowed | meaning | source |\n|---|---|---|---|---|---|"
 
 
 def page() -> str:
-    """The whole of parameters.md; a parameter without a docstring is an error."""
+    """Write the whole of parameters.md; a parameter without a docstring is an error."""
     parts = [HEAD]
     for key, group in groups(Parameters):
         parts += [f"## {key}\n", f"{_first_line(group)}\n", COLUMNS, *_rows(group, key), ""]
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def groups(model: type) -> Iterator[tuple[str, type]]:
-    """Name and model of every group in a model."""
+    """Yield the name and the model of every group in a model."""
     for name, field in fields_of(model).items():
         if isinstance(field.annotation, type) and (group := group_in(field.annotation)):
             yield field.alias or name, group
@@ -59,7 +59,7 @@ def _rows(model: type, prefix: str) -> Iterator[str]:
 
 
 def _written(model: type) -> tuple[dict[str, str], dict[str, str]]:
-    """Field -> the docstring below it, and field -> the comment behind it."""
+    """Read the docstring below each field, and the comment behind it; one mapping each."""
     source = inspect.getsource(model)
     lines = source.splitlines()
     body = ast.parse(source).body[0].body  # type: ignore[attr-defined]
@@ -77,7 +77,7 @@ def _written(model: type) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _kind(schema: dict[str, Any], annotation: Any) -> tuple[str, str]:
-    """Type and bounds in words."""
+    """Describe type and bounds in words."""
     options = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     optional = len(options) < len(schema.get("anyOf", [schema]))
     plain = [_plain(option) for option in options]

@@ -1,6 +1,6 @@
 """Tables and plots of docs/results.md and docs/notebook.md, from rows of measurements.
 
-A table whose data is not there yet says so.
+A table without data says so.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from matplotlib.font_manager import fontManager
 
 from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
+from meme57.config.renames import with_todays_agents
 from meme57.intervals import difference, mean_of
 
 Row = dict[str, str]
 T = TypeVar("T")
 MILLION = 1_000_000
 REFERENCE_FRAMES = (1_000_000, 2_000_000, 5_000_000)
-"""Where the published training means are compared with ours; each is the mean of the million frames before."""
+"""Frames at which published training means are compared with ours; each is the mean of the last million frames."""
 ABLATION_WINDOW = 250_000
 CONFIDENCE = 0.95
 ABLATION_COLUMNS = 4
@@ -40,22 +41,23 @@ matplotlib.rcParams.update(
     {"svg.hashsalt": "meme57", "svg.fonttype": "path", "font.size": 9, "axes.spines.top": False,
      "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
 )  # fmt: skip
-# A machine may have another edition of the same font: only Matplotlib's own draws, so a plot is the same everywhere.
+# Machines may have other editions of a font. Only Matplotlib's own is used, so a plot is the same everywhere.
 fontManager.ttflist.clear()
 for font in sorted(Path(get_data_path(), "fonts", "ttf").glob("*.ttf")):
     fontManager.addfont(font)
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV file; none where there is no file."""
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    """Read the rows of a CSV file; none if there is no file."""
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines()) if path.exists() else []
+    return [with_todays_agents(row) for row in rows]
 
 
 # ---- real games
 
 
 def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
-    """Training returns at equal frames beside those that Dopamine published, seed by seed."""
+    """Compare training returns at equal frames with Dopamine's published ones, seed by seed."""
     lines = [
         "| game | frames | ours, seed by seed | mean | best of Dopamine's | Rainbow | IQN |",
         "|---|---:|---|---:|---|---:|---:|",
@@ -66,18 +68,18 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
         for frames in REFERENCE_FRAMES:
             values = {s: window_mean(mine, s, frames - MILLION, frames) for s in _seeds(mine) if length[s] >= frames}
             if values:
-                told = ", ".join(f"{value:.1f}" for value in values.values())
+                seeds = ", ".join(f"{value:.1f}" for value in values.values())
                 cells = _published_cells(published, game, frames)
                 lines.append(
-                    f"| {game} | {frames:,} | {told} | **{fmean(values.values()):.1f}** | {' | '.join(cells)} |"
+                    f"| {game} | {frames:,} | {seeds} | **{fmean(values.values()):.1f}** | {' | '.join(cells)} |"
                 )
     return "\n".join([*lines, ""]) if len(lines) > 2 else f"{NOT_RUN}\n"
 
 
 def greedy_table(scores: Sequence[Row]) -> str:
-    """What the best checkpoint of each run made, playing greedily on fresh seeds, and how long learning took."""
+    """Tabulate the greedy score of each run's best checkpoint on fresh seeds, and the time of learning."""
     heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "n", "random",
-             "greedy policy 0", "favourite policy", "human-normalised", "commit"]  # fmt: skip
+             "greedy policy 0", "bandit's policy", "human-normalised", "commit"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     agents: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in scores:
@@ -90,14 +92,14 @@ def greedy_table(scores: Sequence[Row]) -> str:
             teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
             f"{int(teacher['frames']):,}", teacher["episodes"], _points(found.get("random")), _points(teacher),
-            _points(found.get("favourite")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
+            _points(found.get("bandit_policy")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""]) if agents else f"{NOT_RUN}\n"
 
 
 def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
-    """A row for each game: return against frames, with Dopamine's means as points, and against minutes."""
+    """Draw a row for each game: return against frames, with Dopamine's means as points, and against minutes."""
     games = _in_order(row["game"] for row in curves)
     figure = Figure(figsize=(8.0, 2.4 * len(games)), layout="constrained")
     for i, (game, (left, right)) in enumerate(zip(games, figure.subplots(len(games), 2, squeeze=False), strict=True)):
@@ -139,7 +141,7 @@ def _agent_name(row: Row) -> str:
 
 
 def _best(published: Sequence[Row], game: str, frames: int, agent: str | None = None) -> Row | None:
-    """The best published row at these frames: of all agents and networks, or of one agent with the usual network."""
+    """Find the best published row at these frames: of all agents, or of one agent with the usual network."""
     rows = [row for row in published if row["game"] == game.lower() and int(row["frames"]) == frames]
     if agent is not None:
         rows = [row for row in rows if row["agent"] == agent and row["network"].startswith("CNN")]
@@ -151,11 +153,11 @@ def _best(published: Sequence[Row], game: str, frames: int, agent: str | None = 
 _B = "env.height=52; env.width=52; learner.adam_eps=1e-8"
 _C = f"{_B}; bandit.enabled=false"
 AGENTS = {"D": f"{_C}; network.normalise_heads=true; network.balance_inputs=true", "C": _C, "B": _B, "A": "none"}
-"""The agents that docs/notebook.md names by a letter; a line of the tables is one of them and what was changed."""
+"""The agents that docs/notebook.md names by a letter; a line of its tables is one of them and a change."""
 
 
 def choices_table(rows: Sequence[Row], game: str) -> str:
-    """Mean training return of each stretch of frames, a line a run."""
+    """Tabulate the mean training return of each stretch of frames, one line per run."""
     mine = [row for row in rows if row["game"] == game]
     frames = sorted({int(row["frames"]) for row in mine})
     heads = ["changed", "seed", "commit", *(f"{at / MILLION:g} M" for at in frames)]
@@ -169,7 +171,7 @@ def choices_table(rows: Sequence[Row], game: str) -> str:
 
 
 def _lettered(settings: str) -> str:
-    """The settings with the longest beginning that is an agent of the notebook as its letter."""
+    """Abbreviate settings: the longest beginning that is an agent of the notebook becomes its letter."""
     for letter, beginning in AGENTS.items():
         if settings == beginning or settings.startswith(f"{beginning}; "):
             return letter + settings[len(beginning) :]
@@ -180,9 +182,9 @@ def _lettered(settings: str) -> str:
 
 
 def ablations_table(curves: Sequence[Row]) -> str:
-    """Each variant's last returns, seed by seed, its difference from the whole agent with Welch's interval, and health.
+    """Tabulate each variant's last returns by seed, its difference from the whole agent (Welch), and its health.
 
-    Length of traces and policy churn are means of the same last frames, of all seeds together.
+    The trace length and the policy churn are means over the same last frames of all seeds.
     """
     if not curves:
         return f"{NOT_RUN}\n"
@@ -192,16 +194,16 @@ def ablations_table(curves: Sequence[Row]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---|---:|---:|"]
     for variant in variants:
         values = list(found[variant].values())
-        told = ", ".join(f"{value:.1f}" for value in values)
+        seeds = ", ".join(f"{value:.1f}" for value in values)
         against = "-" if variant == variants[0] else _difference(values, list(found[variants[0]].values()))
         mine = [row for row in curves if row["variant"] == variant]
         trace, churn = _last_mean(mine, "trace_steps"), _last_mean(mine, "policy_churn")
-        lines.append(f"| {variant} | {told} | {fmean(values):.1f} | {against} | {trace:.1f} | {100 * churn:.0f} % |")
+        lines.append(f"| {variant} | {seeds} | {fmean(values):.1f} | {against} | {trace:.1f} | {100 * churn:.0f} % |")
     return "\n".join([*lines, ""])
 
 
 def ablations_plot(curves: Sequence[Row]) -> str:
-    """A panel for each variant: the returns of its seeds against frames, before those of the whole agent in grey."""
+    """Draw a panel for each variant: its seeds' returns against frames, over the whole agent's in grey."""
     whole, *variants = _whole_agent_first(curves)
     rows = math.ceil(max(1, len(variants)) / ABLATION_COLUMNS)
     figure = Figure(figsize=(8.0, 1.0 + 1.4 * rows), layout="constrained")
@@ -212,11 +214,13 @@ def ablations_plot(curves: Sequence[Row]) -> str:
             mine = [row for row in curves if row["variant"] == name]
             for seed, colour in zip(_seeds(mine), COLOURS, strict=False):
                 curve = _smoothed([row for row in mine if row["seed"] == seed], "frames")
-                frames, smooth = (values[::2] for values in curve)  # a smaller file; each point is a mean over five
+                frames, smooth = (
+                    values[::2] for values in curve
+                )  # makes the file smaller; each point is a mean over five
                 axes.plot(frames / MILLION, smooth, color="#a8a29e" if name == whole else colour, linewidth=1.0)
     for axes in panels[len(variants) :]:
         axes.set_visible(False)
-    for axes in panels[: len(variants)][-ABLATION_COLUMNS:]:  # the lowest of each column
+    for axes in panels[: len(variants)][-ABLATION_COLUMNS:]:  # the lowest panel of each column
         axes.tick_params(labelbottom=True)
     figure.supxlabel("million frames", fontsize=9)
     figure.supylabel("return", fontsize=9)
@@ -240,31 +244,31 @@ def _ends(rows: Sequence[Row]) -> dict[str, int]:
 def _difference(values: Sequence[float], others: Sequence[float]) -> str:
     gain = difference(mean_of(values), mean_of(others))
     interval = gain.interval(CONFIDENCE)
-    told = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-    return f"{float(gain.value):+.1f}{told}"
+    bounds = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return f"{float(gain.value):+.1f}{bounds}"
 
 
 # ---- exploration
 
 
 def ladder_table(rows: Sequence[Row], parts: str) -> str:
-    """What leaving one of these parts out does: the solved runs, the median of their frames, and how much slower it is.
+    """Tabulate what leaving out a part does: solved runs, the median of their frames, and the slowdown.
 
-    That last factor is one of geometric means, with Welch's interval; a run that was not solved counts with the frames
-    it had: where that befell the variant the factor is too low, where it befell the whole agent too high.
+    The slowdown is a ratio of geometric means, with Welch's interval. An unsolved run counts with the frames that it
+    had. So the factor is too low if the variant has unsolved runs, and too high if the whole agent has them.
     """
     runs: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    chosen = [row for row in rows if row["parts"] == parts or row["variant"] == "full"]
-    for row in chosen:
+    mine = [row for row in rows if row["parts"] == parts or row["variant"] == "full"]
+    for row in mine:
         runs[row["variant"], row["game"]].append(row)
-    variants = _whole_agent_first(chosen)
+    variants = _whole_agent_first(mine)
     games = [game for game in TOY_GAMES if any((variant, game) in runs for variant in variants[1:])]
     if not games:
         return f"{NOT_RUN}\n"
     lines = ["| | " + " | ".join(games) + " |", "|---" * (len(games) + 1) + "|"]
     for variant in variants:
-        told = [_solved(runs[variant, game], runs["full", game]) for game in games]
-        lines.append(f"| {variant} | " + " | ".join(told) + " |")
+        cells = [_solved(runs[variant, game], runs["full", game]) for game in games]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 
@@ -272,13 +276,13 @@ def _solved(runs: Sequence[Row], whole: Sequence[Row]) -> str:
     if not runs:
         return "not run"
     frames = [int(row["frames"]) for row in runs if row["solved"] == "1"]
-    told = f"{len(frames)} of {len(runs)}" + (f" ({median(frames):,.0f})" if frames else "")
+    solved = f"{len(frames)} of {len(runs)}" + (f" ({median(frames):,.0f})" if frames else "")
     is_compared = runs is not whole and any(row["solved"] == "1" for row in (*runs, *whole))
-    return told + _slower(runs, whole) if is_compared else told
+    return solved + _slower(runs, whole) if is_compared else solved
 
 
 def _slower(runs: Sequence[Row], whole: Sequence[Row]) -> str:
-    """The factor of the frames to a solution."""
+    """Compute the factor between the frames to a solution."""
     logs, others = ([math.log(int(row["frames"])) for row in some] for some in (runs, whole))
     if min(len(logs), len(others)) < 3:
         return ""
@@ -291,18 +295,18 @@ def _slower(runs: Sequence[Row], whole: Sequence[Row]) -> str:
 
 
 def window_mean(rows: Iterable[Row], seed: str, low: int, high: int) -> float:
-    """Mean return of a seed's episodes that ended in (low, high] frames."""
-    chosen = [row for row in _ended(rows) if row["seed"] == seed and low < int(row["frames"]) <= high]
-    return float(np.average([float(row["return"]) for row in chosen], weights=[int(row["episodes"]) for row in chosen]))
+    """Compute the mean return of a seed's episodes that ended in (low, high] frames."""
+    mine = [row for row in _ended(rows) if row["seed"] == seed and low < int(row["frames"]) <= high]
+    return float(np.average([float(row["return"]) for row in mine], weights=[int(row["episodes"]) for row in mine]))
 
 
 def _ended(rows: Iterable[Row]) -> list[Row]:
-    """The rows in which an episode ended."""
+    """Keep the rows in which an episode ended."""
     return [row for row in rows if row["episodes"] != "0"]
 
 
 def _smoothed(rows: Sequence[Row], axis: str) -> tuple[np.ndarray, np.ndarray]:
-    """Means over the last five points, weighted by their episodes."""
+    """Compute means over the last five points, weighted by their episodes."""
     at, n, value = (np.array([float(row[name]) for row in _ended(rows)]) for name in (axis, "episodes", "return"))
     kernel = np.ones(5)
     total = np.convolve(n * value, kernel)[: len(n)]

@@ -1,16 +1,14 @@
-"""One short run without Kedro, then greedy games of its last checkpoint: a row of data/runs.csv.
+"""Run one short run without Kedro, then greedy games of its last checkpoint; append a row to data/runs.csv.
 
     python experiments/screen/screen.py NAME [--game Boxing] [--seed 1] [--set replay.samples_per_insert=24 ...]
 
-The row has the score, and what the values predicted beside what was returned along greedy play (benchmarks/values.py).
+The row has the score, and the predicted values beside the returns of greedy play (benchmarks/values.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,13 +31,14 @@ from meme57.learning.policies import Teacher  # noqa: E402
 from meme57.learning.progress import show_progress  # noqa: E402
 from meme57.learning.trainer import learn  # noqa: E402
 from presets import preset  # noqa: E402
+from rows import append_row, commit  # noqa: E402
 from values import Play, discounted_returns, play  # noqa: E402
 
 RUNS = Path(__file__).parent / "data" / "runs.csv"
 
 
 def main() -> None:
-    """Learns, plays, and appends the row."""
+    """Learn, play, and append the row."""
     options = _parser().parse_args()
     parameters = _parameters(options)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,13 +56,13 @@ def main() -> None:
         "seed": parameters.run.seed,
         "frames": parameters.run.total_frames,
         "settings": "; ".join(options.set),
-        "commit": _commit(),
+        "commit": commit(),
         "updates": int(updates),
         **_scores(played, float(policy_family(parameters).gammas[0])),
         "seconds": round(seconds),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime),
     }
-    _append(row)
+    append_row(RUNS, row)
     print(row)
 
 
@@ -84,7 +83,7 @@ def _parameters(options: argparse.Namespace) -> Parameters:
 
 
 def _scores(played: Play, gamma: float) -> dict[str, Any]:
-    """Whole greedy episodes, and values against returns along them."""
+    """Score whole greedy episodes, and compare values with returns along them."""
     returned, whole = discounted_returns(played, gamma)
     predicted, returned = played.predicted[whole], returned[whole]
     scores = list(_whole_episodes(played))
@@ -105,20 +104,6 @@ def _whole_episodes(played: Play) -> list[float]:
         starts = [0, *(end + 1 for end in ends)]
         scores += [float((rewards * ~idle)[start : end + 1].sum()) for start, end in zip(starts, ends, strict=False)]
     return scores
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _append(row: dict[str, Any]) -> None:
-    is_new = not RUNS.exists()
-    with RUNS.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(row), lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from meme57.privacy import switch_off
 if TYPE_CHECKING:
     from meme57.api import Policy, curve, load, project_folder, runs, scores
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Policy", "__version__", "curve", "load", "project_folder", "runs", "scores"]
 
 switch_off()

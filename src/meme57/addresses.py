@@ -1,4 +1,4 @@
-"""Addresses of SQLite databases and of local files: built, parsed and looked at here alone.
+"""Addresses of SQLite databases and of local files: only this module builds, parses and checks them.
 
 SQLAlchemy, and so MLflow and Optuna, reads the path of `sqlite:///PATH` percent-decoded and up to a `?`.
 """
@@ -18,17 +18,17 @@ from meme57.errors import AddressError
 
 SQLITE = "sqlite"
 OPTIONS = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
-"""What may stand behind the `?`; Python's driver takes these."""
+"""What may follow the `?`: the options of Python's driver."""
 HEADER = b"SQLite format 3\0"
 
 
 def sqlite_address(path: Path) -> str:
-    """The address of the database in the file `path`."""
+    """Return the address of the database in the file `path`."""
     return _render(URL.create(SQLITE, database=str(path)))
 
 
 def absolute_address(address: str, project: Path) -> str:
-    """A SQLite address with its path relative to the project made absolute, `~` filled in; any other is unchanged.
+    """Make a SQLite address absolute, relative to the project and with `~` expanded; any other is unchanged.
 
     Raises:
         AddressError: it is a SQLite address and names no file.
@@ -40,7 +40,7 @@ def absolute_address(address: str, project: Path) -> str:
 
 
 def sqlite_path(address: str) -> Path | None:
-    """The file of an absolute SQLite address; None for any other address.
+    """Return the file of an absolute SQLite address; None for any other address.
 
     Raises:
         AddressError: it is a SQLite address and names no file.
@@ -49,7 +49,7 @@ def sqlite_path(address: str) -> Path | None:
 
 
 def local_path(location: str) -> Path | None:
-    """The path of a `file:` URI or of a plain path; None where the files lie elsewhere."""
+    """Return the path of a `file:` URI or of a plain path; None if the files are not local."""
     parts = urlsplit(location)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
@@ -57,10 +57,10 @@ def local_path(location: str) -> Path | None:
 
 
 def check_database(path: Path) -> None:
-    """Looks whether `path` is a SQLite database, or can become one; writes nothing.
+    """Check whether `path` is a SQLite database, or can become one; write nothing.
 
     Raises:
-        AddressError: it cannot; one line, at once.
+        AddressError: it cannot; one line, without delay.
     """
     words = f"{path} cannot be used as a SQLite database"
     try:
@@ -69,16 +69,16 @@ def check_database(path: Path) -> None:
         raise AddressError(f"{words}: {error}") from error
     if fault:
         raise AddressError(f"{words}: {fault}")
-    if is_damaged:  # as SQLite itself would say, after MLflow's hundred seconds of retries
+    if is_damaged:  # SQLite itself would say so, after MLflow's hundred seconds of retries
         damage = sqlite3.DatabaseError("file is not a database")
         raise AddressError(f"{words}: it is another kind of file, move it away or name another one") from damage
 
 
 def prepare_database(path: Path) -> None:
-    """Makes the database's folders and opens it once; an empty file is an empty database.
+    """Make the database's folders and open it once; an empty file is an empty database.
 
     Raises:
-        AddressError: that is not possible.
+        AddressError: this is not possible.
     """
     check_database(path)
     try:
@@ -110,7 +110,7 @@ def _parse(address: str) -> URL:
 
 def _render(url: URL) -> str:
     text = url.render_as_string(hide_password=False)
-    # MLflow makes the folders of a `sqlite:///` address without decoding it; where a driver is named it makes none.
+    # MLflow makes the folders of a `sqlite:///` address without decoding it; if a driver is named, it makes none.
     return text.replace("sqlite:", "sqlite+pysqlite:", 1) if "%" in text else text
 
 

@@ -1,4 +1,4 @@
-"""From parameters to the parts of a run: the agent's networks, its bandits, the replay, the device."""
+"""Making the parts of a run from parameters: the agent's networks, its bandits, the replay, the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from meme57.replay import SequenceReplay
 READS_IMAGES = ("nfnet", "nature", "small")
 """Torsos that no vector of numbers can be given to."""
 SEED_STRIDE = 100_003
-"""Seeds of two actors, or of one actor before and after a re-seed, never meet."""
+"""Distance between two runs' seeds, so that seeds of two actors, or of one actor before and after a restart, differ."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class AgentSpec:
 
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
-    """The agent that the parameters describe, on the game of `env`.
+    """Return the agent that the parameters describe, on the game of `env`.
 
     Raises:
         ConfigurationError: the torso cannot read the game's frames.
@@ -54,26 +54,26 @@ def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
 
 
 def make_networks(spec: AgentSpec, *, seed: int) -> tuple[MemeNetwork, NoveltyNetworks]:
-    """Freshly initialised networks, the same for the same seed."""
+    """Initialise networks, the same ones for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
 
 
 def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[SlidingWindowUCB]:
-    """One bandit for each environment, or one for all (`bandit.scope`); `index` keeps two actors' seeds apart.
+    """Make one bandit for each environment, or one for all (`bandit.scope`); `index` keeps two actors' seeds apart.
 
-    Episodes of many games end in step, so bandits of their own begin their sweep at different policies.
+    In many games all episodes end at the same time, so separate bandits start their first round at different policies.
     """
-    chosen = parameters.bandit
-    is_shared = chosen.scope == "shared"
+    bandit = parameters.bandit
+    is_shared = bandit.scope == "shared"
     num_policies = parameters.family.num_policies
     return [
         SlidingWindowUCB(
             num_policies,
-            window=chosen.window,
-            beta=chosen.ucb_beta,
-            epsilon=chosen.epsilon,
+            window=bandit.window,
+            beta=bandit.ucb_beta,
+            epsilon=bandit.epsilon,
             seed=parameters.run.seed * SEED_STRIDE + index * 1_009 + env,
             first_arm=0 if is_shared else (index + env) % num_policies,
         )
@@ -82,29 +82,29 @@ def make_bandits(parameters: Parameters, *, num_envs: int, index: int) -> list[S
 
 
 def policy_family(parameters: Parameters) -> PolicyFamily:
-    """The family; without an intrinsic reward every beta is 0."""
-    chosen = parameters.family
+    """Make the family; without an intrinsic reward every beta is 0."""
+    family = parameters.family
     return PolicyFamily.ladder(
-        num_policies=chosen.num_policies,
-        gamma_max=chosen.gamma_max,
-        gamma_min=chosen.gamma_min,
-        beta_max=chosen.beta_max if parameters.novelty.enabled else 0.0,
+        num_policies=family.num_policies,
+        gamma_max=family.gamma_max,
+        gamma_min=family.gamma_min,
+        beta_max=family.beta_max if parameters.novelty.enabled else 0.0,
     )
 
 
 def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
-    """An empty replay for sequences of two periods."""
-    chosen = parameters.replay
+    """Make an empty replay for sequences of two periods."""
+    replay = parameters.replay
     return SequenceReplay(
-        period=chosen.period,
-        capacity_sequences=chosen.capacity_sequences,
+        period=replay.period,
+        capacity_sequences=replay.capacity_sequences,
         frame_shape=env.frame_shape,
         frame_dtype=env.frame_dtype,
         lstm_size=parameters.network.lstm_size,
         embedding_size=parameters.novelty.embedding_size,
         num_actions=env.num_actions,
-        priority_exponent=chosen.priority_exponent,
-        importance_exponent=chosen.importance_exponent,
+        priority_exponent=replay.priority_exponent,
+        importance_exponent=replay.importance_exponent,
     )
 
 
@@ -120,5 +120,5 @@ def _check_torso(name: str, env: EnvSpec) -> None:
 
 
 def find_device() -> torch.device:
-    """A CUDA device where there is one, else the CPU."""
+    """Return a CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

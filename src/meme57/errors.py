@@ -8,7 +8,7 @@ class Meme57Error(Exception):
     """Base of every error that meme57 raises on purpose."""
 
     def __str__(self) -> str:
-        """The message on one line, whatever a file or a person put into it."""
+        """Return the message on one line, whatever a file or a person put into it."""
         return " ".join(super().__str__().split())
 
 
@@ -37,11 +37,11 @@ class IncompatibleCheckpointError(CheckpointError):
 
 
 class StorageError(Meme57Error):
-    """A file cannot be written or read: the disk is full, or the folder is not ours."""
+    """A file cannot be written or read: the disk is full, or access is denied."""
 
 
 class VideoError(Meme57Error):
-    """A film cannot be made: there is no ffmpeg that works. Nothing else depends on a film."""
+    """A film cannot be made because there is no working ffmpeg. Nothing else depends on a film."""
 
 
 class RunConflictError(Meme57Error):
@@ -52,7 +52,7 @@ class NonFiniteLossError(Meme57Error):
     """The loss or its gradient was not finite too many times in a row."""
 
     batch: object = None
-    """The last of the batches, where it is known."""
+    """The last of the batches, if known."""
 
 
 class AddressError(Meme57Error):
@@ -84,7 +84,7 @@ class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault
 
 
 def own_error(error: BaseException) -> Meme57Error | None:
-    """The error of ours behind `error`: itself, or the one that Kedro wrapped into a `DatasetError`."""
+    """Return the `Meme57Error` behind `error`: itself, or the one that Kedro wrapped into a `DatasetError`."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, Meme57Error):
@@ -94,11 +94,11 @@ def own_error(error: BaseException) -> Meme57Error | None:
 
 
 def one_line(error: BaseException, longest: int = 500) -> str:
-    """What went wrong: our own errors by their words, others with their type."""
+    """Describe an error on one line: a `Meme57Error` by its message, others with their type."""
     words = " ".join(str(error).split())[:longest]
     return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's words; its type where it has none."""
+    """Return the first line of an error's message, or its type if it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -28,23 +28,23 @@ Task = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one task: its value, or in one line why there is none."""
+    """The result of one task: its value, or one line that says why there is none."""
 
     value: Any = None
     error: str | None = None
 
 
 class Executor(Protocol):
-    """Runs a function once for each argument, side by side."""
+    """Runs a function once for each argument, in parallel."""
 
     def run(
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
     ) -> list[Outcome]:
-        """The outcomes in the order of the arguments; once `stop` says so, every task is asked to stop."""
+        """Return the outcomes in the order of the arguments; once `stop` says so, ask every task to stop."""
 
 
 class LocalExecutor:
-    """One fresh process for each task, `workers` at a time. They end when this process does, however it ends."""
+    """One new process for each task, `workers` at a time. They end when this process does, however it ends."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -52,10 +52,10 @@ class LocalExecutor:
     def run(
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
     ) -> list[Outcome]:
-        """See `Executor`; a task is asked to stop by SIGTERM (`meme57.stopping`)."""
+        """Run the tasks as `Executor` says; SIGTERM asks a task to stop (`meme57.stopping`)."""
         context = multiprocessing.get_context("spawn")
         with stopping.kept_from_children():
-            resource_tracker.ensure_running()  # here: with the first task it would let SIGINT through to that
+            resource_tracker.ensure_running()  # now: if it started with the first task, that task would get SIGINT
         outcomes = [Outcome(error="not begun: asked to stop")] * len(arguments)
         waiting = list(enumerate(arguments))
         running: dict[Connection, tuple[int, Any]] = {}
@@ -89,7 +89,7 @@ class RayExecutor:
     def run(
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
     ) -> list[Outcome]:
-        """See `Executor`; a task is asked to stop by what Ray makes of a cancellation: a SIGINT inside Python."""
+        """Run the tasks as `Executor` says; to stop a task, Ray cancels it, which raises SIGINT inside Python."""
         ray = import_ray("tune.executor=ray")
         connect(ray)
         remote = ray.remote(num_cpus=self._cpus, max_retries=0)(_ray_task)
@@ -105,7 +105,7 @@ class RayExecutor:
 
 
 def make_executor(name: str, *, workers: int) -> Executor:
-    """`local` or `ray`."""
+    """Make the executor named `local` or `ray`."""
     return RayExecutor() if name == "ray" else LocalExecutor(workers)
 
 
@@ -125,7 +125,7 @@ def _child(sender: Connection, function: Task, argument: Any) -> None:
     stopping.obey_parent(signal.SIGTERM)
     try:
         outcome = Outcome(value=function(argument))
-    except Exception as error:  # told to whoever asked; this process has no one else
+    except Exception as error:  # reported to the parent; nothing else reads it
         outcome = Outcome(error=one_line(error))
     sender.send(outcome)
     sender.close()

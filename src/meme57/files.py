@@ -1,4 +1,4 @@
-"""Atomic files with checksums: what is written is whole, or it is not there."""
+"""Atomic files with checksums: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls `write(temporary)` beside `path`, syncs, and renames; a failure leaves the old file whole.
+    """Call `write(temporary)` in the folder of `path`, sync, and rename; a failure leaves the old file unchanged.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written to.
@@ -40,21 +40,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Writes `content` atomically."""
+    """Write `content` atomically."""
     return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Writes `value` as JSON, atomically, keys in the order given."""
+    """Write `value` as JSON, atomically, keys in the order given."""
     return write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON as `write_json` writes it.
+    """Read JSON as `write_json` writes it.
 
-    A file that is missing, damaged, or holds NaN or half a character is a `CheckpointError`.
-
-    See `reading_errors` for one that only cannot be read now.
+    A file that is missing, damaged, or holds NaN or half a character raises `CheckpointError`. A file that exists but
+    cannot be read now raises `StorageError` (see `reading_errors`).
     """
     try:
         with reading_errors(path):
@@ -67,16 +66,16 @@ def read_json(path: Path) -> Any:
 
 
 def refuse_half_characters(text: str, tree: Any) -> None:
-    """Raises `ValueError` where JSON `text` escapes half a character: `tree`, which it gave, cannot be written."""
+    """Raise `ValueError` if JSON `text` escapes half a character: `tree`, parsed from it, could not be written."""
     if "\\u" in text:
         json.dumps(tree, ensure_ascii=False).encode()
 
 
 @contextlib.contextmanager
 def reading_errors(path: Path) -> Iterator[None]:
-    """Tells what is not there, a `CheckpointError`, from what only could not be read now, a `StorageError`.
+    """Raise `CheckpointError` for a missing file and `StorageError` for one that could not be read now.
 
-    Something else may be read, or written, in the place of the first; never of the second.
+    A missing file may be replaced by another one or written again; an unreadable one must not.
     """
     try:
         yield
@@ -91,10 +90,10 @@ def reading_errors(path: Path) -> Iterator[None]:
 
 
 def checked(kind: type[Kind], tree: Any, path: Path) -> Kind:
-    """What was read from `path` as a dataclass or a model.
+    """Parse what was read from `path` as a dataclass or a model.
 
     Raises:
-        CheckpointError: a field is missing or of another type, or a dataclass has none of that name; in one line.
+        CheckpointError: a field is missing, has another type, or (in a dataclass) is unknown; one line.
     """
     try:
         return parse_as(kind, tree)
@@ -103,10 +102,10 @@ def checked(kind: type[Kind], tree: Any, path: Path) -> Kind:
 
 
 def parse_as(kind: type[Kind], tree: Any) -> Kind:
-    """A tree from JSON as a dataclass or a model.
+    """Parse a tree from JSON as a dataclass or a model.
 
     Raises:
-        ValueError: as `checked`.
+        ValueError: in the cases of `checked`.
     """
     try:
         value = TypeAdapter(kind).validate_python(tree)
@@ -121,19 +120,19 @@ def parse_as(kind: type[Kind], tree: Any) -> Kind:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turns what the system says when `path` cannot be written into a `StorageError` with the free space."""
+    """Turn the system's error when `path` cannot be written into a `StorageError` with the free space."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StorageError(
             f"{path} cannot be written ({reason}; {_free_space(path)}): make room or make it writable; "
-            "what was stored before is whole, and the same command goes on from there"
+            "what was stored before is whole, and the same command resumes from there"
         ) from error
 
 
 def commit_folder(temporary: Path, path: Path) -> None:
-    """Syncs every file of `temporary` and renames it to `path`, replacing what is there."""
+    """Sync every file of `temporary` and rename it to `path`, replacing what is there."""
     for file in temporary.rglob("*"):
         if file.is_file():
             _sync(file)
@@ -145,12 +144,12 @@ def commit_folder(temporary: Path, path: Path) -> None:
 
 
 def tree_digest(tree: Any) -> str:
-    """SHA-256 of a tree as JSON, whatever the order of its keys; hexadecimal."""
+    """Compute the SHA-256 of a tree as JSON, independent of the order of its keys; hexadecimal."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Compute the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -159,7 +158,7 @@ def checksum(path: Path) -> str:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _free_space(path: Path) -> str:

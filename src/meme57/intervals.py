@@ -1,7 +1,7 @@
 """Intervals of few independent values: Student's t, Welch's difference and Satterthwaite's sum as one formula.
 
 A mean whose variance is estimated from n values follows t with n - 1 degrees of freedom. A weighted sum of such means
-follows t approximately: its variance is the weighted sum of theirs, its degrees of freedom are Satterthwaite's.
+follows t approximately: the variances add with squared weights; the degrees of freedom are Satterthwaite's.
 Sources: Student 1908; Satterthwaite 1946; Welch 1947.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-9
-"""Relative: values that differ by less are the same."""
+"""Relative tolerance: values that differ by less are equal."""
 
 
 class Interval(NamedTuple):
@@ -28,49 +28,49 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, or a weighted sum of means, and how well it is known. Arrays of one shape [...]."""
+    """A mean, or a weighted sum of means, and its variance. Arrays of one shape [...]."""
 
     value: Array
     variance: Array
-    """Of `value`, not of the values that it is the mean of; NaN for the mean of one value."""
+    """Variance of `value`, not of the values that it averages; NaN for the mean of one value."""
     degrees: Array
     """Degrees of freedom of `variance`; n - 1 for the mean of n values."""
 
     def reach(self, confidence: ArrayLike) -> Array:
-        """Half the width of the interval [...]; NaN where there are no degrees of freedom."""
+        """Compute half the width of the interval [...]; NaN where there are no degrees of freedom."""
         from scipy.special import stdtrit  # here, so that a machine without SciPy can train
 
         quantile: Array = stdtrit(self.degrees, (1 + np.asarray(confidence)) / 2)
         return quantile * np.sqrt(self.variance)
 
     def interval(self, confidence: float) -> Interval | None:
-        """Of one estimate: value -+ reach; None where there are no degrees of freedom, as for one value."""
+        """Return value -+ reach of a single estimate; None if there are no degrees of freedom, as for one value."""
         value, reach = float(self.value), float(self.reach(confidence))
         return Interval(value - reach, value + reach) if np.isfinite(reach) else None
 
     @property
     def is_constant(self) -> NDArray[np.bool_]:
-        """Whether the values do not vary, but for rounding [...]; False for the mean of one value."""
+        """Whether the values do not vary, apart from rounding [...]; False for the mean of one value."""
         constant: NDArray[np.bool_] = np.sqrt(self.variance) <= ROUNDING * np.maximum(1.0, np.abs(self.value))
         return constant
 
 
 def mean_of(values: ArrayLike) -> Estimate:
-    """The mean over the last axis: [..., n] -> [...]. n = 1 has no variance, hence no interval."""
+    """Estimate the mean over the last axis: [..., n] -> [...]. n = 1 has no variance and so no interval."""
     values = np.asarray(values, np.float64)
     n = values.shape[-1]
     return from_summary(values.mean(axis=-1), values.std(axis=-1), np.full(values.shape[:-1], n))
 
 
 def from_summary(mean: ArrayLike, std: ArrayLike, n: ArrayLike) -> Estimate:
-    """The mean of n values with the population standard deviation `std` (ddof 0, as in `scores.json`)."""
+    """Estimate the mean of n values with the population standard deviation `std` (ddof 0, as in `scores.json`)."""
     mean, std, degrees = (np.asarray(array, np.float64) for array in (mean, std, np.asarray(n) - 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         return Estimate(mean, np.where(degrees > 0, std**2 / degrees, np.nan), degrees)
 
 
 def weighted_sum(estimates: Sequence[Estimate], weights: ArrayLike) -> Estimate:
-    """sum w x of independent estimates. Where nothing varies, the degrees of freedom are the sum of theirs."""
+    """Compute sum w x of independent estimates. Where nothing varies, the degrees of freedom add up."""
     value, variance, scatter, degrees = (np.zeros(np.shape(estimates[0].value)) for _ in range(4))
     with np.errstate(invalid="ignore", divide="ignore"):
         for weight, estimate in zip(np.asarray(weights), estimates, strict=True):
@@ -83,5 +83,5 @@ def weighted_sum(estimates: Sequence[Estimate], weights: ArrayLike) -> Estimate:
 
 
 def difference(ours: Estimate, theirs: Estimate) -> Estimate:
-    """ours - theirs, of two independent samples. Source: Welch 1947."""
+    """Compute ours - theirs, of two independent samples. Source: Welch 1947."""
     return weighted_sum((ours, theirs), (1.0, -1.0))

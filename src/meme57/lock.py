@@ -1,4 +1,4 @@
-"""One process for each folder, or many that share it: advisory locks that go with their holders, however these die."""
+"""Advisory locks: one process per folder, or many that share it. A lock ends with its holder, however that dies."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from meme57.errors import RunConflictError
 LOCK = ".lock"
 LONGEST_COMMAND = 200
 PATIENCE_SECONDS = 1.0
-"""Who shares a folder waits so long for one who looks at its lock, or takes the file along, just now."""
+"""How long `share` waits for a process that is just examining the lock or removing its file."""
 
 logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of `folder`; `folder/.lock` says who holds it, and goes with the holder.
+    """Keep other processes out of `folder`; `folder/.lock` says who holds it, and is removed at the end.
 
-    The lock is the kernel's (flock), not the file: what a killed process leaves is taken over, with a message.
+    The lock is the kernel's (flock), not the file: the file of a killed process is taken over, with a message.
 
     Raises:
-        RunConflictError: a living process holds it; one line that names it.
+        RunConflictError: a living process holds it; one line that names the process.
         OSError: the folder cannot be written to.
     """
     path = folder / LOCK
@@ -45,18 +45,18 @@ def hold(folder: Path) -> Iterator[None]:
         _sign(stream)
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile finds it gone and asks again
+        path.unlink(missing_ok=True)  # while it is held: a process that opened it meanwhile finds it gone and retries
         stream.close()
 
 
 @contextlib.contextmanager
 def share(folder: Path) -> Iterator[None]:
-    """Keeps `folder` from whoever would `hold` it, while others may share it too.
+    """Keep other processes from holding `folder` alone, while they may share it too.
 
-    The last to leave takes the lock file along.
+    The last process to leave removes the lock file.
 
     Raises:
-        RunConflictError: a living process holds it; one line that names it.
+        RunConflictError: a living process holds it; one line that names the process.
         OSError: the folder cannot be written to.
     """
     path = folder / LOCK
@@ -72,7 +72,7 @@ def share(folder: Path) -> Iterator[None]:
 
 
 def refuse_if_held(folder: Path) -> None:
-    """Raises `RunConflictError` when a living process holds or shares `folder`; changes nothing."""
+    """Raise `RunConflictError` if a living process holds or shares `folder`; change nothing."""
     path = folder / LOCK
     if path.is_file():
         with path.open("r+", errors="replace") as stream:
@@ -90,9 +90,9 @@ class Holder:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds `folder`, or None; for people who look, while `hold` and `refuse_if_held` decide.
+    """Return who holds `folder`, or None. This is for display; `hold` and `refuse_if_held` decide.
 
-    A process of this host that is gone holds nothing, whatever it left behind.
+    A process of this host that has ended holds nothing, whatever it left behind.
     """
     owner = _owner(folder / LOCK)
     if owner is None or _is_gone(owner):
@@ -101,7 +101,7 @@ def holder(folder: Path) -> Holder | None:
         refuse_if_held(folder)
     except RunConflictError:
         return owner
-    except OSError:  # it ended just now, or is not ours to open
+    except OSError:  # it ended just now, or we may not open the file
         return owner if (folder / LOCK).exists() else None
     return None
 
@@ -177,7 +177,7 @@ def _text(path: Path) -> str:
 
 
 def _describe(text: str) -> str:
-    """The holders in words, the dead left out where others live; the file may hold anything."""
+    """Describe the holders, without the dead ones if others live; the file may hold anything."""
     owners = [owner for line in text.split("\n") if (owner := _parse(line)) is not None]
     owners = [owner for owner in owners if not _is_gone(owner)] or owners
     words = (f"process {owner.pid} on {owner.host} since {owner.since} ({owner.command})" for owner in owners)

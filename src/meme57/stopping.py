@@ -1,4 +1,4 @@
-"""A polite stop: a signal asks for a checkpoint; of Ctrl-C and SIGTERM, the second one ends at once.
+"""A polite stop: a signal asks for a checkpoint; a second Ctrl-C or SIGTERM ends the process immediately.
 
 Loops ask `stop_requested()` between two steps, write their checkpoint and raise `errors.Interrupted`.
 """
@@ -15,42 +15,41 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 DEMANDS = (signal.SIGINT, signal.SIGTERM)
-"""Sent by a person or a supervisor, who may lose patience: the second one ends at once."""
+"""Sent by a person or a supervisor, who may lose patience: the second one ends the process immediately."""
 NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Sent by a terminal that closes (often twice: by the kernel and by the shell) and by Slurm before it pre-empts."""
 TO_ALL = (signal.SIGINT, *NOTICES)
-"""What terminals and schedulers send to every process of a group: workers leave these to the one that started them."""
+"""What terminals and schedulers send to every process of a group: workers ignore these, their parent handles them."""
 LAST_WORDS_SECONDS = 3.0
 
 _requested = threading.Event()
 _installed = 0
-"""How many handlers of ours are in place, one over another: a suite's member runs a pipeline inside its process."""
+"""How many of our handlers are installed, one over another: a suite's member runs a pipeline inside its process."""
 _is_worker = False
 
 
 def stop_requested() -> bool:
-    """Whether somebody asked this process to stop."""
+    """Return whether this process was asked to stop."""
     return _requested.is_set()
 
 
 def request_stop() -> None:
-    """Asks every loop of this process to stop at its next checkpoint."""
+    """Ask every loop of this process to stop at its next checkpoint."""
     _requested.set()
 
 
 def never() -> bool:
-    """For loops that nobody may stop."""
+    """Return False, for loops that must not be stopped."""
     return False
 
 
 def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[[], None]:
-    """Clears the flag, takes over `DEMANDS` and `NOTICES`, and returns the function that gives them back.
+    """Clear the flag, handle `DEMANDS` and `NOTICES`, and return the function that restores the previous handlers.
 
-    A notice that is ignored stays ignored (`nohup`). Within handlers of ours that are in place already, a stop that
-    was asked for stays asked for, and every signal that they ignore stays ignored; a worker's handlers stay its only
-    ones.
+    An ignored notice stays ignored (`nohup`). If our handlers are already installed, a requested stop stays requested,
+    and every signal that they ignore stays ignored. A worker keeps only its own handlers.
     The first signal sets the flag and prints one line. The second demand calls `on_second`, for three seconds at most,
-    and leaves with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
+    and exits with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
     """
     global _installed
     if _is_worker:
@@ -87,10 +86,10 @@ def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[
 
 
 def obey_parent(number: signal.Signals) -> Callable[[], None]:
-    """Makes this process a worker: `number`, from the process that started it, asks it to stop, however often it comes.
+    """Make this process a worker: `number`, sent by its parent, asks it to stop, however often it comes.
 
-    What goes to the whole group is ignored: the parent has it too, and passes it on. Returns the function that gives
-    the signals back.
+    Signals to the whole group are ignored: the parent gets them too, and passes them on. Returns the function that
+    restores the previous handlers.
     """
     global _is_worker
     _requested.clear()
@@ -107,9 +106,9 @@ def obey_parent(number: signal.Signals) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Processes that this thread starts inside never get `TO_ALL`; this thread gets what comes meanwhile afterwards.
+    """Keep `TO_ALL` from processes that this thread starts inside; this thread gets those signals afterwards.
 
-    The mask of blocked signals goes to a child with it, and stays.
+    A child inherits the mask of blocked signals and keeps it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_ALL)
     try:
@@ -123,14 +122,14 @@ def _take_over(handlers: Mapping[signal.Signals, Handler]) -> Callable[[], None]
 
     def give_back() -> None:
         for number, handler in previous.items():
-            if handler is not None:  # None: not installed from Python, cannot be given back
+            if handler is not None:  # None: not installed from Python, cannot be restored
                 signal.signal(number, handler)
 
     return give_back
 
 
 def _say(line: str) -> None:
-    # A handler may interrupt a print half-way; only the bare system call is safe there. Whoever read it may be gone.
+    # A handler may interrupt a print half-way; only the bare system call is safe there. The reader may be gone.
     with contextlib.suppress(OSError):
         os.write(2, f"\n{line}\n".encode())
 

@@ -1,8 +1,7 @@
-"""Standard streams on which nothing fails: telling about the work never ends it.
+"""Standard streams whose writes never fail: reporting on the work never ends it.
 
-Whoever reads along may go (EPIPE), the terminal may be closed (EIO), the disk of a log may be full (ENOSPC). Then the
-words are lost, and the work goes on. One place for every way of telling: prints, progress bars and log handlers all
-end in these two streams.
+The reader may go away (EPIPE), the terminal may be closed (EIO), the disk of a log may be full (ENOSPC). Then the text
+is lost, and the work continues. Prints, progress bars and log handlers all end in these two streams.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ OnLost = Callable[[OSError], object]
 
 
 def never_fail(*, on_lost: OnLost = lambda error: None) -> None:
-    """Makes standard output and error of this process streams whose writes never raise.
+    """Replace standard output and error of this process by streams whose writes never raise.
 
-    A stream that somebody put in the place of the real one (a test, a notebook) stays as it is.
+    A stream that already replaces the real one (in a test, a notebook) stays as it is.
 
     Args:
-        on_lost: told when standard output, which may be the product, cannot be written for the first time. What it
-            raises ends the write.
+        on_lost: called when standard output, which may be the product, cannot be written for the first time. An error
+            that it raises ends the write.
     """
     _open_closed_ones()
     sys.stdout = _replaced(sys.stdout, sys.__stdout__, 1, on_lost)
@@ -37,14 +36,14 @@ def never_fail(*, on_lost: OnLost = lambda error: None) -> None:
 
 
 class _Unfailing(io.FileIO):
-    """A descriptor that takes every byte, whatever becomes of it."""
+    """A descriptor that accepts every byte, even if it cannot write it."""
 
     def __init__(self, descriptor: int, on_lost: OnLost) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self._on_lost: OnLost | None = on_lost
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Writes what can be written; the rest is lost."""
+        """Write what can be written; the rest is lost."""
         try:
             while (written := super().write(data)) is None:  # not blocking, and full: another program left it so
                 select.select([], [self], [])
@@ -57,7 +56,7 @@ class _Unfailing(io.FileIO):
 
 
 def _open_closed_ones() -> None:
-    """Puts /dev/null where a standard stream was closed (`2>&-`): the next file would get its number, and our words."""
+    """Open /dev/null for a closed standard stream (`2>&-`): the next file would get its number, and our output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -131,11 +131,11 @@ def test_a_hung_actor_is_replaced_and_its_late_answers_are_not_read(make_pool) -
 def test_with_no_actor_left_it_waits_says_so_and_goes_on(make_pool, caplog) -> None:
     pool = make_pool(ray={"start_seconds": 2.0, "cpus_per_worker": 64.0})
     with caplog.at_level(logging.INFO, "meme57"):
-        play_until(pool, lambda: "another one is asked for" in caplog.text)
+        play_until(pool, lambda: "requesting another one" in caplog.text)
         pool._attendance._noticed = float("-inf")
         pool.collect(10)
         assert "no actor plays: learning waits" in caplog.text
-        pool._chosen = pool._chosen.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 40.0})
+        pool._settings = pool._settings.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 40.0})
         play_until(pool, both_play(pool), seconds=150.0)  # as when machines join
     assert pool.collect(10).num_steps > 0
     assert pool.metrics()["actors/waiting_seconds"] > 2

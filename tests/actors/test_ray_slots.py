@@ -56,16 +56,16 @@ def test_waiting_is_told_now_and_then_and_counted(caplog) -> None:
     with caplog.at_level(logging.INFO, "meme57"):
         for _ in range(40):
             clock.now += 1.0
-            attendance.tell(0, 3)
-        assert caplog.messages == ["no actor plays: learning waits; 3 are asked for"]
-        attendance.tell(2, 3)
+            attendance.update(0, 3)
+        assert caplog.messages == ["no actor plays: learning waits for the first of 3"]
+        attendance.update(2, 3)
         assert caplog.messages[-1] == "2 of 3 actors play"
-        attendance.tell(2, 3)
+        attendance.update(2, 3)
         clock.now += 5.0
-        attendance.tell(0, 3)
+        attendance.update(0, 3)
         clock.now += 2.0
-        attendance.tell(1, 3)
-    assert caplog.messages[-2:] == ["no actor plays: learning waits; 3 are asked for", "1 of 3 actors play"]
+        attendance.update(1, 3)
+    assert caplog.messages[-2:] == ["no actor plays: learning waits for the first of 3", "1 of 3 actors play"]
     assert attendance.waited_seconds == 42.0
 
 

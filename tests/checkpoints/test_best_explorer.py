@@ -1,4 +1,4 @@
-"""The bandit's favourite is read from a checkpoint's state."""
+"""The bandit's policy is read from a checkpoint's state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meme57.checkpoints.best_explorer import best_arm, favourite_policy
+from meme57.checkpoints.best_explorer import bandit_policy, best_arm
 from meme57.errors import CheckpointError
 
 
@@ -25,23 +25,23 @@ def test_the_highest_mean_wins_and_ties_go_to_the_lower_number() -> None:
 
 
 def test_all_windows_count_and_a_shared_one_once(tmp_path: Path) -> None:
-    assert favourite_policy(write(tmp_path, [[0, 4.0]], [[1, 9.0], [1, 1.0]])) == 1
+    assert bandit_policy(write(tmp_path, [[0, 4.0]], [[1, 9.0], [1, 1.0]])) == 1
     shared = [[0, 4.0], [1, 9.0], [1, 0.0]]
-    assert favourite_policy(write(tmp_path, shared, shared)) == 1
-    assert favourite_policy(write(tmp_path, [])) is None
+    assert bandit_policy(write(tmp_path, shared, shared)) == 1
+    assert bandit_policy(write(tmp_path, [])) is None
 
 
 @pytest.mark.parametrize("text", ["[1", "{}", '{"pool": {"actors": [{"bandits": [{"plays": [1]}]}]}}'])
 def test_a_damaged_state_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="damaged"):
-        favourite_policy(tmp_path)
+        bandit_policy(tmp_path)
 
 
 def test_the_bandit_that_actors_on_ray_share_counts_once(tmp_path: Path) -> None:
     driver = {"bandit": {"plays": [[0, 1.0], [1, 3.0]]}, "actors": [{"bandits": [{"plays": [[0, 1.0], [1, 3.0]]}]}]}
     (tmp_path / "state.json").write_text(json.dumps({"pool": driver}))
-    assert favourite_policy(tmp_path) == 1
+    assert bandit_policy(tmp_path) == 1
     own = {"bandit": None, "actors": [{"bandits": [{"plays": [[0, 7.0], [1, 3.0]]}]}]}
     (tmp_path / "state.json").write_text(json.dumps({"pool": own}))
-    assert favourite_policy(tmp_path) == 0
+    assert bandit_policy(tmp_path) == 0

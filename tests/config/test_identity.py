@@ -26,6 +26,7 @@ from meme57.config.identity import (
 from meme57.config.labels import MEANT_BEFORE, digest
 from meme57.config.members import former_suite_fingerprint, member_parameters, member_settings, suite_members
 from meme57.config.parameters import OPERATIONAL_NAMES
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.config.tree import flatten
 from meme57.tuning.identity import former_study_fingerprint, study_settings
 
@@ -84,7 +85,7 @@ def test_a_learning_setting_is_named_with_both_values() -> None:
 
 def test_every_parameter_of_an_identity_was_there_or_has_a_meaning_before() -> None:
     """The test that fails when a parameter is added without a word on the runs that exist."""
-    known = {name for name in flatten(TREE)} | set(MEANT_BEFORE)
+    known = {PARAMETERS.get(name, name) for name in flatten(TREE)} | set(MEANT_BEFORE)
     parameters = Parameters()
     trees = [member_settings(parameters), study_settings(parameters), seed_settings(parameters)]
     ours = {"seed", "exact_resume", "total_frames", "ranked_by_episodes", "games", "suite.variants"}
@@ -107,7 +108,8 @@ class Later:
         self.model = create_model("Tree", __base__=Parameters, loss=(loss, loss()))
 
     def parameters(self, **groups: Any) -> Any:
-        return self.model.model_validate({**TREE, **{key: {**TREE[key], **groups[key]} for key in groups}})
+        tree = {**TREE, **{key: {**TREE[key], **groups[key]} for key in groups}}
+        return self.model.model_validate(renamed(tree, PARAMETERS))
 
 
 def test_a_new_coefficient_with_its_old_meaning_orphans_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,8 @@ def test_impossible_suites_are_refused(settings: dict[str, Any], message: str) -
     ("variant", "message"),
     [
         ({"loss.trust_regio": True}, "suite.variants.a sets loss.trust_regio, .* did you mean loss.trust_region?"),
-        ({"env.game": "Pong"}, "sets env.game, which is no parameter that it can set"),
-        ({"run.seed": 3}, "sets run.seed, which is no parameter that it can set"),
+        ({"env.game": "Pong"}, "sets env.game, which a variant cannot set"),
+        ({"run.seed": 3}, "sets run.seed, which a variant cannot set"),
         ({"evaluate.protocol": "paper"}, "sets evaluate.protocol"),
         ({"loss.kappa": "much"}, "suite.variants.a: loss.kappa='much' is not possible"),
         ({"replay.min_sequences": 300_000}, "suite.variants.a: replay.min_sequences=300000 is more"),

@@ -152,7 +152,7 @@ def test_a_damaged_index_is_refused_and_the_next_checkpoint_mends_it(
     assert isinstance(info.value.__cause__, CheckpointError)
     record = store.save(tensors={}, state={}, description={}, frames=300, updates=1, score=2.0)
     dataset.save({**vars(record), "folder": str(record.folder)})  # type: ignore[typeddict-item]
-    assert "made anew" in caplog.text
+    assert "rebuilt from the manifests" in caplog.text
     index = dataset.load()
     assert (index["newest"]["frames"], index["best"]["frames"], len(index["checkpoints"])) == (300, 100, 3)
 

@@ -121,7 +121,7 @@ def test_a_damaged_curve_is_set_aside_and_training_goes_on(
     assert dataset.load().to_dict(orient="list") == {"frames": [200], "loss": [2.0]}
     if content:  # an empty file has no rows to lose
         assert dataset.path.with_name("damaged-curve.csv").read_text(encoding="latin-1") == content
-        assert "set aside as damaged-curve.csv" in caplog.text
+        assert "renamed to damaged-curve.csv" in caplog.text
 
 
 def test_a_row_that_was_cut_short_is_kept_as_far_as_it_goes(dataset: LearningCurveDataset) -> None:

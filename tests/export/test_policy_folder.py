@@ -63,7 +63,7 @@ def test_facts_of_an_export(folder: Path, corridor_student) -> None:
 
 
 def test_what_is_no_policy_is_named(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no policy: give a checkpoint-000123 folder"):
+    with pytest.raises(CheckpointError, match="contains no policy: give a checkpoint-000123 folder"):
         open_policy(tmp_path)
     (tmp_path / "student.json").write_bytes((folder / "student.json").read_bytes())
     with pytest.raises(CheckpointError, match=r"env\.json is missing: `kedro run --pipelines distill`"):

@@ -72,6 +72,15 @@ def test_a_chain_is_laid_over_key_by_key(project: Path) -> None:
     assert found.suite.variants == {"x": {"loss.kappa": 1.0}}
 
 
+def test_the_old_name_of_a_parameter_is_laid_over_the_new_one(project: Path) -> None:
+    write(project / "conf" / "a", "extends: test\nevaluate: {bandit_policy: false}\n")
+    write(project / "conf" / "b", "extends: a\nevaluate: {favourite: true}\n")
+    write(project / "conf" / "c", "extends: b\nevaluate: {bandit_policy: false}\n")
+    assert [parameters(project, name).evaluate.bandit_policy for name in "abc"] == [False, True, False]
+    assert parameters(project, "c", evaluate={"favourite": True}).evaluate.bandit_policy is True
+    assert parameters(project, "b", evaluate={"bandit_policy": False}).evaluate.bandit_policy is False
+
+
 def test_other_files_follow_the_chain(project: Path) -> None:
     entry = "type: meme57.datasets.JsonDataset\n  filepath: {0}.json\n"
     (project / "conf" / "test" / "catalog.yml").write_text("scores:\n  " + entry.format("mine"))
@@ -96,8 +105,8 @@ def test_a_run_takes_the_chain(go: Go, project: Path) -> None:
     [
         ({"a": "a"}, "a extends a: "),
         ({"a": "b", "b": "c", "c": "b"}, "b extends c extends b: remove one"),
-        ({"a": "lptop"}, r"conf/a extends 'lptop', and there is no such environment: .* one of a, base, laptop, test$"),
-        ({"a": "[x]"}, r"conf/a extends .*, and there is no such environment"),
+        ({"a": "lptop"}, r"conf/a extends 'lptop', which is no environment: .* one of a, base, laptop, test$"),
+        ({"a": "[x]"}, r"conf/a extends .*, which is no environment"),
     ],
 )
 def test_a_chain_without_end_is_one_line(project: Path, go: Go, files: dict[str, str], words: str) -> None:
@@ -124,7 +133,7 @@ def test_an_older_environment_is_told_its_base_once(project: Path, caplog) -> No
         assert parameters(project, "older") == parse_parameters({"env": {"height": 42}})
         parameters(project, "older")
     (line,) = caplog.messages
-    assert "older has no `extends`, so it is laid over base alone, the paper's agent" in line
+    assert "older has no `extends`, so it extends base, the paper's agent" in line
     assert "write `extends: laptop`" in line
     assert "\n" not in line
     caplog.clear()

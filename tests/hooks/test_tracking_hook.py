@@ -124,8 +124,8 @@ def test_unreachable_server_leaves_the_run_on_this_machine(
     ("text", "message"),
     [
         ("server: [", r"mlflow\.yml cannot be read: "),
-        ("server: 5", r"conf/base/mlflow\.yml: server=5 is no group: write `server: {mlflow_tracking_uri: \.\.\.}`"),
-        ("tracking: {experiment: here}", r"tracking\.experiment='here' is no group"),
+        ("server: 5", r"conf/base/mlflow\.yml: server=5 is not a group: write `server: {mlflow_tracking_uri: \.\.\.}`"),
+        ("tracking: {experiment: here}", r"tracking\.experiment='here' is not a group"),
         ("a: b: c", r"mlflow\.yml cannot be read: "),
     ],
 )

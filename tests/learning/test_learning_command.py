@@ -60,7 +60,7 @@ def test_a_signal_ends_in_a_checkpoint_and_the_same_command_goes_on(config, tmp_
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "the same command goes on from there" in err.splitlines()[-1]
+    assert "the same command resumes from there" in err.splitlines()[-1]
     checkpoints = sorted(tmp_path.glob("runs/tiny/checkpoint-*"))
     assert len(checkpoints) == 1
     frames = json.loads((checkpoints[0] / "manifest.json").read_text())["frames"]
@@ -84,7 +84,7 @@ def test_a_signal_ends_in_a_checkpoint_and_the_same_command_goes_on(config, tmp_
         (["--set", "env=3", "--set", "env.game=Pong"], "env"),
         (["--config", "{tmp}/missing.json"], "missing.json"),
         (["--config", "{tmp}/broken.json"], "broken.json"),
-        (["--config", "{tmp}/list.json"], "list.json holds no JSON object"),
+        (["--config", "{tmp}/list.json"], "list.json is not a JSON object"),
     ],
     ids=str,
 )
@@ -128,7 +128,7 @@ def test_rows_that_nobody_takes_are_a_polite_stop(config, tmp_path) -> None:
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(60) == 130, err
-    assert err.count("nobody takes the rows any more (Broken pipe): stopping at the next checkpoint") == 1
+    assert err.count("rows cannot be written any more (Broken pipe): stopping at the next checkpoint") == 1
     assert "Traceback" not in err
     [checkpoint] = tmp_path.glob("runs/tiny/checkpoint-*")
     assert json.loads((checkpoint / "manifest.json").read_text())["frames"] > first["frames"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from meme57.blueprint import make_replay
 from meme57.config.identity import seed_settings
@@ -142,3 +143,16 @@ def test_one_that_cannot_be_read_now_is_not_collected_again(collected, monkeypat
     with pytest.raises(StorageError, match=r"chunks\.safetensors cannot be read \(Input/output error\)"):
         collect_seed_replay(parameters, env_spec(parameters.env), folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_torch_computes_on_the_threads_of_the_parameters(make_parameters, tmp_path) -> None:
+    """Two threads on two busy cores are many times slower than one; torch's default is one a core."""
+    parameters, seen, before = make_parameters(), set(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        collect_seed_replay(
+            parameters, env_spec(parameters.env), tmp_path, progress=lambda *_: seen.add(torch.get_num_threads())
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}

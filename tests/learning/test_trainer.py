@@ -144,7 +144,7 @@ def test_a_stop_writes_a_checkpoint_and_the_run_goes_on_from_there(make_paramete
     parameters = parameters_for(make_parameters, "Corridor")
     asked: list[bool] = []
     run = Run(parameters, tmp_path, stop=lambda: bool(asked))
-    with pytest.raises(Interrupted, match=r"stopped at [\d,]+ frames: the same command goes on") as caught:
+    with pytest.raises(Interrupted, match=r"stopped at [\d,]+ frames: the same command resumes") as caught:
         run.until(lambda event: asked.append(True))  # asked at the first event
     assert "\n" not in str(caught.value)
     last = run.events[-1]
@@ -276,7 +276,7 @@ def test_a_run_no_longer_than_its_seed_replay_is_refused(make_parameters, tmp_pa
     parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 100})
     frames = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")["frames"]
     assert frames >= 100
-    with pytest.raises(ConfigurationError, match=r"run.total_frames=100 is no more.*raise run.total_frames"):
+    with pytest.raises(ConfigurationError, match=r"run.total_frames=100 leaves none.*raise run.total_frames"):
         Run(parameters, tmp_path / "run").until(seed_replay=tmp_path / "seed")
     assert not list((tmp_path / "run").glob("checkpoint-*"))
     longer = parameters_for(make_parameters, "Corridor", run={"total_frames": frames + 400})
@@ -412,7 +412,7 @@ def test_a_round_of_hours_is_stopped_between_two_steps(make_parameters, tmp_path
     parameters = parameters_for(make_parameters, "Corridor", run=run, actors=HOURS, learner={"mode": mode})
     calls = itertools.count()
     stopped = Run(parameters, tmp_path, stop=lambda: next(calls) > 300)
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="the same command resumes"):
         stopped.until()
     last = stopped.events[-1]
     assert last.checkpoint is not None
@@ -443,6 +443,6 @@ def test_a_stop_while_a_checkpoint_is_evaluated_costs_its_score_alone(make_param
         raise Interrupted("stopped while evaluating")
 
     run = Run(parameters, tmp_path, stop=lambda: bool(asked), evaluate=evaluate)
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="the same command resumes"):
         run.until()
     assert (run.events[-1].checkpoint.score, len(asked)) == (None, 1)

@@ -87,8 +87,8 @@ def test_scores_carry_protocol_and_intervals(load) -> None:
         assert -21 <= low <= scores["agents"][agent]["mean"] <= high <= 21
     episodes = load("episodes")
     sizes = episodes.groupby("agent").size().to_dict()
-    favourite = sizes.pop("favourite", None)  # whether the bandit had a finished episode to prefer by
-    assert favourite == (None if scores["protocol"]["favourite_policy"] is None else 4)
+    preferred = sizes.pop("bandit_policy", None)  # whether the bandit had a finished episode to prefer by
+    assert preferred == (None if scores["protocol"]["bandit_policy"] is None else 4)
     assert sizes == {"random": 4, "teacher": 4, "student": 4}
     seeds = episodes.groupby("agent")["seed"].apply(sorted)
     assert seeds["random"] == seeds["teacher"] == seeds["student"]

@@ -54,7 +54,7 @@ def test_sigterm_ends_in_a_checkpoint_and_a_killed_run(interrupted) -> None:
     code, text = interrupted["term"]
     assert code == 130
     assert "SIGTERM: stopping at the next checkpoint" in text
-    assert "the same command goes on from there" in text
+    assert "the same command resumes from there" in text
     assert "Traceback" not in text
     found, seen, statuses = interrupted["after_term"]
     assert len(found) == 1

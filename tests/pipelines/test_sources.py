@@ -166,7 +166,7 @@ def test_episodes_of_an_older_version_are_shown_and_not_scored(copied: Any) -> N
     table = folder_of(copied, "07_model_output") / "episodes.csv"
     pd.read_csv(table).drop(columns="protocol").to_csv(table, index=False)
     copied.run_here("report")
-    assert "no protocol that they name" in refused_nodes(copied, "score_episodes")
+    assert "an unnamed protocol" in refused_nodes(copied, "score_episodes")
 
 
 def test_another_students_numbers_are_not_shown_beside_scores(copied: Any) -> None:

@@ -212,7 +212,7 @@ def test_untrusted_names_are_refused(saved, make_replay, tmp_path_factory):
                 lambda bad=bad: load_snapshot(replay, folder, bad),
                 lambda bad=bad: collect_garbage(folder, [bad]),
             ):
-                with pytest.raises(CheckpointError, match="no snapshot file"):
+                with pytest.raises(CheckpointError, match="not a snapshot file"):
                     use()
 
 

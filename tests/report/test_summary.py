@@ -79,7 +79,7 @@ def test_one_return_in_all_episodes_is_said_not_to_be_certainty() -> None:
     assert rows(text)["random"][:3] == ["-21.0", "-21.0 to -21.0", "32"]
     assert rows(text)["teacher"][:3] == ["5.0", "-", "1"]
     assert "All episodes had the same return: random." in text
-    assert "nothing of other games or other seeds" in text
+    assert "nothing about other games or other seeds" in text
 
 
 def test_it_prints_to_standard_output_by_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,8 +96,8 @@ def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
         "departures": ["6 actions (the minimal set), the protocol has 18"],
         "changed_since_training": {"noop_max": {"training": 30, "evaluation": 0}},
     }
-    judged["agents"]["favourite"] = judged["agents"]["teacher"]
+    judged["agents"]["bandit_policy"] = judged["agents"]["teacher"]
     text = " ".join(printed(judged, {}, Path("report.html")).split())
     assert "protocol sticky, but 6 actions (the minimal set), the protocol has 18" in text
-    assert "other than in training: noop max 0 (training 30)" in text
-    assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "favourite", "student"]
+    assert "different from training: noop max 0 (training 30)" in text
+    assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "bandit's policy", "student"]

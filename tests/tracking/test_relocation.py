@@ -135,5 +135,5 @@ def test_a_link_to_the_old_place_is_the_old_place(project: Path) -> None:
 
 
 def test_a_server_is_not_relocated() -> None:
-    with pytest.raises(TrackingError, match="is no local store"):
+    with pytest.raises(TrackingError, match="is not a local store"):
         plan_relocation(Store("http://127.0.0.1:9", None))

@@ -138,3 +138,15 @@ def test_a_note_that_cannot_be_written_does_not_keep_a_run_open(active: ActiveRu
     active.close("FAILED", "half a character: \ud800")
     run = active.client.get_run(active.run_id)
     assert (run.info.status, run.data.tags["meme57.note"]) == ("FAILED", "half a character: ?")
+
+
+def test_a_run_with_the_old_name_of_a_parameter_is_reopened_and_keeps_it(active: ActiveRun) -> None:
+    old = _reopened(active, parent_run_id=None, parameters={"evaluate": {"favourite": True}})
+    log_metrics(old, {"score/favourite_return": 5.0}, step=100)
+    again = _reopened(old, parameters={"evaluate": {"bandit_policy": True}})
+    log_metrics(again, {"score/bandit_policy_return": 6.0}, step=200)
+    assert again.parent_run_id == old.parent_run_id
+    parent, first, second = (again.client.get_run(run) for run in (old.parent_run_id, old.run_id, again.run_id))
+    assert parent.data.params == first.data.params == {"evaluate.favourite": "True"}
+    assert second.data.params == {"evaluate.bandit_policy": "True"}
+    assert first.data.metrics == {"score/favourite_return": 5.0}

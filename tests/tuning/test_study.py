@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
@@ -56,6 +57,24 @@ def test_same_study_same_suggestions_whoever_asks(place: Place, tmp_path: Path, 
     found = [open_study(make_parameters(), where) for where in (place, other)]
     assert [t.params for t in found[0].trials] == [t.params for t in found[1].trials]
     assert [t.value for t in found[0].trials] == [t.value for t in found[1].trials]
+
+
+def test_a_sampler_computes_on_the_threads_of_the_parameters(
+    place: Place, never: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, before, make_sampler = set(), torch.get_num_threads(), study_module.make_sampler
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return make_sampler(*arguments, **options)
+
+    monkeypatch.setattr(study_module, "make_sampler", spy)
+    torch.set_num_threads(2)
+    try:
+        work(make_parameters(num_trials=1), place, never)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
 
 
 def test_the_budget_in_frames_ends_the_study(place: Place, never: Any) -> None:
@@ -128,7 +147,7 @@ def test_constraints_reach_optuna(place: Place, never: Any) -> None:
     [trial] = study.trials
     assert trial.constraints["max_memory_mb"] > 0
     assert trial.constraints["max_skipped_updates"] == -1_000
-    with pytest.raises(TuningError, match="none was complete and kept the constraints"):
+    with pytest.raises(TuningError, match="none was complete and met the constraints"):
         best_trial(study)
 
 

@@ -1,4 +1,4 @@
-"""Who collects: the actor loop, and pools of actors behind one interface. Importing this does not import Ray."""
+"""Collecting experience: the actor loop, and pools of actors behind one interface. Importing this imports no Ray."""
 
 from meme57.actors.actor import Actor, Collected, EpisodeResult
 from meme57.actors.local_pool import ActorPool, LocalPool

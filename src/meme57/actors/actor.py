@@ -22,7 +22,7 @@ from meme57.replay.chunks import Chunk, StepInputs
 from meme57.stopping import never
 
 TRAINING_SEEDS = 2**30
-"""Training seeds lie below this number; evaluation takes its seeds above."""
+"""Training seeds lie below this number; evaluation seeds start here."""
 
 
 class EpisodeResult(NamedTuple):
@@ -35,23 +35,23 @@ class EpisodeResult(NamedTuple):
     discounted_return: float
     """Extrinsic, from the first step on, at the policy's own discount."""
     predicted_return: float
-    """What the network said at the first step that this would be."""
+    """The network's prediction of `discounted_return` at the first step."""
     epsilon: float
     """Exploration rate of the environment that played it."""
 
 
 @dataclass
 class Collected:
-    """What an actor hands over."""
+    """Finished chunks and episodes of one or more actors."""
 
     chunks: list[Chunk] = field(default_factory=list)
     episodes: list[EpisodeResult] = field(default_factory=list)
     num_steps: int = 0
     lost_actors: list[int] = field(default_factory=list)
-    """Actors that died or fell silent: nothing more comes of their open episodes."""
+    """Actors that died or stopped answering: their unfinished episodes will never be completed."""
 
     def add(self, other: Collected) -> None:
-        """Appends what another call collected."""
+        """Append the results of another call."""
         self.chunks += other.chunks
         self.episodes += other.episodes
         self.num_steps += other.num_steps
@@ -104,19 +104,19 @@ class Actor:
         self._begin()
 
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
-        """Takes newer weights; `version` is the number of updates behind them."""
+        """Load newer weights; `version` is the number of updates that led to them."""
         self._network.load_state_dict(network)
         self._novelty.load_state_dict(novelty)
         self.version = version
 
     def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
-        """Plays that many vector steps; finished chunks and episodes are handed over, open ones go on."""
+        """Play that many vector steps; return finished chunks and episodes, and keep unfinished ones open."""
         return collect_in_turn([self], num_vector_steps, stop)
 
     def cut_episodes(self) -> list[Chunk]:
-        """Ends every open episode as a truncation and hands over the open chunks; `restart` must follow.
+        """End every open episode as a truncation and return the open chunks; `restart` must follow.
 
-        The cut episodes' returns are not reported, since they are not whole.
+        The returns of these episodes are not reported, since the episodes are incomplete.
         """
         chunks = self._recorder.finish(self._false(), np.ones(self._num_envs, np.bool_), self._policies)
         for bandit in self._bandits:
@@ -124,12 +124,12 @@ class Actor:
         return chunks
 
     def restart(self) -> None:
-        """Begins new episodes everywhere, from seeds that were never used before."""
+        """Begin new episodes everywhere, from seeds that were never used before."""
         self._generation += 1
         self._begin()
 
     def close(self) -> None:
-        """Frees the environments."""
+        """Close the environments."""
         self._env.close()
 
     def _begin(self) -> None:
@@ -157,7 +157,7 @@ class Actor:
             totals[which] = 0
 
     def send(self) -> None:
-        """Chooses actions and sends them; the emulators step until `receive`."""
+        """Choose actions and send them; the emulators run until `receive`."""
         player = self._player
         if (first := self._lengths == 0).any():
             self._predicted_returns[first] = player.predicted_returns(first, self._policies[first])
@@ -167,7 +167,7 @@ class Actor:
         self._env.send(self._sent[0])
 
     def receive(self, collected: Collected) -> None:
-        """Takes in what the actions sent led to; what it finished goes to `collected`."""
+        """Record the result of the actions sent; add finished chunks and episodes to `collected`."""
         actions, mu = self._sent
         result = self._env.receive()
         outcome = self._player.observe(actions, result)
@@ -214,7 +214,7 @@ class Actor:
         return np.zeros(self._num_envs, np.bool_)
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able; open episodes are not part of it (the emulator cannot save its state)."""
+        """Return the state as JSON types, without open episodes (the emulator cannot save its state)."""
         return {
             "generation": self._generation,
             "next_episode": self._next_episode,
@@ -224,12 +224,12 @@ class Actor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()` and begins new episodes from seeds that were never used before."""
+        """Restore `state_dict()` and begin new episodes from seeds that were never used before."""
         self.restore(state)
         self.restart()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()`; `restart` must follow."""
+        """Restore `state_dict()`; `restart` must follow."""
         self._generation = state["generation"]
         self._next_episode = state["next_episode"]
         self._rng.bit_generator.state = state["random"]
@@ -242,9 +242,9 @@ class Actor:
 
 @torch.inference_mode()
 def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callable[[], bool] = never) -> Collected:
-    """Plays that many vector steps of each actor: while the emulators of one step, the next one acts.
+    """Play that many vector steps of each actor: while one actor's emulators run, the next actor acts.
 
-    Ends after fewer steps, the same number for each actor, once `stop` says so.
+    If `stop` says so, play fewer steps, the same number for each actor.
     """
     collected = Collected()
     played = 0
@@ -263,7 +263,7 @@ def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callab
 def explore(
     greedy: npt.NDArray[np.int64], epsilons: npt.NDArray[np.float64] | float, num_actions: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Epsilon-greedy actions [E] and the probability mu [E] with which each was taken; one rate for all, or [E]."""
+    """Draw epsilon-greedy actions [E] and return the probability mu [E] of each; one rate for all, or [E]."""
     random = rng.integers(num_actions, size=len(greedy))
     actions = np.where(rng.random(len(greedy)) < epsilons, random, greedy)
     mu = epsilons / num_actions + (1.0 - epsilons) * (actions == greedy)

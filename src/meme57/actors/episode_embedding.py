@@ -1,4 +1,4 @@
-"""The embedding network of each episode under way."""
+"""The embedding network of each unfinished episode."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from meme57.agent.novelty import NoveltyNetworks
 class EpisodeEmbedding:
     """Embeds frames of E environments; an episode keeps the network that it began with.
 
-    A memory that was filled by other weights says nothing: every frame would look new. Source: NGU table 6, "Embeddings
-    target update period: once/episode" [inherited].
+    If the weights changed, the episode's memory would be useless: every frame would look new. Source: NGU table 6,
+    "Embeddings target update period: once/episode" [inherited].
     """
 
     def __init__(self, novelty: NoveltyNetworks, num_envs: int) -> None:
@@ -25,7 +25,7 @@ class EpisodeEmbedding:
         self._versions = np.zeros(num_envs, np.int64)
 
     def embed(self, frames: Tensor, is_first: npt.NDArray[np.bool_]) -> Tensor:
-        """Embeddings [E, D] of frames [E, H, W]; `is_first` [E]: the frame begins an episode."""
+        """Embed frames [E, H, W] -> [E, D]; `is_first` [E] is True where the frame begins an episode."""
         version = self._novelty.num_loads
         if is_first.any():
             self._versions[is_first] = version

@@ -18,40 +18,40 @@ from meme57.stopping import never
 
 
 class ActorPool(Protocol):
-    """Whatever collects: in this process, or on many machines."""
+    """The interface of all pools, in this process or on many machines."""
 
     num_envs: int
 
     def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
-        """Plays about that many steps of every environment, fewer once `stop` says so; hands over what is finished."""
+        """Play about that many steps of every environment, fewer if `stop` says so; return what is finished."""
 
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
-        """Sends newer weights to the actors."""
+        """Send newer weights to the actors."""
 
     def cut_episodes(self) -> Collected:
-        """Ends all open episodes as truncations and hands over what was still under way; `restart` must follow."""
+        """End all open episodes as truncations and return their chunks; `restart` must follow."""
 
     def restart(self) -> None:
-        """Begins new episodes everywhere."""
+        """Begin new episodes everywhere."""
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the state as JSON types."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()` and restarts."""
+        """Restore `state_dict()` and restart."""
 
     def metrics(self) -> dict[str, float]:
-        """What a log row tells about the actors, since the last call."""
+        """Return the actors' metrics for a log row, since the last call."""
 
     def close(self) -> None:
-        """Frees environments and workers."""
+        """Close environments and end workers."""
 
 
 class LocalPool:
-    """`actors.groups` groups of environments in the calling thread: while the emulators of one step, the next one acts.
+    """`actors.groups` groups of environments in the calling thread: while one's emulators run, the next one acts.
 
-    All groups share the networks and, with `bandit.scope: shared`, the bandit. By default it plays all of
-    `env.num_envs`; with `epsilons` as many environments as there are rates.
+    All groups share the networks and, with `bandit.scope: shared`, the bandit. By default the pool plays all of
+    `env.num_envs`; with `epsilons`, as many environments as there are rates.
     """
 
     def __init__(
@@ -81,54 +81,54 @@ class LocalPool:
         ]  # fmt: skip
 
     def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
-        """Plays that many steps of every environment, fewer once `stop` says so."""
+        """Play that many steps of every environment, fewer if `stop` says so."""
         return collect_in_turn(self._actors, num_vector_steps, stop)
 
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
-        """Takes newer weights, once for all groups."""
+        """Load newer weights, once for all groups."""
         self._actors[0].load_weights(network, novelty, version)
         for actor in self._actors:
             actor.version = version
 
     def cut_episodes(self) -> Collected:
-        """Ends all open episodes as truncations; `restart` must follow."""
+        """End all open episodes as truncations; `restart` must follow."""
         return Collected(chunks=[chunk for actor in self._actors for chunk in actor.cut_episodes()])
 
     def restart(self) -> None:
-        """Begins new episodes everywhere."""
+        """Begin new episodes everywhere."""
         for actor in self._actors:
             actor.restart()
 
     def close(self) -> None:
-        """Frees the environments."""
+        """Close the environments."""
         for actor in self._actors:
             actor.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return the state as JSON types."""
         return {"actors": [actor.state_dict() for actor in self._actors]}
 
     def metrics(self) -> dict[str, float]:
-        """Nothing that the trainer does not know."""
+        """Return nothing: the trainer knows everything about a local pool."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()` and restarts."""
+        """Restore `state_dict()` and restart."""
         self.restore(state)
-        self.restart()  # only now: a shared bandit is restored once more by every actor, and forgets what it chose
+        self.restart()  # after all actors: each one restores the shared bandit and clears its pending selections
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()`; `restart` must follow."""
+        """Restore `state_dict()`; `restart` must follow."""
         for actor, saved in zip(self._actors, state["actors"], strict=True):
             actor.restore(saved)
 
 
 def exploration_rates(parameters: Parameters) -> npt.NDArray[np.float64]:
-    """The rates of all `env.num_envs` environments."""
-    chosen = parameters.actors
-    return epsilon_ladder(parameters.env.num_envs, base=chosen.epsilon_base, alpha=chosen.epsilon_alpha)
+    """Return the exploration rates of all `env.num_envs` environments."""
+    actors = parameters.actors
+    return epsilon_ladder(parameters.env.num_envs, base=actors.epsilon_base, alpha=actors.epsilon_alpha)
 
 
 def num_groups(parameters: Parameters, num_envs: int) -> int:
-    """Groups of a pool of that many environments; actor numbers of pool `index` are `index` times this and above."""
+    """Return the number of groups G of a pool of that many environments; actor numbers of pool k begin at k G."""
     return min(parameters.actors.groups, num_envs)

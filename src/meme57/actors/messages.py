@@ -1,4 +1,4 @@
-"""What travels between learner and remote actors: plain blocks of bytes, never pickles."""
+"""Messages between the learner and remote actors: plain blocks of bytes, never pickles."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from meme57.errors import ReplayError
 from meme57.replay import decode_chunks, encode_chunks
 
 HEADER_BYTES = 8
-"""Length of the JSON part, little-endian."""
+"""Bytes that hold the length of the JSON part, little-endian."""
 
 State = dict[str, Tensor]
 
 
 def pack_weights(network: State, novelty: State) -> bytes:
-    """Both networks' tensors as one safetensors block."""
+    """Pack both networks' tensors into one safetensors block."""
     named = {f"network.{name}": value for name, value in network.items()}
     named |= {f"novelty.{name}": value for name, value in novelty.items()}
     return bytes(safetensors.torch.save({name: value.contiguous() for name, value in named.items()}))
 
 
 def unpack_weights(data: bytes) -> tuple[State, State]:
-    """Inverse of `pack_weights`."""
+    """Undo `pack_weights`."""
     both: dict[str, State] = {"network": {}, "novelty": {}}
     for name, value in safetensors.torch.load(data).items():
         group, _, rest = name.partition(".")
@@ -35,17 +35,17 @@ def unpack_weights(data: bytes) -> tuple[State, State]:
 
 
 def pack_answer(collected: Collected, facts: dict[str, Any]) -> bytes:
-    """What was collected, and JSON-able facts beside it."""
+    """Pack what was collected, together with `facts` of JSON types."""
     header = {"steps": collected.num_steps, "episodes": [list(episode) for episode in collected.episodes], **facts}
     text = json.dumps(header).encode()
     return len(text).to_bytes(HEADER_BYTES, "little") + text + encode_chunks(collected.chunks)
 
 
 def unpack_answer(data: bytes) -> tuple[Collected, dict[str, Any]]:
-    """Inverse of `pack_answer`.
+    """Undo `pack_answer`.
 
     Raises:
-        ReplayError: it is damaged.
+        ReplayError: the data are damaged.
     """
     end = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "little")
     try:

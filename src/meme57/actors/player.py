@@ -1,4 +1,4 @@
-"""A policy at play: network, novelty and recurrent state of E environments; acting and evaluation share it."""
+"""Playing a policy: network, novelty and recurrent state of E environments; acting and evaluation share it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from meme57.replay.chunks import StepInputs
 
 
 class Player:
-    """Holds what the network needs from step to step, and starts it afresh where an episode begins."""
+    """Keeps the network's inputs and state from step to step, and resets them where an episode begins."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class Player:
         self.memory = None if novelty is None else EpisodicMemory(novelty.spec, num_envs, device=self._device)
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """All environments begin an episode at `observation` [E, H, W]."""
+        """Begin an episode in all environments at `observation` [E, H, W]."""
         self.observation = observation
         self.inputs = self._fresh_inputs()
         self.state = torch.zeros(2, self._num_envs, self._network.spec.lstm_size, device=self._device)
         self._reward_novelty(observation, np.ones(self._num_envs, np.bool_))
 
     def preferences(self, policies: npt.NDArray[np.int64]) -> Tensor:
-        """Preferences [E, A] of each environment's policy [E] for the current observation; the state moves on."""
+        """Return preferences [E, A] of the policies [E] for the current observation, and advance the state."""
         preferences, self.state = self._network.act(
             torch.from_numpy(self.observation).to(self._device),
             as_features(self.inputs, self._device),
@@ -54,22 +54,22 @@ class Player:
     def predicted_returns(
         self, which: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        """Discounted extrinsic return that each of these environments [K of E] expects of its policy [K], [K].
+        """Predict the discounted extrinsic return [K] of these environments [K of E] under their policies [K].
 
-        The value of the action that the policy prefers, untransformed; the state stays where it is.
+        It is the value of the action that the policy prefers, untransformed. The state does not advance.
         """
-        chosen = torch.from_numpy(which).to(self._device)
+        rows = torch.from_numpy(which).to(self._device)
         predicted = self._network.predicted_returns(
             torch.from_numpy(self.observation[which]).to(self._device),
-            Features(*(feature[chosen] for feature in as_features(self.inputs, self._device))),
-            self.state[:, chosen],
+            Features(*(feature[rows] for feature in as_features(self.inputs, self._device))),
+            self.state[:, rows],
             torch.from_numpy(policies).to(self._device),
         )
         values: npt.NDArray[np.float32] = predicted.cpu().numpy()
         return values
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> StepInputs:
-        """Takes in what the actions [E] led to; returns what the step left behind, [E], to be stored."""
+        """Take in the result of the actions [E]; return the record of the step [E], to be stored."""
         novelty = self._reward_novelty(result.observation, result.is_reset)
         outcome = _outcome(actions, result.reward, novelty)
         self.observation, self.inputs = result.observation, outcome
@@ -96,14 +96,14 @@ class Player:
 
 
 def empty_inputs(shape: tuple[int, ...], embedding_size: int, *, action: int = 0) -> StepInputs:
-    """Zero inputs, all with the given action."""
+    """Make zero inputs, all with the given action."""
     inputs = StepInputs(*(np.zeros(kind.shape(shape, embedding_size), kind.dtype) for kind in INPUTS.values()))
     inputs.action.fill(action)
     return inputs
 
 
 def as_features(inputs: StepInputs, device: torch.device) -> Features:
-    """The non-image inputs as tensors on `device`."""
+    """Move the non-image inputs to `device` as tensors."""
     return Features(*(torch.from_numpy(value).to(device) for value in inputs))
 
 
@@ -119,10 +119,10 @@ def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], no
     )
 
 
-def _where(which: npt.NDArray[np.bool_], chosen: StepInputs, other: StepInputs) -> StepInputs:
-    """`chosen` where `which` [E], else `other`."""
+def _where(which: npt.NDArray[np.bool_], first: StepInputs, second: StepInputs) -> StepInputs:
+    """Return `first` where `which` [E] is True, else `second`."""
 
     def mix(one: npt.NDArray[Any], two: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.where(which.reshape(-1, *([1] * (two.ndim - 1))), one, two)
 
-    return StepInputs(*map(mix, chosen, other))
+    return StepInputs(*map(mix, first, second))

@@ -1,4 +1,4 @@
-"""Which pool collects: a parameter."""
+"""Selecting the pool by a parameter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meme57.envs import EnvSpec
 def make_pool(
     parameters: Parameters, env: EnvSpec, spec: AgentSpec, *, index: int = 0, device: torch.device | str = "cpu"
 ) -> ActorPool:
-    """The pool that `actors.pool` names; Ray is imported for that one alone, and starts when it is first needed.
+    """Make the pool that `actors.pool` names. Ray is imported for its own pool only, and starts when first needed.
 
     Args:
         index: keeps the actor numbers and seeds of two pools apart.

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: the one that RAY_ADDRESS names, else one of our own. Importing this does not import Ray."""
+"""Connecting to a Ray cluster: the one at RAY_ADDRESS, or else a new one here. Importing this does not import Ray."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from meme57.privacy import NOWHERE
 from meme57.stopping import kept_from_children
 
 CLOUDS = ("http://169.254.169.254", "http://metadata.google.internal")
-"""Where Ray's head asks which cloud it runs in, even when its reports are off. It has no switch for that."""
+"""Addresses that Ray's head asks which cloud it runs in, even when its reports are off. Ray has no switch for that."""
 
 
 def import_ray(wish: str) -> Any:
-    """Ray itself.
+    """Import Ray.
 
     Raises:
-        ActorError: Ray is not installed; `wish` is the parameter that asked for it.
+        ActorError: Ray is not installed; `wish` is the parameter that needs it.
     """
     try:
         return importlib.import_module("ray")
@@ -33,9 +33,9 @@ def import_ray(wish: str) -> Any:
 
 
 def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | None = None) -> bool:
-    """Connects, and starts a cluster on this machine where RAY_ADDRESS names none; whether it did either.
+    """Connect to RAY_ADDRESS, or else start a cluster on this machine. Return False if Ray was already connected.
 
-    Signal handlers stay as they are: Ray would take SIGTERM for itself, and a run could not write its last checkpoint.
+    Signal handlers stay as they are: Ray would replace SIGTERM's, and a run could not write its last checkpoint.
 
     Raises:
         ActorError: there is no cluster at RAY_ADDRESS.
@@ -51,12 +51,12 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        # a closed terminal would end the processes that Ray starts here
+        # without it, closing the terminal would end the processes that Ray starts here
         with _no_cloud_asked(), kept_from_children() if address == "local" else nullcontext():
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ActorError(
-            f"no Ray cluster could be reached at {address}: start one with `ray start --head`, give its token "
+            f"could not reach a Ray cluster at {address}: start one with `ray start --head`, give its token "
             "(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine "
             f"({str(error)[:200]})"
         ) from error
@@ -68,7 +68,7 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
 
 @contextlib.contextmanager
 def _no_cloud_asked() -> Iterator[None]:
-    """Processes that start meanwhile ask a closed port in place of `CLOUDS`: it is the proxy to these alone."""
+    """Make processes that start meanwhile ask a closed port instead of `CLOUDS`: it is their proxy to these only."""
     proxies = {f"{url}_proxy": NOWHERE for url in CLOUDS}
     os.environ.update(proxies)
     try:

@@ -1,9 +1,9 @@
 """Actors on Ray: `ray.workers` of them, on this machine or on a cluster, behind the interface of the local pool.
 
-Each actor plays its share of the environments with a copy of the policy and answers rounds with blocks of bytes. The
-driver pulls what is ready; it keeps at most `ray.rounds_in_flight` questions open at each actor, so that actors wait
-for a learner that is slower, and no queue grows. An answer is taken once, in order, from the actor that a place has
-now; whatever an actor says after it was given up is never read. So nothing is counted twice. Source: [ours].
+Each actor plays its share of the environments with a copy of the policy and answers each round with a block of bytes.
+The driver pulls what is ready. It keeps at most `ray.rounds_in_flight` requests open at each actor, so that actors wait
+for a slower learner and no queue grows. An answer is taken once, in order, from the actor that holds the place now.
+Answers of an actor that was given up are never read. So nothing is counted twice. Source: [ours].
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from meme57.errors import ActorError, Meme57Error, ReplayError
 from meme57.stopping import never
 
 POLL_SECONDS = 1.0
-"""Longest time in `collect` without an answer: the caller may want to stop."""
+"""Longest time that `collect` waits for an answer: the caller may want to stop."""
 STATE_SECONDS = 30.0
-"""How often an actor tells what it knows, for the one that may have to take its place."""
+"""How often an actor reports its state, for an actor that may have to replace it."""
 CONTROL = "control"
-"""A thread of each actor beside the one that plays: it answers while a round is under way."""
+"""A second thread of each actor, which answers while the first one plays a round."""
 LIVES = 1_000
 """First life of pool 0, and the distance between two pools' lives: above every actor number of a local pool."""
 
@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 
 class RayPool:
-    """See the module. `collect` hands over about one round of all environments, from whichever actors were fastest.
+    """See the module. `collect` returns about one round of all environments, from whichever actors were fastest.
 
-    With `learner.mode: synchronous` it is exactly one round of each actor, in a fixed order, with the newest weights:
-    bit-reproducible as long as no actor is lost.
+    With `learner.mode: synchronous` it returns exactly one round of each actor, in a fixed order, with the newest
+    weights. That is bit-reproducible as long as no actor is lost.
     """
 
     def __init__(
@@ -58,26 +58,26 @@ class RayPool:
     ) -> None:
         self._ray = import_ray("actors.pool=ray")
         self._parameters, self._env, self._clock = parameters, env, clock
-        self._chosen, self._actor_class = parameters.ray, actor_class
+        self._settings, self._actor_class = parameters.ray, actor_class
         self._in_lockstep = parameters.learner.mode == "synchronous"
-        self._depth = 1 if self._in_lockstep else self._chosen.rounds_in_flight
+        self._depth = 1 if self._in_lockstep else self._settings.rounds_in_flight
         self.num_envs = parameters.env.num_envs
         self._slots = self._make_slots()
         self._next_life = (index + 1) * LIVES
         is_shared = parameters.bandit.scope == "shared"
         self._bandit = make_bandits(parameters, num_envs=self.num_envs, index=self._next_life)[0] if is_shared else None
         self._weights: tuple[Any, int] = (None, 0)
-        self._suspects = Suspects(3 * self._chosen.timeout_seconds, clock)
+        self._suspects = Suspects(3 * self._settings.timeout_seconds, clock)
         self._lost: list[int] = []
         self._is_cut = False
         self._is_ours = self._has_started = False
         self._last_poll = clock()
         self._attendance = Attendance(clock)
         self._counts = dict.fromkeys(("steps", "bytes", "lost"), 0.0)
-        self._told = dict(self._counts)
+        self._reported = dict(self._counts)
 
     def _make_slots(self) -> list[Slot]:
-        slots, before, workers = [], 0, self._chosen.workers
+        slots, before, workers = [], 0, self._settings.workers
         for number in range(workers):
             num_envs = len(range(number, self.num_envs, workers))
             choices = first_choices(num_envs, before, self._parameters.family.num_policies)
@@ -86,9 +86,9 @@ class RayPool:
         return slots
 
     def collect(self, num_vector_steps: int, *, stop: Callable[[], bool] = never) -> Collected:
-        """About that many steps of every environment that has an actor; what there is after a second, if anything.
+        """Collect about that many steps of every environment that has an actor; after a second, return what there is.
 
-        Once `stop` says so, nothing more is asked for; what is under way ends with `cut_episodes`.
+        Once `stop` says so, nothing more is requested; rounds that are being played end with `cut_episodes`.
         """
         self._start()
         self._is_cut = False
@@ -97,18 +97,18 @@ class RayPool:
             self._revive()
             self._ask_for_rounds(num_vector_steps)
             self._poll(left)
-            self._attendance.tell(len(self._playing()), len(self._slots))
+            self._attendance.update(len(self._playing()), len(self._slots))
         return self._hand_over()
 
     def load_weights(self, network: dict[str, Tensor], novelty: dict[str, Tensor], version: int) -> None:
-        """Puts newer weights into the object store, once for all actors; nothing here holds on to the older ones."""
+        """Put newer weights into the object store, once for all actors, and drop the reference to the older ones."""
         self._start()
         reference, current = self._weights
         if reference is None or version != current:
             self._weights = (self._ray.put(pack_weights(network, novelty)), version)
 
     def cut_episodes(self) -> Collected:
-        """Ends and takes in all rounds under way, ends all open episodes as truncations; `restart` must follow."""
+        """End all rounds and collect them, and end all open episodes as truncations; `restart` must follow."""
         for worker in self._playing():
             worker.num_cuts += 1
             worker.handle.end_rounds.options(concurrency_group=CONTROL).remote(worker.num_cuts)
@@ -119,7 +119,7 @@ class RayPool:
         return self._hand_over(all_of_it=True)
 
     def restart(self) -> None:
-        """Begins new episodes everywhere."""
+        """Begin new episodes everywhere."""
         fresh = self._make_slots()
         for slot, empty in zip(self._slots, fresh, strict=True):
             slot.pending = empty.pending
@@ -128,7 +128,7 @@ class RayPool:
                 self._ask(slot.worker, slot.worker.handle.restart.remote(self._shared(slot, is_fresh=True)))
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able: what the actors told last; after `cut_episodes` that is all there is to know."""
+        """Return the actors' last reports, as JSON types; after `cut_episodes` they are the complete state."""
         return {
             "next_life": self._next_life,
             "is_exact": self._is_cut and all(slot.worker and slot.worker.has_begun for slot in self._slots),
@@ -138,9 +138,9 @@ class RayPool:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()` with new actors: the same lives after a cut, else new ones that know what those knew.
+        """Restore `state_dict()` with new actors: the same lives after a cut, else new lives with the reported state.
 
-        With another number of workers the places differ, and only a shared bandit goes on.
+        With another number of workers the places differ, and only a shared bandit is restored.
         """
         self._end_workers()
         self._slots, self._next_life = self._make_slots(), int(state["next_life"])
@@ -150,13 +150,13 @@ class RayPool:
             for slot, life, known in zip(self._slots, state["lives"], state["states"], strict=True):
                 slot.state, slot.life = known, (int(life) if state["is_exact"] else None)
         self._start()
-        self._revive()  # now: the first frames are embedded with the weights of this moment
+        self._revive()  # not later: the first frames must be embedded with the present weights
 
     def metrics(self) -> dict[str, float]:
-        """Actors playing, lost so far, bytes a step on the wire, seconds without any actor."""
-        steps = self._counts["steps"] - self._told["steps"]
-        received = self._counts["bytes"] - self._told["bytes"]
-        self._told = dict(self._counts)
+        """Return actors playing, actors lost so far, bytes received, bytes per step, and seconds without any actor."""
+        steps = self._counts["steps"] - self._reported["steps"]
+        received = self._counts["bytes"] - self._reported["bytes"]
+        self._reported = dict(self._counts)
         row = {
             "actors/playing": float(len(self._playing())),
             "actors/lost": self._counts["lost"],
@@ -166,7 +166,7 @@ class RayPool:
         return row | ({"actors/bytes_per_step": received / steps} if steps else {})
 
     def close(self) -> None:
-        """Ends the actors, and the cluster if it is ours."""
+        """End the actors, and the cluster if this pool started it."""
         self._end_workers()
         self._weights = (None, 0)
         if self._is_ours:
@@ -176,8 +176,8 @@ class RayPool:
     def _start(self) -> None:
         if self._has_started:
             return
-        needed = math.ceil(self._chosen.workers * self._chosen.cpus_per_worker)
-        self._is_ours = connect(self._ray, num_cpus=needed, object_store_mb=self._chosen.object_store_mb)
+        needed = math.ceil(self._settings.workers * self._settings.cpus_per_worker)
+        self._is_ours = connect(self._ray, num_cpus=needed, object_store_mb=self._settings.object_store_mb)
         self._has_started = True
         self._attendance.begin()
 
@@ -222,7 +222,7 @@ class RayPool:
                 )
 
     def _shared(self, slot: Slot, *, is_fresh: bool = False) -> Shared | None:
-        """What the shared bandit's other feeders know; where all begin together, only those before this one."""
+        """Return the shared bandit's window and the other actors' pending plays; if all begin, only those before."""
         if self._bandit is None:
             return None
         others = [other.pending for other in self._slots[: slot.number if is_fresh else None] if other is not slot]
@@ -243,7 +243,7 @@ class RayPool:
         plan = Plan(slot.number, life, self._shared(slot, is_fresh=is_fresh), slot.state, is_exact)
         handle = (
             self._ray.remote(concurrency_groups={CONTROL: 1})(self._actor_class)
-            .options(**placement(self._ray, self._chosen, self._suspects.current()))
+            .options(**placement(self._ray, self._settings, self._suspects.current()))
             .remote()
         )
         worker = Worker(life, handle)
@@ -251,9 +251,9 @@ class RayPool:
         return worker
 
     def _poll(self, seconds: float) -> None:
-        """Takes in the answers that are there, waiting for the first one; gives silent actors up."""
+        """Wait for the first answer, take in all that are ready, and give up silent actors."""
         now = self._clock()
-        if now - self._last_poll > self._chosen.timeout_seconds / 2:  # the driver did something else
+        if now - self._last_poll > self._settings.timeout_seconds / 2:  # the driver was busy with something else
             self._forgive()
         heads = {slot.worker.questions[0]: slot for slot in self._slots if slot.worker and slot.worker.questions}
         if not heads:
@@ -277,7 +277,7 @@ class RayPool:
         worker = slot.worker
         assert worker is not None
         try:
-            data = self._ray.get(reference, timeout=self._chosen.timeout_seconds)
+            data = self._ray.get(reference, timeout=self._settings.timeout_seconds)
             collected, facts = unpack_answer(data)
         except self._ray.exceptions.RayTaskError as error:
             self._raise_or_lose(slot, error)
@@ -307,7 +307,7 @@ class RayPool:
             slot.answers.append(collected)
 
     def _raise_or_lose(self, slot: Slot, error: Any) -> None:
-        """What Ray could not do is a loss like any other; what our code could not do would fail everywhere."""
+        """Treat a failure of Ray as a lost actor; raise a failure of our code, which would fail everywhere."""
         cause = getattr(error, "cause", None)
         if isinstance(cause, self._ray.exceptions.RayError):
             self._lose(slot, one_line(cause))
@@ -322,7 +322,7 @@ class RayPool:
             worker = slot.worker
             if worker is None or not worker.questions:
                 continue
-            limit = self._chosen.timeout_seconds if worker.has_begun else self._chosen.start_seconds
+            limit = self._settings.timeout_seconds if worker.has_begun else self._settings.start_seconds
             if now - worker.since > limit:
                 self._suspects.add(worker.node)
                 self._lose(slot, f"silent for {now - worker.since:.0f} s")
@@ -331,20 +331,20 @@ class RayPool:
         worker = slot.lose(self._clock())
         self._kill(worker)
         if not worker.has_begun:
-            logger.warning("actor %d did not begin (%s): another one is asked for", worker.life, reason)
+            logger.warning("actor %d did not start (%s): requesting another one", worker.life, reason)
             return
         groups = num_groups(self._parameters, slot.num_envs)
         self._lost += range(worker.life * groups, (worker.life + 1) * groups)
         self._counts["lost"] += 1
         logger.warning(
-            "actor %d on %s is lost (%s): its open episodes are gone, another one takes its place",
+            "actor %d on %s is lost (%s): its unfinished episodes are lost, another actor takes its place",
             worker.life, worker.where, reason,
         )  # fmt: skip
 
     def _kill(self, worker: Worker) -> None:
         try:
             self._ray.kill(worker.handle)
-        except Exception as error:  # it may be gone, or out of reach; it is not listened to any more
+        except Exception as error:  # it may be gone or out of reach; its answers are ignored from here on
             logger.debug("actor %d could not be killed: %s", worker.life, error)
 
     def _end_workers(self) -> None:

@@ -1,4 +1,4 @@
-"""What the driver knows of each place for an actor, and how it gets one: started, asked for rounds, given up."""
+"""The driver's record of each place for an actor, and how the place gets one: started, asked for rounds, given up."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Worker:
-    """An actor that is alive, as far as anyone knows. Answers come in the order of the questions."""
+    """An actor that is alive, as far as the driver knows. Answers come in the order of the requests."""
 
     life: int
     handle: Any
     questions: deque[Any] = field(default_factory=deque)
-    """References to answers that are not there yet, oldest first."""
+    """References to answers that have not arrived, oldest first."""
     since: float = 0.0
-    """When the oldest question began to wait."""
+    """When the oldest request began to wait."""
     has_begun: bool = False
     num_cuts: int = 0
     """How often it was asked to end its episodes."""
@@ -41,21 +41,21 @@ class Slot:
     number: int
     num_envs: int
     pending: list[int]
-    """Of the shared bandit: what its actor has selected and not finished."""
+    """Plays of the shared bandit that its actor has selected and not finished, per arm."""
     worker: Worker | None = None
     state: dict[str, Any] | None = None
-    """What the actor told of itself last; another one in this place inherits it."""
+    """The state that the actor reported last; the next actor in this place inherits it."""
     state_time: float = float("-inf")
     life: int | None = None
-    """The life to give to the next actor here, under exact resume; None: a new one."""
+    """The life of the next actor here, under exact resume; None: a new one."""
     num_failures: int = 0
     """Actors lost in a row."""
     not_before: float = float("-inf")
     answers: list[Collected] = field(default_factory=list)
-    """Taken in, not handed over yet."""
+    """Received, but not yet returned by `collect`."""
 
     def lose(self, now: float) -> Worker:
-        """Gives its actor up; the next one begins at once, later after repeated failures."""
+        """Give up its actor. The next one begins at once, or later after repeated failures."""
         assert self.worker is not None
         worker, self.worker = self.worker, None
         self.pending = [0] * len(self.pending)
@@ -66,12 +66,12 @@ class Slot:
 
 
 def backoff_seconds(num_failures: int) -> float:
-    """0, 1, 2, 4 ... seconds between an actor and the next one in its place."""
+    """Return 0, 1, 2, 4 ... seconds between an actor and the next one in its place."""
     return 0.0 if num_failures == 0 else float(min(LONGEST_BACKOFF_SECONDS, 2.0 ** (num_failures - 1)))
 
 
 def first_choices(num_envs: int, before: int, num_policies: int) -> list[int]:
-    """How often each policy is chosen by `num_envs` environments that begin after `before` others: a sweep."""
+    """Count how often `num_envs` environments choose each policy first, if `before` others began: they take turns."""
     counts = [0] * num_policies
     for env in range(before, before + num_envs):
         counts[env % num_policies] += 1
@@ -79,26 +79,26 @@ def first_choices(num_envs: int, before: int, num_policies: int) -> list[int]:
 
 
 class Suspects:
-    """Machines whose actors fell silent: others are preferred for a while, as Ray finds out only later."""
+    """Machines whose actors stopped answering. They are avoided for a while, since Ray notices only later."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds, self._clock = seconds, clock
         self._until: dict[str, float] = {}
 
     def add(self, node: str) -> None:
-        """It has fallen silent just now."""
+        """Record that an actor on this node has just stopped answering."""
         if node:
             self._until[node] = self._clock() + self._seconds
 
     def current(self) -> list[str]:
-        """Those of the last seconds."""
+        """Return the nodes that stopped answering recently."""
         now = self._clock()
         self._until = {node: until for node, until in self._until.items() if until > now}
         return sorted(self._until)
 
 
 class Attendance:
-    """Says when nobody plays and when somebody does again, and counts the time between."""
+    """Reports when no actor plays and when one plays again, and counts the time between."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -107,11 +107,11 @@ class Attendance:
         self.waited_seconds = 0.0
 
     def begin(self) -> None:
-        """Actors were asked for; the first notice comes later, as they need a while."""
+        """Note that actors were requested; the first warning comes later, since they need a while."""
         self._since = self._noticed = self._clock()
 
-    def tell(self, playing: int, places: int) -> None:
-        """`playing` of `places` actors play now."""
+    def update(self, playing: int, places: int) -> None:
+        """Note that `playing` of `places` actors play now, and log a change."""
         now = self._clock()
         if playing:
             if self._since is not None:
@@ -123,14 +123,14 @@ class Attendance:
             self._since, self._noticed = now, float("-inf")
         if now - self._noticed > NOTICE_SECONDS:
             self._noticed = now
-            logger.warning("no actor plays: learning waits; %d are asked for", places)
+            logger.warning("no actor plays: learning waits for the first of %d", places)
 
 
-def placement(ray: Any, chosen: RayParameters, suspects: list[str]) -> dict[str, Any]:
-    """Options of an actor: spread over the machines, without the suspects while there are others."""
+def placement(ray: Any, settings: RayParameters, suspects: list[str]) -> dict[str, Any]:
+    """Return the options of an actor: spread over the machines, avoiding the suspects while there are others."""
     options: dict[str, Any] = {
-        "num_cpus": chosen.cpus_per_worker,
-        "num_gpus": chosen.gpus_per_worker,
+        "num_cpus": settings.cpus_per_worker,
+        "num_gpus": settings.gpus_per_worker,
         "max_restarts": 0,
         "scheduling_strategy": "SPREAD",
     }
@@ -142,7 +142,7 @@ def placement(ray: Any, chosen: RayParameters, suspects: list[str]) -> dict[str,
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and first sentence, and where a traceback is in it, its last line: that is the cause."""
+    """Return the error's kind and first sentence and, if it holds a traceback, the last line, which is the cause."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
     cause = f" ({lines[-1].strip()[:200]})" if "Traceback" in str(error) else ""
     return f"{type(error).__name__}: {' '.join(lines[0].split()).partition('. ')[0][:200]}{cause}"

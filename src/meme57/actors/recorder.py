@@ -13,7 +13,7 @@ from meme57.replay.codec import compress_frames
 
 
 class ChunkRecorder:
-    """Collects steps in preallocated arrays, one open chunk an environment, and hands out finished chunks."""
+    """Collects steps in preallocated arrays, one open chunk per environment, and returns finished chunks."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ChunkRecorder:
         self._episode = np.zeros(num_envs, np.int64)
 
     def begin_episodes(self, which: npt.NDArray[np.bool_], episodes: npt.NDArray[np.int64]) -> None:
-        """Environments where `which` begin the episode of that number."""
+        """Begin the episode of the given number in environments where `which` is True."""
         self._episode = np.where(which, episodes, self._episode)
         self._index[which] = 0
         self._used[which] = 0
@@ -47,7 +47,7 @@ class ChunkRecorder:
     def before_step(
         self, observation: npt.NDArray[Any], inputs: StepInputs, state: npt.NDArray[np.float32], version: int
     ) -> None:
-        """Remembers what a chunk begins with, where one begins.  observation [E, H, W], state [2, E, H]."""
+        """Store the first observation, inputs and state of new chunks.  observation [E, H, W], state [2, E, H]."""
         opening = np.flatnonzero(self._used == 0)
         if not len(opening):
             return
@@ -64,7 +64,7 @@ class ChunkRecorder:
         outcome: StepInputs,
         mu: npt.NDArray[np.float32],
     ) -> None:
-        """Appends the step of every environment where `stepped`; `outcome` [E] is what the step left behind."""
+        """Append the step of every environment where `stepped` is True; `outcome` [E] is the record of the step."""
         rows = self._rows[stepped]
         at = self._used[stepped]
         self._frames[rows, at + 1] = observation[stepped]
@@ -76,7 +76,7 @@ class ChunkRecorder:
     def finish(
         self, terminated: npt.NDArray[np.bool_], truncated: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64]
     ) -> list[Chunk]:
-        """Chunks that are full or whose episode has ended."""
+        """Cut and return the chunks that are full or whose episode has ended."""
         ended = terminated | truncated
         due = np.flatnonzero((self._used == self._period) | (ended & (self._used > 0)))
         return [self._cut(env, bool(ended[env]), bool(terminated[env]), int(policies[env])) for env in due.tolist()]

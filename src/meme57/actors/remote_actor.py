@@ -1,4 +1,4 @@
-"""A local pool in a process of its own, somewhere: what a Ray actor does. Knows nothing of Ray but where it runs."""
+"""A Ray actor: a local pool in a process of its own. Apart from asking where it runs, this code does not use Ray."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from meme57.config import Parameters
 from meme57.envs import EnvSpec
 
 Shared = tuple[Sequence[tuple[int, float]], Sequence[int]]
-"""Of the bandit that all actors share: its window, and what the other actors have selected."""
+"""The shared bandit's window, and the plays of each arm that the other actors have selected and not finished."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Who a new actor is."""
+    """The identity and the initial state of a new actor."""
 
     slot: int
     """Its place among `ray.workers`: it plays environments slot, slot + workers, ... with their exploration rates."""
     life: int
-    """Never given to two actors: its seeds and the identity of its chunks come from it."""
+    """A number that no other actor has: its seeds and the identity of its chunks come from it."""
     shared: Shared | None = None
     state: dict[str, Any] | None = None
-    """What the actor in this place knew before: its bandits."""
+    """The state of the previous actor in this place: its bandits."""
     is_exact: bool = False
-    """Whether it goes on exactly as that one would have, with the same seeds (`run.exact_resume`)."""
+    """Whether it continues exactly as the previous actor would have, with the same seeds (`run.exact_resume`)."""
 
 
 class RemoteActor:
@@ -45,7 +45,7 @@ class RemoteActor:
     def begin(
         self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
     ) -> bytes:
-        """Makes environments and networks and begins to play; tells where it runs."""
+        """Make environments and networks, begin to play, and return where it runs."""
         torch.set_num_threads(max(1, int(parameters.ray.cpus_per_worker)))
         epsilons = exploration_rates(parameters)[plan.slot :: parameters.ray.workers]
         self._bandits = None
@@ -60,30 +60,30 @@ class RemoteActor:
         self._load(weights, version)
         if plan.state is not None:
             self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
-        if plan.state is not None or self._version:  # episodes begin with these weights: they embed the first frame
+        if plan.state is not None or self._version:  # begin episodes again: these weights must embed the first frame
             self.restart(plan.shared)
         return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})
 
     def collect(
         self, weights: bytes | None, version: int, num_vector_steps: int, shared: Shared | None, with_state: bool
     ) -> bytes:
-        """Plays a round with these weights."""
+        """Play a round with these weights."""
         self._load(weights, version)
         self._share(shared)
         collected = self._pool.collect(num_vector_steps, stop=lambda: self._cuts_announced > self._num_cuts)
         return self._answer(collected, {"state": self._pool.state_dict()} if with_state else {})
 
     def end_rounds(self, num_cuts: int) -> None:
-        """Ends the rounds before the cut of that number, from another thread; a message that comes late ends none."""
+        """End the rounds before the cut of that number, from another thread; a late message ends none."""
         self._cuts_announced = num_cuts
 
     def cut(self) -> bytes:
-        """Ends all open episodes as truncations; `restart` must follow."""
+        """End all open episodes as truncations; `restart` must follow."""
         self._num_cuts += 1
         return self._answer(self._pool.cut_episodes(), {"state": self._pool.state_dict()})
 
     def restart(self, shared: Shared | None) -> bytes:
-        """Begins new episodes everywhere."""
+        """Begin new episodes everywhere."""
         self._share(shared)
         self._pool.restart()
         return self._answer(Collected(), {})
@@ -104,7 +104,7 @@ class RemoteActor:
 
 
 def _inherit(saved: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What was learned about the policies is taken over; seeds, episode numbers and random streams are new."""
+    """Take bandits and distance statistics from `saved`; seeds, episode numbers and random streams from `own`."""
     kept = ("generation", "next_episode", "random")
     return {
         "actors": [
@@ -115,6 +115,6 @@ def _inherit(saved: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _node_id() -> str:
-    """Ray's name of this machine, where Ray runs this."""
+    """Return Ray's name of this machine, or an empty string if Ray does not run this."""
     ray = sys.modules.get("ray")
     return "" if ray is None else str(ray.get_runtime_context().get_node_id())

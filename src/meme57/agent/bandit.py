@@ -12,9 +12,9 @@ import numpy as np
 class SlidingWindowUCB:
     """UCB over the last `window` plays, with epsilon-uniform choice; each arm is tried once first.
 
-    The score of an arm is its windowed mean + ucb_beta sqrt(1 / n), no logarithm; an arm that left the window is
-    tried again. An arm counts as tried when it is selected, so that many environments sharing one bandit do not all
-    sweep the same arm; the sweep begins at `first_arm`, so that those with a bandit each need not either.
+    The score of an arm is its windowed mean + ucb_beta sqrt(1 / n), no logarithm. An arm that left the window is
+    tried again. An arm counts as tried when it is selected, so environments that share one bandit try different arms.
+    The first round starts at `first_arm`, so environments with a bandit each can also start with different arms.
     Source: Agent57 [inherited], both orders [ours].
     """
 
@@ -31,23 +31,23 @@ class SlidingWindowUCB:
         self._elsewhere = np.zeros(num_arms, dtype=np.int64)
 
     def select(self) -> int:
-        """The arm to play next."""
+        """Return the arm to play next, and count it as pending."""
         arm = self._choose()
         self._pending[arm] += 1
         return arm
 
     def update(self, arm: int, reward: float) -> None:
-        """Tells the reward of a played arm; the oldest play leaves the window."""
+        """Record the reward of a played arm; the oldest play leaves the window."""
         self._pending[arm] = max(0, self._pending[arm] - 1)
         self._plays.append((int(arm), float(reward)))
 
     def forget_pending(self) -> None:
-        """Arms that were selected and whose episode was cut short count as not played."""
+        """Count the pending arms as not played: their episodes were cut short."""
         self._pending[:] = 0
 
     @property
     def pending(self) -> list[int]:
-        """Plays of each arm that were selected here and have not ended."""
+        """How often each arm was selected here for a play that has not ended."""
         return [int(count) for count in self._pending]
 
     @property
@@ -56,7 +56,7 @@ class SlidingWindowUCB:
         return list(self._plays)
 
     def share(self, plays: Iterable[tuple[int, float]], pending_elsewhere: Iterable[int]) -> None:
-        """Takes over the window that many bandits feed together, and what the others have selected."""
+        """Replace the window by one that many bandits share, and take in how often the others have each arm pending."""
         self._plays.clear()
         self._plays.extend((int(arm), float(reward)) for arm, reward in plays)
         self._elsewhere[:] = list(pending_elsewhere)
@@ -84,7 +84,7 @@ class SlidingWindowUCB:
         return counts, sums
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able; the random state is included."""
+        """Return the state as JSON types, random state included."""
         return {
             "plays": [[arm, reward] for arm, reward in self._plays],
             "pending": self._pending.tolist(),
@@ -92,7 +92,7 @@ class SlidingWindowUCB:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()`."""
+        """Restore `state_dict()`."""
         self._plays.clear()
         self._plays.extend((int(arm), float(reward)) for arm, reward in state["plays"])
         self._pending[:] = state["pending"]
@@ -100,7 +100,7 @@ class SlidingWindowUCB:
 
 
 def epsilon_ladder(num_envs: int, *, base: float, alpha: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """eps_i = base^(1 + alpha i / (L - 1)) over L environments; L = 1: base.  Source: Ape-X, R2D2 [inherited]."""
+    """Return eps_i = base^(1 + alpha i / (L - 1)) of L environments; L = 1: base.  Source: Ape-X, R2D2 [inherited]."""
     if num_envs == 1:
         return np.array([base])
     return np.asarray(base ** (1.0 + alpha * np.arange(num_envs) / (num_envs - 1)))

@@ -1,4 +1,4 @@
-"""Bounds of numbers, as types. A configuration that nests a dataclass with them checks them; nothing here does."""
+"""Bounds of numbers, as types. A configuration that nests a dataclass of such types checks them; nothing here does."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 
 class Bound:
-    """Limits that Pydantic reads from an annotation, by the names of its core schema; this imports no Pydantic."""
+    """Limits that Pydantic reads from an annotation, named as in its core schema; this module does not import it."""
 
     def __init__(self, **limits: float | bool) -> None:
         self._limits = limits
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """The schema of the type, narrowed."""
+        """Return the schema of the type, with the limits added."""
         return {**handler(source), **self._limits}
 
 

@@ -28,9 +28,9 @@ class MultiplyAdds:
 
 @contextlib.contextmanager
 def counting(*modules: nn.Module) -> Iterator[MultiplyAdds]:
-    """Counts the multiply-adds of every convolution, linear layer and batched head that `modules` run inside the block.
+    """Count the multiply-adds of every convolution, linear layer and batched head that `modules` run inside the block.
 
-    An LSTM is no layer that is always called (a CPU unrolls it by hand): `lstm_multiply_adds` counts it.
+    An LSTM is not always called as a layer (on a CPU we unroll it ourselves): `lstm_multiply_adds` counts it.
     """
     count = MultiplyAdds()
 
@@ -39,7 +39,7 @@ def counting(*modules: nn.Module) -> Iterator[MultiplyAdds]:
             count.total += output.numel() * module.weight[0].numel()  # weight[0]: Cin / groups x kernel x kernel
         elif isinstance(module, nn.Linear):
             count.total += output.numel() * module.in_features
-        elif isinstance(module, BatchedHeads):  # its first layer is a Linear of its own
+        elif isinstance(module, BatchedHeads):  # counts the second layer; the first one is an nn.Linear
             count.total += output.numel() * module.weight.shape[1]
 
     layers = [layer for module in modules for layer in module.modules()]
@@ -52,13 +52,13 @@ def counting(*modules: nn.Module) -> Iterator[MultiplyAdds]:
 
 
 def lstm_multiply_adds(lstm: nn.LSTM) -> int:
-    """One step of one sequence: 4 H (D + H)."""
+    """Return the multiply-adds of one step of one sequence: 4 H (D + H)."""
     return 4 * lstm.hidden_size * (lstm.input_size + lstm.hidden_size)
 
 
 @torch.no_grad()
 def teacher_step(network: MemeNetwork) -> int:
-    """One acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
+    """Count one acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
     spec = network.spec
     with counting(network) as count:
         network.act(
@@ -69,7 +69,7 @@ def teacher_step(network: MemeNetwork) -> int:
 
 @torch.no_grad()
 def novelty_step(novelty: NoveltyNetworks) -> int:
-    """A step of what makes the intrinsic inputs: the embedding and both RND networks, no search of neighbours."""
+    """Count one step of the intrinsic inputs: the embedding and both RND networks, without the neighbour search."""
     frame = zero_frames(novelty.spec, 1)
     with counting(novelty) as count:
         novelty.act_embed(frame)
@@ -79,7 +79,7 @@ def novelty_step(novelty: NoveltyNetworks) -> int:
 
 @torch.no_grad()
 def student_step(network: StudentNetwork) -> int:
-    """One step of one environment."""
+    """Count one step of one environment."""
     spec = network.spec
     with counting(network) as count:
         network(zero_frames(spec, 1), torch.zeros(1, dtype=torch.long), torch.zeros(1), network.initial_state(1))

@@ -18,7 +18,7 @@ class PolicyFamily:
 
     @classmethod
     def ladder(cls, *, num_policies: int, gamma_max: float, gamma_min: float, beta_max: float) -> PolicyFamily:
-        """The ladder of NGU and Agent57.
+        """Make the ladder of discounts and betas of NGU and Agent57.
 
             gamma_j = 1 - exp(((N-1-j) log(1 - gamma_max) + j log(1 - gamma_min)) / (N-1))
             beta_0 = 0,  beta_{N-1} = beta_max,  otherwise beta_max sigmoid(10 (2j - (N-2)) / (N-2))

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 class FrameNormaliser(nn.Module):
     """Frames [M, H, W] -> [M, 1, H, W] float, centred and scaled.
 
-    An image (uint8) becomes (frame / 255 - mean) * scale, with one mean a pixel and one scale for all. A vector
+    An image (uint8) becomes (frame / 255 - mean) * scale, with one mean per pixel and one scale for all. A vector
     (float32, H = 1) becomes (frame - mean) * scale, with both a number of its own: they may have different units.
 
-    An Atari picture is nearly constant: without centring, what moves is a hundredth of what the torso puts out, and the
-    other inputs of the LSTM drown it. Fresh, mean is 0 and scale 1; `fit` is called once, before the first update, on
-    the experience of the untrained agent. Source: ours (RND normalises its frames likewise).
+    An Atari picture is nearly constant: without centring, moving objects make up a hundredth of the torso's output, and
+    the other inputs of the LSTM drown it. At first, mean is 0 and scale 1. `fit` is called once, before the first
+    update, on the experience of the untrained agent. Source: ours (RND also normalises its frames).
     """
 
     def __init__(self, height: int, width: int, dtype: str = "uint8") -> None:
@@ -26,15 +26,15 @@ class FrameNormaliser(nn.Module):
         self.scale: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[M, H, W] -> [M, 1, H, W] float; with one channel, channels last as it is."""
+        """Normalise frames: [M, H, W] -> [M, 1, H, W] float. One channel is both channels-first and -last."""
         if not self._is_image:
             return torch.sub(frames, self.mean).mul_(self.scale).unsqueeze(1)
         return torch.sub(frames, 255.0 * self.mean).mul_(self.scale / 255.0).unsqueeze(1)
 
     def fit(self, frames: Tensor) -> None:
-        """Takes mean and scale from frames [M, H, W]; an image's centred pixels get a root mean square of one.
+        """Set mean and scale from frames [M, H, W], so that an image's centred pixels have a root mean square of one.
 
-        So does each number of a vector, but one that hardly varied (by less than 0.01): it is centred alone.
+        So does each number of a vector, except one that hardly varied (by less than 0.01): it is only centred.
         """
         scaled = frames.float() / 255.0 if self._is_image else frames
         self.mean.copy_(scaled.mean(0))

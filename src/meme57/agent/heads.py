@@ -14,8 +14,8 @@ class BatchedHeads(nn.Module):
     """N two-layer perceptrons with a shared input: one wide product, then one batched product.
 
     [M, inputs] -> [M, N, outputs]. Both layers start as `nn.Linear` would. With `normalise`, the hidden layer of each
-    head is standardised before its ReLU [ours]: without, noise switches most advantage units off for good. Under
-    autocast the last layer still runs in float32: bfloat16 has values near 19, a return of 400, only at steps of 0.125.
+    head is standardised before its ReLU [ours]: without it, noise switches most advantage units off for good. Under
+    autocast the last layer still runs in float32: near 19 (a return of 400), bfloat16 values are 0.125 apart.
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, *, num_heads: int, normalise: bool = False) -> None:
@@ -27,13 +27,13 @@ class BatchedHeads(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_heads, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, core: Tensor) -> Tensor:
-        """[M, inputs] -> [M, N, outputs], float32."""
+        """Run both layers: [M, inputs] -> [M, N, outputs], float32."""
         hidden = self.activations(core)
         with _no_autocast(core.device.type):
             return torch.baddbmm(self.bias, hidden.transpose(0, 1).to(self.weight.dtype), self.weight).transpose(0, 1)
 
     def activations(self, core: Tensor) -> Tensor:
-        """Of the hidden layer: [M, inputs] -> [M, N, hidden]."""
+        """Run the hidden layer: [M, inputs] -> [M, N, hidden]."""
         hidden = self.hidden(core).view(-1, self._num_heads, self._hidden)
         if self._normalise:
             hidden = functional.layer_norm(hidden.float(), (self._hidden,))
@@ -43,10 +43,10 @@ class BatchedHeads(nn.Module):
 class DuelingHeads(nn.Module):
     """Qe_j and Qi_j of every policy: [M, inputs] -> two of [M, N, A].
 
-    One value stream and one advantage stream a policy, each with an extrinsic and an intrinsic output.
-    The last layers start at zero [ours]: TD errors are divided by their own scale, so the random values of a fresh
-    network on a game without rewards would be blown up to unit errors, and their gradients would hold the shared LSTM
-    still.
+    One value stream and one advantage stream per policy, each with an extrinsic and an intrinsic output.
+    The last layers start at zero [ours]. TD errors are divided by their own scale. So on a game without rewards a new
+    network's random values would be blown up to unit errors, and their gradients would keep the shared LSTM from
+    learning.
 
     Source: dueling [inherited]; shared torso [paper]; two outputs [ours].
     """
@@ -61,7 +61,7 @@ class DuelingHeads(nn.Module):
             nn.init.zeros_(stream.bias)
 
     def forward(self, core: Tensor) -> tuple[Tensor, Tensor]:
-        """[M, inputs] -> (Qe [M, N, A], Qi [M, N, A]) in the transformed space."""
+        """Compute the values: [M, inputs] -> (Qe [M, N, A], Qi [M, N, A]) in the transformed space."""
         value = self.value(core).unsqueeze(-1)
         advantage = self.advantage(core).unflatten(-1, (2, self._num_actions))
         q = value + advantage - advantage.mean(-1, keepdim=True)
@@ -69,5 +69,5 @@ class DuelingHeads(nn.Module):
 
 
 def _no_autocast(device: str) -> AbstractContextManager[object]:
-    """The meta device, on which memory is estimated, knows no autocast."""
+    """Turn autocast off, where the device has it: the meta device, on which memory is estimated, does not."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -1,4 +1,4 @@
-"""What the network reads beside the image: one table, over which replay, actors, learner and export loop.
+"""The network's inputs other than the image: one table, over which replay, actors, learner and export loop.
 
 A new input is an entry of `INPUTS`, a field of `Inputs`, and its value in `actors.player`.
 """
@@ -13,17 +13,17 @@ Array = TypeVar("Array")
 
 
 class Kind(NamedTuple):
-    """How an input is kept; how it is encoded: `network.FeatureEncoder`."""
+    """How an input is stored. `network.FeatureEncoder` says how it is encoded."""
 
     dtype: type[np.generic]
-    """In memory."""
+    """Type in memory."""
     stored: type[np.generic]
-    """In files."""
+    """Type in files."""
     is_vector: bool = False
-    """As many numbers as an action-prediction embedding has, instead of one."""
+    """True where the input has as many numbers as an action-prediction embedding, instead of one."""
 
     def shape(self, leading: tuple[int, ...], embedding_size: int) -> tuple[int, ...]:
-        """The whole shape behind any leading dimensions."""
+        """Return the whole shape: the leading dimensions, then those of the input."""
         return (*leading, embedding_size) if self.is_vector else leading
 
 
@@ -42,9 +42,9 @@ INPUTS = {
 
 
 class Inputs(NamedTuple, Generic[Array]):
-    """The inputs of a step, what the previous one left behind: arrays or tensors, in the order of `INPUTS`.
+    """The inputs of a step, which come from the previous step: arrays or tensors, in the order of `INPUTS`.
 
-    Zeros at an episode's start, where `action` is the number of actions. Source: MEME appendix B.2 [paper].
+    Zeros at an episode's start, except that `action` is the number of actions. Source: MEME appendix B.2 [paper].
     """
 
     action: Array  # [...]

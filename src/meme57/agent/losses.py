@@ -9,7 +9,7 @@ from meme57.agent.ties import TIE_TOLERANCE, as_good
 
 
 def td_scale(running_std: Tensor, td_errors: Tensor, mask: Tensor, *, floor: float) -> Tensor:
-    """sigma_j = max(running, batch, floor), one per policy.
+    """Compute sigma_j = max(running, batch, floor), one per policy.
 
     Args:
         running_std: [N].
@@ -31,10 +31,10 @@ def td_scale(running_std: Tensor, td_errors: Tensor, mask: Tensor, *, floor: flo
 
 
 def trust_region_mask(q: Tensor, q_target: Tensor, targets: Tensor, sigma: Tensor, *, alpha: float) -> Tensor:
-    """True where the loss is kept.
+    """Return True where the loss is kept.
 
-    Dropped where both hold: |q - q_target| > alpha sigma, and sgn(q - q_target) != sgn(q - targets): the update would
-    move q further away from the target network than it already is.
+    It is dropped where both hold: |q - q_target| > alpha sigma, and sgn(q - q_target) != sgn(q - targets). There, the
+    update would move q even further away from the target network.
 
     Args:
         q, q_target, targets: [..., N], all in the transformed space [ours].
@@ -49,7 +49,7 @@ def trust_region_mask(q: Tensor, q_target: Tensor, targets: Tensor, sigma: Tenso
 
 
 def cross_mixture(losses: Tensor, behaviour: Tensor, *, eta: float) -> Tensor:
-    """L = eta L_{j_mu} + (1 - eta) / N sum_j L_j.  losses [..., N], behaviour [...] long -> [...].
+    """Compute L = eta L_{j_mu} + (1 - eta) / N sum_j L_j.  losses [..., N], behaviour [...] long -> [...].
 
     Source: MEME B2 [paper]; formula and eta [reported].
     """
@@ -58,19 +58,19 @@ def cross_mixture(losses: Tensor, behaviour: Tensor, *, eta: float) -> Tensor:
 
 
 def combine_components(extrinsic: Tensor, intrinsic: Tensor, betas: Tensor) -> Tensor:
-    """(e + |beta_j| i) / (1 + |beta_j|), so j = 0 trains Qe alone at full weight.  [..., N], betas [N] -> [..., N].
+    """Compute (e + |beta_j| i) / (1 + |beta_j|).  e and i [..., N], betas [N] -> [..., N].
 
-    Source: MEME C2 [paper: label only; weights ours].
+    So j = 0 trains Qe alone at full weight. Source: MEME C2 [paper: label only; weights ours].
     """
     weights = betas.abs()
     return (extrinsic + weights * intrinsic) / (1.0 + weights)
 
 
 def epsilon_greedy(q: Tensor, *, epsilon: float, tolerance: float = TIE_TOLERANCE) -> Tensor:
-    """The epsilon-greedy policy of q [..., A] -> [..., A]: 1 - eps + eps/A on the greedy action, eps/A elsewhere.
+    """Return the eps-greedy policy of q [..., A] -> [..., A]: 1 - eps + eps/A on the greedy action, eps/A elsewhere.
 
-    Actions that are equally good, rounding apart (`as_good`), share [ours]: without a reward yet all of them are, and
-    none is to be learned.
+    Actions that are equally good up to rounding (`as_good`) share the greedy part [ours]. Before the first reward all
+    actions are equally good, and the policy should learn to prefer none.
     """
     best = as_good(q.amax(-1, keepdim=True) - q, q, tolerance=tolerance)
     return (1.0 - epsilon) * best / best.sum(-1, keepdim=True) + epsilon / q.shape[-1]
@@ -79,13 +79,13 @@ def epsilon_greedy(q: Tensor, *, epsilon: float, tolerance: float = TIE_TOLERANC
 def distillation_loss(
     q: Tensor, logits: Tensor, target_logits: Tensor, *, epsilon: float, max_kl: float, tolerance: float = TIE_TOLERANCE
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy from the eps-greedy policy of q to softmax(logits), dropped where the policy has moved too far.
+    """Compute the cross-entropy from the eps-greedy policy of q to softmax(logits); drop it where the policy moved far.
 
         L = - sum_a G_eps(q)(a) log pi(a),  kept where KL(softmax(target_logits) || softmax(logits)) <= max_kl
 
     Args:
         q, logits, target_logits: [..., A]; the gradient flows through `logits` alone. Temperature 1.
-        tolerance: of equally good actions.
+        tolerance: within which actions count as equally good (`as_good`).
 
     Returns:
         loss [...] (0 where dropped), kept [...] bool.

@@ -22,14 +22,14 @@ Features = Inputs[Tensor]
 
 
 def no_features(spec: NetworkSpec, *leading: int) -> Features:
-    """Zeros, as at an episode's start but for the action, [*leading] each."""
+    """Return zeros, [*leading] each. An episode starts with these, except for the action."""
     shapes = {name: kind.shape(leading, spec.embedding_size) for name, kind in INPUTS.items()}
     action = torch.zeros(shapes.pop("action"), dtype=torch.long)
     return Features(action, **{name: torch.zeros(shape) for name, shape in shapes.items()})
 
 
 class NetworkOutput(NamedTuple):
-    """What the heads say at each step, and the recurrent state after the last one."""
+    """The output of the heads at each step, and the recurrent state after the last step."""
 
     q_extrinsic: Tensor  # [T, B, N, A] in the transformed space
     q_intrinsic: Tensor  # [T, B, N, A]
@@ -40,8 +40,8 @@ class NetworkOutput(NamedTuple):
 class FeatureEncoder(nn.Module):
     """Previous action (embedded), rewards and action-prediction embedding through one linear layer.
 
-    Source: MEME appendix B.2 [paper]; rewards enter as h(r), the embedding with zero mean and unit variance, since the
-    inverse model lets it grow without bound and it would drown the image [ours].
+    Source: MEME appendix B.2 [paper]. Rewards enter as h(r). The embedding is standardised to zero mean and unit
+    variance: the inverse model lets it grow without bound, and it would drown the image [ours].
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -51,7 +51,7 @@ class FeatureEncoder(nn.Module):
         self.linear = nn.Linear(sum(sizes[kind] for kind in INPUTS.values()), spec.feature_size)
 
     def forward(self, features: Features) -> Tensor:
-        """Features [...] -> [..., feature_size]."""
+        """Encode features [...] -> [..., feature_size]."""
         return functional.relu(self.linear(torch.cat([*map(self._encode, INPUTS.values(), features)], dim=-1)))
 
     def _encode(self, kind: Kind, values: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class MemeNetwork(nn.Module):
         self.acting_betas: Tensor | None
 
     def forward(self, frames: Tensor, features: Features, state: Tensor) -> NetworkOutput:
-        """Unrolls a sequence that lies within one episode.
+        """Unroll a sequence that lies within one episode.
 
         Args:
             frames: [B, T, H, W] uint8 (or float32: `frame_dtype`), batch-major as replay decodes them.
@@ -92,7 +92,7 @@ class MemeNetwork(nn.Module):
         return self.unroll(self.frames(frames.flatten(0, 1)), features, state)
 
     def unroll(self, images: Tensor, features: Features, state: Tensor) -> NetworkOutput:
-        """`forward` on frames that were normalised already, [B * T, 1, H, W]: two networks can share them."""
+        """Run `forward` on frames that are already normalised, [B * T, 1, H, W]; two networks can share them."""
         core, state = self.core(images, features, state)
         shape = core.shape[:2]
         flat = core.flatten(0, 1)
@@ -103,14 +103,14 @@ class MemeNetwork(nn.Module):
         )
 
     def core(self, images: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The LSTM's outputs [T, B, H] and its last state [2, B, H]."""
+        """Return the LSTM's outputs [T, B, H] and its last state [2, B, H]."""
         return unroll(self.lstm, self.core_inputs(images, features), state)
 
     def core_inputs(self, images: Tensor, features: Features) -> Tensor:
-        """What the LSTM reads, [T, B, D].
+        """Return the inputs of the LSTM, [T, B, D].
 
-        The torso's output is standardised a frame, and scaled to the squared norm that as many numbers of unit variance
-        have as there are other features: 800 of unit variance saturate the gates [ours].
+        The torso's output is standardised per frame. Then it is scaled so that its squared norm is the number of other
+        features: 800 numbers of unit variance would saturate the gates [ours].
         """
         num_steps, batch = features.action.shape
         visual = functional.layer_norm(self.torso(images).float(), (self.torso.num_features,))
@@ -120,7 +120,7 @@ class MemeNetwork(nn.Module):
         return torch.cat([visual, self.features(features).to(visual.dtype)], dim=-1)
 
     def act(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of B environments, each under its own policy.
+        """Run one step of B environments, each under its own policy.
 
         Args:
             frames: [B, H, W] uint8.
@@ -135,19 +135,19 @@ class MemeNetwork(nn.Module):
         return self._preferences(core, policies), state
 
     def predicted_returns(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
-        """Discounted extrinsic return [B] of the action that each environment's policy prefers; arguments as `act`."""
+        """Predict the discounted extrinsic return [B] of the action that each policy prefers; arguments as `act`."""
         core, _ = self._step(frames, features, state)
         best = self._preferences(core, policies).argmax(-1, keepdim=True)
         q = self.values(core)[0][torch.arange(len(policies), device=policies.device), policies]
         return signed_parabolic(q.float().gather(-1, best).squeeze(-1))
 
     def _step(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The LSTM's output [B, H] and state [2, B, H] after one step."""
+        """Return the LSTM's output [B, H] and state [2, B, H] after one step."""
         core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
         return core[0], state
 
     def _preferences(self, core: Tensor, policies: Tensor) -> Tensor:
-        """What each row of the LSTM's output [B, H] prefers under its policy [B]: [B, A]."""
+        """Return the preferences of each row's policy: LSTM output [B, H], policies [B] -> [B, A]."""
         rows = torch.arange(len(policies), device=policies.device)
         if self.acting_betas is None:
             logits: Tensor = self.policies(core)[rows, policies]
@@ -158,5 +158,5 @@ class MemeNetwork(nn.Module):
         return q
 
     def initial_state(self, batch: int) -> Tensor:
-        """Zeros [2, B, H]."""
+        """Return zeros [2, B, H]."""
         return torch.zeros(2, batch, self.spec.lstm_size)

@@ -16,7 +16,7 @@ from meme57.agent.torso import small_torso
 
 
 class NoveltyReward(NamedTuple):
-    """The reward of E environments and what it is made of."""
+    """The reward of E environments and its components."""
 
     intrinsic: Tensor  # [E] episodic * clip(lifelong, 1, L)
     lifelong: Tensor  # [E] alpha_rnd, clipped
@@ -33,7 +33,7 @@ def episodic_reward(
     pseudo_count: float,
     max_similarity: float,
 ) -> Tensor:
-    """r = 1 / s, s = sqrt(sum_k K_k) + c, or 0 where s > max_similarity or no neighbour is there.
+    """Compute r = 1 / s, s = sqrt(sum_k K_k) + c; r is 0 where s > max_similarity or there is no neighbour.
 
         K_k = eps / (max(d_k / running_mean - cluster_distance, 0) + eps)
 
@@ -70,7 +70,7 @@ class NoveltyNetworks(nn.Module):
         self.rnd_target = _encoder(spec, spec.rnd_size).requires_grad_(False)
         self.rnd_predictor = _encoder(spec, spec.rnd_size)
         self.num_loads = 0
-        """How often weights were loaded: what was copied before is of other ones."""
+        """How often weights were loaded. Whoever holds a copy compares it, to see whether the copy is out of date."""
         self.register_buffer("error_mean", torch.zeros(()))
         self.register_buffer("error_square", torch.zeros(()))
         self.register_buffer("error_count", torch.zeros(()))
@@ -79,32 +79,32 @@ class NoveltyNetworks(nn.Module):
         self.error_count: Tensor
 
     def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """As of any module, and counted."""
+        """Load as any module does, and count the load."""
         self.num_loads += 1
         return super().load_state_dict(*arguments, **options)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Controllable state: uint8 [M, H, W] -> [M, D]."""
+        """Embed the controllable state: uint8 [M, H, W] -> [M, D]."""
         out: Tensor = self.embedding(self.frames(frames))
         return out
 
     def act_embed(self, frames: Tensor) -> Tensor:
-        """The embedding as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
+        """Embed as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
         return self.embed(frames).half().float()
 
     def kept_embedding(self) -> Callable[[Tensor], Tensor]:
-        """`act_embed` with a copy of the weights as they are now."""
+        """Return `act_embed` with a copy of the present weights."""
         frames, embedding = copy.deepcopy((self.frames, self.embedding))
         return lambda images: embedding(frames(images)).half().float()
 
     def rnd_error(self, frames: Tensor) -> Tensor:
-        """Mean squared prediction error: uint8 [M, H, W] -> [M]."""
+        """Compute the mean squared prediction error: uint8 [M, H, W] -> [M]."""
         images = self.frames(frames)
         error: Tensor = (self.rnd_predictor(images) - self.rnd_target(images)).square().mean(-1)
         return error
 
     def lifelong(self, error: Tensor) -> Tensor:
-        """alpha = 1 + (error - mean) / std, clipped to [1, L]; 1 before any statistics.  [M] -> [M]."""
+        """Compute alpha = 1 + (error - mean) / std, clipped to [1, L]; 1 before any statistics.  [M] -> [M]."""
         weight = 1.0 - self._decay**self.error_count
         safe = weight.clamp_min(1e-8)
         mean = self.error_mean / safe
@@ -113,7 +113,7 @@ class NoveltyNetworks(nn.Module):
         return torch.where(self.error_count > 0, alpha, torch.ones_like(alpha)).clamp(1.0, self.spec.max_modulation)
 
     def update_statistics(self, error: Tensor, mask: Tensor) -> None:
-        """Takes masked-in errors [M] into the exponential moments (decay 0.99 a batch [ours]); without any, nothing."""
+        """Add the masked-in errors [M], if any, to the exponential moments (decay 0.99 per batch [ours])."""
         any_present = mask.any()
         kept = error.detach().masked_fill(~mask, 0.0)
         count = mask.sum().clamp_min(1)
@@ -123,12 +123,12 @@ class NoveltyNetworks(nn.Module):
         self.error_count.add_(any_present)
 
     def losses(self, frames: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Inverse-model loss, RND loss, and the RND errors.
+        """Compute the inverse-model loss, the RND loss, and the RND errors.
 
         Args:
             frames: [K+1, B, H, W] uint8, consecutive observations.
-            actions: [K, B] long, between them.
-            mask: [K, B] bool, real steps.
+            actions: [K, B] long, taken between them.
+            mask: [K, B] bool, True at real steps.
 
         Returns:
             (inverse-model cross-entropy [], RND loss [], RND errors [K, B] of the observations that steps led to).
@@ -149,8 +149,8 @@ class NoveltyNetworks(nn.Module):
 class EpisodicMemory:
     """The embeddings of the current episode of each of E environments, as rings, and the nearest-neighbour reward.
 
-    Neighbours are found by a matrix product; their distances are then taken from differences, so that a frame that
-    was seen before is at distance 0 exactly. Rounding would look novel where the running mean is tiny.
+    Neighbours are found by a matrix product. Their distances are then computed from differences, so a frame that was
+    seen before is at distance exactly 0: where the running mean is tiny, a rounding error would look novel.
 
     The running mean of squared neighbour distances is shared by the environments and survives episodes; it is an
     exponential average with bias correction [ours].
@@ -168,12 +168,12 @@ class EpisodicMemory:
         self._distance_weight = 0.0
 
     def reset(self, which: Tensor) -> None:
-        """Wipes the memory of the environments where `which` [E] bool is True."""
+        """Clear the memory of the environments where `which` [E] bool is True."""
         self._norms[which] = torch.inf
         self._counts[which] = 0
 
     def reward(self, embedding: Tensor) -> Tensor:
-        """Episodic reward of the new embeddings [E, D] -> [E], after which they are remembered."""
+        """Compute the episodic reward of the new embeddings [E, D] -> [E], then add them to the memory."""
         used = int(self._counts.max().clamp_max(self._capacity))
         distances = self._nearest(embedding, used)
         self._track(distances)
@@ -224,11 +224,11 @@ class EpisodicMemory:
         self._capacity = capacity
 
     def state_dict(self) -> dict[str, float]:
-        """The running mean; open episodes are not kept, since a resumed run starts new ones."""
+        """Return the running mean. Unfinished episodes are left out, since a resumed run starts new ones."""
         return {"distance_sum": float(self._distance_sum), "distance_weight": self._distance_weight}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Restores `state_dict()`."""
+        """Restore `state_dict()`."""
         self._distance_sum = torch.tensor(state["distance_sum"], device=self._memory.device)
         self._distance_weight = state["distance_weight"]
 

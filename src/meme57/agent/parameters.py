@@ -1,4 +1,4 @@
-"""What the networks need to know: one home for each parameter, nested by the configuration, stored with the weights.
+"""The networks' parameters, each defined once. The configuration nests them; they are stored with the weights.
 
 A comment behind a default gives its status (docs/specification.md): paper, reported, inherited or ours.
 """
@@ -28,9 +28,9 @@ class NetworkParameters:
     nfnet_widths: tuple[Count, ...] = (64, 128, 128, 64)  # ours
     """Channels of each NFNet stage."""
     nfnet_blocks: Count = 2  # ours
-    """Residual blocks a stage."""
+    """Residual blocks per stage."""
     nfnet_group_width: Count = 32  # ours
-    """Channels a group of the grouped convolutions."""
+    """Channels per group of the grouped convolutions."""
     lstm_size: Count = 512  # reported
     """Units of the one LSTM."""
     head_size: Count = 512  # inherited (value), reported (policy)
@@ -63,7 +63,7 @@ class NetworkSpec(NetworkParameters):
     num_policies: int
     embedding_size: int
     acting_betas: tuple[float, ...] | None = None
-    """Given, policy j acts on Qe_j + beta_j Qi_j; else on its distilled policy."""
+    """If given, policy j acts on Qe_j + beta_j Qi_j; else on its distilled policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +73,17 @@ class NoveltyParameters:
     __pydantic_config__ = STRICT  # no annotation: no field
 
     enabled: bool = True
-    """The intrinsic reward; false makes it 0, and all betas with it."""
+    """Use the intrinsic reward; false sets it and all betas to 0."""
     embedding_size: Count = 32  # inherited
     """Numbers in an episodic embedding."""
     num_neighbours: Count = 10  # inherited
     """k nearest neighbours in the episode's memory."""
     memory_size: Count = 30_000  # inherited
-    """Embeddings the episodic memory holds, a ring."""
+    """Embeddings that the episodic memory holds; it is a ring."""
     kernel_eps: Positive = 1e-4  # inherited
     """Epsilon of the kernel."""
     cluster_distance: NonNegative = 0.008  # inherited
-    """xi, what is subtracted from a normalised distance."""
+    """xi, which is subtracted from a normalised distance."""
     pseudo_count: Positive = 1e-3  # inherited
     """Constant added to the similarity."""
     max_similarity: Positive = 8.0  # inherited
@@ -101,7 +101,7 @@ class NoveltyParameters:
     train_steps: Count = 5  # inherited: the last steps of each sequence
     """Steps at the end of each sequence that train both networks."""
     distance_decay: Discount = 0.99  # ours
-    """Decay of the running mean distance, a vector step."""
+    """Decay of the running mean distance, per vector step."""
 
 
 @dataclass(frozen=True, kw_only=True)

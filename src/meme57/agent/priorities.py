@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def sequence_priority(td_errors: Tensor, mask: Tensor, *, eta: float) -> Tensor:
-    """p = eta max_t |delta_t| + (1 - eta) mean_t |delta_t| over masked-in steps.
+    """Compute p = eta max_t |delta_t| + (1 - eta) mean_t |delta_t| over masked-in steps.
 
     Args:
         td_errors: [T, B], signed.

@@ -1,4 +1,4 @@
-"""The LSTM's unrolling: cuDNN's on a GPU, and one of our own on a CPU, where the library's is slow."""
+"""Unrolling the LSTM: with cuDNN on a GPU, and with our own code on a CPU, where PyTorch's is slow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch.nn import functional
 
 
 def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs [T, B, H] and last state [2, B, H] of a one-layer LSTM; inputs [T, B, D], state [2, B, H].
+    """Run a one-layer LSTM: inputs [T, B, D], state [2, B, H] -> outputs [T, B, H], last state [2, B, H].
 
     On a CPU the inputs of all steps are projected in one product (in bfloat16 under autocast) and the recurrence runs
-    in float32: one step of oneDNN's LSTM took 0.9 ms where this takes 0.3 (laptop preset, 16 environments), and its
-    bfloat16 backward pass several times what the products it consists of take (docs/performance.md).
+    in float32. A step takes 0.3 ms; with oneDNN's LSTM it took 0.9 ms (laptop preset, 16 environments). Its bfloat16
+    backward pass takes several times as long as the matrix products in it (docs/performance.md).
     """
     if inputs.device.type != "cpu":
         outputs, (hidden, cell) = lstm(inputs, (state[0:1].to(inputs.dtype), state[1:2].to(inputs.dtype)))
@@ -26,7 +26,7 @@ def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor
 
 
 def gates(lstm: nn.LSTM, inputs: Tensor, outputs: Tensor, state: Tensor) -> Tensor:
-    """The input, forget and output gates [T, B, 3, H] that made these outputs [T, B, H] of `unroll`."""
+    """Recompute the input, forget and output gates [T, B, 3, H] behind these outputs [T, B, H] of `unroll`."""
     input_weight, weight, *biases = lstm.parameters()
     before = torch.cat([state[0:1], outputs[:-1]])
     z = functional.linear(inputs, input_weight, biases[0] + biases[1]) + functional.linear(before, weight)
@@ -36,13 +36,13 @@ def gates(lstm: nn.LSTM, inputs: Tensor, outputs: Tensor, state: Tensor) -> Tens
 class _Recurrence(torch.autograd.Function):
     """i, f, g, o = gates(x_t + W h);  c = f c + i g;  h = o tanh(c): all h [T, B, H] and the last c [B, H].
 
-    Backward is the same recursion in reverse. What does not depend on it (the derivatives of the gates, the gradient
-    of W) is computed for all steps at once.
+    Backward is the same recursion in reverse. The derivatives of the gates and the gradient of W are computed for all
+    steps at once, outside the recursion.
     """
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, hidden: Tensor, cell: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Projected inputs [T, B, 4H] in PyTorch's gate order, hidden and cell [B, H], W [4H, H]."""
+        """Run all steps: projected inputs [T, B, 4H] in PyTorch's gate order, hidden and cell [B, H], W [4H, H]."""
         num_steps, batch, width = projected.shape
         size = width // 4
         gates = torch.empty_like(projected)
@@ -61,7 +61,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Gradients of the outputs [T, B, H] and of the last c [B, H] -> of the four arguments."""
+        """Turn gradients of the outputs [T, B, H] and of the last c [B, H] into gradients of the four arguments."""
         gates, hiddens, cells, squashed, weight = ctx.saved_tensors
         num_steps, batch, width = gates.shape
         i, f, g, o = gates.view(num_steps, batch, 4, -1).unbind(2)

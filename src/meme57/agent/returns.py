@@ -11,7 +11,7 @@ from meme57.agent.ties import TIE_TOLERANCE, as_good
 def soft_watkins_traces(
     q: Tensor, actions: Tensor, policy: Tensor, *, lambda_: float, kappa: float, tolerance: float = TIE_TOLERANCE
 ) -> Tensor:
-    """The trace continues where the action taken is nearly as good as what the target policy would do.
+    """Compute traces that continue where the action taken is nearly as good as those of the target policy.
 
         c = lambda E_{a ~ pi} [ 1{ Q(x, a_t) >= Q(x, a) - kappa |Q(x, a)| } ]
 
@@ -21,7 +21,7 @@ def soft_watkins_traces(
         policy: [..., A] probabilities of the target policy.
         lambda_: in [0, 1].
         kappa: how much worse an action may be; `inf` lets every action pass.
-        tolerance: of the comparison, for rounding (`as_good`) [ours].
+        tolerance: allowance of the comparison for rounding (`as_good`) [ours].
 
     Returns:
         [...] traces in [0, lambda].
@@ -36,16 +36,16 @@ def soft_watkins_traces(
 
 
 def retrace_traces(actions: Tensor, policy: Tensor, mu: Tensor, *, lambda_: float) -> Tensor:
-    """c = lambda min(1, pi(a_t | x_t) / mu(a_t | x_t)).  policy [..., A], actions and mu [...] -> [...].
+    """Compute c = lambda min(1, pi(a_t | x_t) / mu(a_t | x_t)).  policy [..., A], actions and mu [...] -> [...].
 
-    Source: Munos et al., 2016; what Agent57 used, kept for the ablation [inherited].
+    Source: Munos et al., 2016; used by Agent57, kept for the ablation [inherited].
     """
     taken = policy.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     return lambda_ * (taken / mu.clamp_min(1e-8)).clamp_max(1.0)
 
 
 def corrected_returns(rewards: Tensor, discounts: Tensor, values: Tensor, traces: Tensor) -> Tensor:
-    """Backward recursion of the corrected return; its baseline is V, not Q(x, a) as in Retrace.
+    """Compute the corrected return backwards in time; its baseline is V, not Q(x, a) as in Retrace.
 
         G_t = r_t + discount_t [ (1 - c_{t+1}) V(x_{t+1}) + c_{t+1} G_{t+1} ],   c_T = 0
 
@@ -71,7 +71,7 @@ def corrected_returns(rewards: Tensor, discounts: Tensor, values: Tensor, traces
 
 
 def retrace_returns(rewards: Tensor, discounts: Tensor, values: Tensor, q_taken: Tensor, traces: Tensor) -> Tensor:
-    """G_t = r_t + discount_t [ V(x_{t+1}) + c_{t+1} (G_{t+1} - Q(x_{t+1}, a_{t+1})) ]; q_taken [T, ...].
+    """Compute G_t = r_t + discount_t [ V(x_{t+1}) + c_{t+1} (G_{t+1} - Q(x_{t+1}, a_{t+1})) ]; q_taken [T, ...].
 
     Source: Munos et al., 2016; for the ablation [inherited].
     """

@@ -26,7 +26,7 @@ class StudentSpec:
 
 
 class StudentNetwork(nn.Module):
-    """Torso (its output standardised a frame, as the teacher's is), LSTM, logits.  Source: ours."""
+    """Torso (its output standardised per frame, like the teacher's), LSTM, logits.  Source: ours."""
 
     def __init__(self, spec: StudentSpec) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class StudentNetwork(nn.Module):
         self.logits = nn.Linear(spec.lstm_size, spec.num_actions)
 
     def forward(self, frames: Tensor, actions: Tensor, rewards: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One step.
+        """Run one step.
 
         Args:
             frames: [B, H, W] uint8.
@@ -52,7 +52,7 @@ class StudentNetwork(nn.Module):
         return self._step(self.torso(self.frames(frames)), actions, rewards, state)
 
     def unroll(self, frames: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, state: Tensor) -> Tensor:
-        """Logits [T, B, A] of a sequence; the state is zeroed where `first` [T, B] bool.
+        """Return logits [T, B, A] of a sequence; the state is zeroed where `first` [T, B] bool is True.
 
         Shapes: frames [T, B, H, W], actions and rewards [T, B], state [2, B, H].
         """
@@ -72,5 +72,5 @@ class StudentNetwork(nn.Module):
         return self.logits(out[0]), torch.cat([hidden, cell])
 
     def initial_state(self, batch: int) -> Tensor:
-        """Zeros [2, B, H]."""
+        """Return zeros [2, B, H]."""
         return torch.zeros(2, batch, self.spec.lstm_size)

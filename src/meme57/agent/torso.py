@@ -18,11 +18,11 @@ from meme57.agent.parameters import NetworkSpec
 from meme57.errors import ConfigurationError, one_line
 
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
-"""Keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
+"""Factor that keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
 
 
 class Torso(nn.Module):
-    """What reads the frame, centred and scaled: [B, 1, H, W] -> [B, num_features]."""
+    """The layers that read the frame, centred and scaled: [B, 1, H, W] -> [B, num_features]."""
 
     smallest: ClassVar[int] = 1
     """Smallest side of an image that it can read, in pixels."""
@@ -30,12 +30,12 @@ class Torso(nn.Module):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """The torso that `spec` describes; by default `cls(height, width)`."""
+        """Build the torso that `spec` describes, by default `cls(height, width)`."""
         return cls(spec.height, spec.width)
 
 
 def scaled_relu(x: Tensor) -> Tensor:
-    """ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
+    """Apply a ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
     return functional.relu(x) * RELU_GAIN
 
 
@@ -52,7 +52,7 @@ class ScaledConv2d(nn.Conv2d):
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, inputs, H, W] -> [B, outputs, H', W']."""
+        """Convolve: [B, inputs, H, W] -> [B, outputs, H', W']."""
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
         fan_in = self.weight[0].numel()
         weight = (self.weight - mean) * torch.rsqrt((variance * fan_in).clamp_min(1e-4)) * self.gain
@@ -124,14 +124,14 @@ class NFNetTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
+        """Build it with the widths and depths of the spec."""
         return cls(
             spec.height, spec.width,
             widths=spec.nfnet_widths, blocks=spec.nfnet_blocks, group_width=spec.nfnet_group_width,
         )  # fmt: skip
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.blocks(self.stem(frames))
         return scaled_relu(out).flatten(1)
 
@@ -147,7 +147,7 @@ class NatureTorso(Torso):
         self.num_features = _num_features(self, height, width)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
 
@@ -167,11 +167,11 @@ class SmallTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the widths and depths of the spec."""
+        """Build it with the channels of the spec."""
         return cls(spec.height, spec.width, channels=spec.small_channels)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
         return out.flatten(1)
 
@@ -189,11 +189,11 @@ class MlpTorso(Torso):
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """With the sizes of the spec."""
+        """Build it with the sizes of the spec."""
         return cls(spec.height, spec.width, sizes=spec.mlp_sizes)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[B, 1, H, W] -> [B, D]."""
+        """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames.flatten(1))
         return out
 
@@ -209,12 +209,12 @@ KNOWN_NAMES = f"{', '.join(TORSOS)}, or a class of yours, my_package.my_torso:My
 
 
 def is_class_path(name: str) -> bool:
-    """Whether a torso's name is that of a user's class: `my_package.my_torso:MyTorso`."""
+    """Say whether a torso's name is that of a user's class: `my_package.my_torso:MyTorso`."""
     return ":" in name
 
 
 def torso_class(name: str) -> type[Torso]:
-    """The torso of that name; a class path is imported, so it must be the user's own word, never a file's.
+    """Find the torso of that name. A class path is imported, so the user must name it, never a file alone.
 
     Raises:
         ConfigurationError: there is none, it cannot be imported, or it is no `Torso`.
@@ -236,7 +236,7 @@ def torso_class(name: str) -> type[Torso]:
 
 
 def make_torso(spec: NetworkSpec) -> Torso:
-    """The torso that the spec names.
+    """Build the torso that the spec names.
 
     Raises:
         ConfigurationError: as `torso_class`; or a user's class cannot be made, or returns another shape than it says.
@@ -267,34 +267,34 @@ class FrameSpec(Protocol):
 
     @property
     def height(self) -> int:
-        """In pixels; 1 for a vector."""
+        """Return it in pixels; 1 for a vector."""
 
     @property
     def width(self) -> int:
-        """In pixels, or numbers."""
+        """Return it in pixels, or numbers."""
 
     @property
     def frame_dtype(self) -> str:
-        """uint8 for an image, float32 for a vector."""
+        """Return uint8 for an image, float32 for a vector."""
 
 
 def small_torso(spec: FrameSpec, channels: tuple[int, int], hidden_size: int) -> Torso:
-    """Two convolutions for an image, two linear layers for a vector: what student and novelty networks begin with."""
+    """Build the first layers of student and novelty networks: two convolutions, or two linear layers for a vector."""
     if spec.frame_dtype == "uint8":
         return SmallTorso(spec.height, spec.width, channels=channels)
     return MlpTorso(spec.height, spec.width, sizes=(hidden_size, hidden_size))
 
 
 def zero_frames(spec: FrameSpec, batch: int) -> Tensor:
-    """Black images, or vectors of zeros, [batch, H, W]."""
+    """Return black images, or vectors of zeros, [batch, H, W]."""
     return torch.zeros(batch, spec.height, spec.width, dtype=getattr(torch, spec.frame_dtype))
 
 
 def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:
-    """Convolutions (channels, kernel, stride), each with a ReLU, on an image [1, H, W].
+    """Build convolutions (channels, kernel, stride), each with a ReLU, on an image [1, H, W].
 
-    Where a stride would leave out the last rows or columns, zeros follow them: every pixel is seen. None are needed on
-    84 x 84.
+    Where a stride would leave out the last rows or columns, zeros are appended, so that every pixel is seen. An image
+    of 84 x 84 needs none.
     """
     modules: list[nn.Module] = []
     inputs = 1

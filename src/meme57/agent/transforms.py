@@ -1,4 +1,4 @@
-"""The value transform: values of any scale live in a space where they are comparable."""
+"""The value transform, which brings values of any scale into a space where they are comparable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def signed_hyperbolic(x: Tensor, *, eps: float = 1e-3) -> Tensor:
-    """h(x) = sgn(x) (sqrt(|x| + 1) - 1) + eps x, elementwise.
+    """Compute h(x) = sgn(x) (sqrt(|x| + 1) - 1) + eps x, elementwise.
 
     Source: R2D2 [inherited]; MEME's table prints sqrt(x^2 + 1), read as a misprint.
     """
@@ -15,7 +15,7 @@ def signed_hyperbolic(x: Tensor, *, eps: float = 1e-3) -> Tensor:
 
 
 def signed_parabolic(y: Tensor, *, eps: float = 1e-3) -> Tensor:
-    """h^-1(y) = sgn(y) (((sqrt(1 + 4 eps (|y| + 1 + eps)) - 1) / (2 eps))^2 - 1), elementwise.
+    """Compute h^-1(y) = sgn(y) (((sqrt(1 + 4 eps (|y| + 1 + eps)) - 1) / (2 eps))^2 - 1), elementwise.
 
     The root is rewritten as 2 (|y| + 1 + eps) / (sqrt(...) + 1), which does not cancel in float32.
     Source: R2D2 [inherited].

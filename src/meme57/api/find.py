@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None) -> PlayablePolicy:
-    """The policy of a run of this project, of a folder, or of `models:/meme57-pong@champion`.
+    """Find the policy of a run of this project, of a folder, or of `models:/meme57-pong@champion`.
 
     Args:
         agent: teacher or student, of a run.

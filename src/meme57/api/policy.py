@@ -29,7 +29,7 @@ def load(
     torso: str | None = None,
     code: Collection[str] = (),
 ) -> Policy:
-    """A trained policy: `meme57.load("Pong-s2")`.
+    """Load a trained policy: `meme57.load("Pong-s2")`.
 
     Args:
         source: a run of the project around the working directory, a folder with a checkpoint or a student, or a
@@ -77,12 +77,12 @@ class Policy:
         return self._env
 
     def reset(self) -> None:
-        """The next observation begins an episode."""
+        """Forget the episode: the next observation begins one."""
         self._last_action: int | None = None
         self._reward = 0.0
 
     def act(self, observation: Any, reward: float | None = None) -> int:
-        """The greedy action for a raw observation; what the policy remembers of the episode is kept inside.
+        """Return the greedy action for a raw observation; the state of the episode is kept inside.
 
         Args:
             observation: of Gymnasium: an image (H x W, H x W x 1 or H x W x 3, uint8; any size), a vector, or the
@@ -101,7 +101,7 @@ class Policy:
         return self._last_action
 
     def play(self, episodes: int = 1, *, seed: int = SEED) -> pd.DataFrame:
-        """Whole episodes, a row each: env, seed, return, length_steps, truncated.
+        """Play whole episodes, a row each: env, seed, return, length_steps, truncated.
 
         Raises:
             EnvironmentSetupError: as `env`.

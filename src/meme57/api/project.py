@@ -11,7 +11,7 @@ ENOUGH_TO_KNOW_A_PROJECT = "pyproject.toml"
 
 
 def project_folder() -> Path:
-    """The project around the working directory.
+    """Find the project that contains the working directory.
 
     Raises:
         Meme57Error: there is none.
@@ -20,7 +20,7 @@ def project_folder() -> Path:
     for folder in (here, *here.parents):
         if _is_project(folder / ENOUGH_TO_KNOW_A_PROJECT):
             return folder
-    raise Meme57Error("this folder lies in no meme57 project: `cd` to the checkout (its pyproject.toml has tool.kedro)")
+    raise Meme57Error("this folder is in no meme57 project: `cd` to the checkout (its pyproject.toml has tool.kedro)")
 
 
 def _is_project(path: Path) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def configured_store(project: Path) -> str | None:
-    """`server.mlflow_tracking_uri` of `conf/base/mlflow.yml`."""
+    """Read `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`."""
     import yaml
 
     path = project / "conf" / "base" / "mlflow.yml"
@@ -21,11 +21,11 @@ def configured_store(project: Path) -> str | None:
 
 
 def existing_store(project: Path) -> Store:
-    """The store, which must be there already.
+    """Return the store, which must exist already.
 
     Raises:
-        AddressError: the database's address leads to nothing that can be used.
-        TrackingError: nothing was ever written to it, or it cannot be reached.
+        AddressError: the database's address cannot be used.
+        TrackingError: the store is empty, or it cannot be reached.
     """
     from meme57.addresses import check_database, sqlite_path
     from meme57.tracking.store import create_store, tracking_uri

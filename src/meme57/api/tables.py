@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def runs() -> pd.DataFrame:
-    """The runs by name: state, game, seed, frames, training_return, and the teacher's score with its interval."""
+    """List the runs by name: state, game, seed, frames, training_return, and the teacher's score with its interval."""
     import pandas as pd
 
     from meme57.tracking.overview import overview, run_names
@@ -39,7 +39,7 @@ COLUMNS = ("state", "game", "seed", "frames", "total_frames", "training_return")
 
 
 def curve(run: str) -> pd.DataFrame:
-    """The learning curve of a run: a row each `run.log_period_frames` (docs/metrics.md); NaN is not measured.
+    """Read the learning curve of a run: a row each `run.log_period_frames` (docs/metrics.md); NaN is not measured.
 
     Raises:
         Meme57Error: there is no such run, or it has no curve yet.
@@ -59,7 +59,7 @@ def curve(run: str) -> pd.DataFrame:
 
 
 def scores(run: str) -> pd.DataFrame:
-    """What `evaluate` found: a row for each agent, with mean, low, high, std, iqm, episodes, human_normalised.
+    """Read the scores of a run, a row for each agent: mean, low, high, std, iqm, episodes, human_normalised.
 
     `human_normalised` is NaN for a game without reference scores; 1 is human.
 

@@ -1,1 +1,1 @@
-"""Checkpoints: where they lie, what they hold, and what was derived from which."""
+"""Checkpoints: their files, their contents, and which results come from which checkpoint."""

@@ -1,4 +1,4 @@
-"""The batch behind repeated non-finite updates, kept for whoever looks for the cause."""
+"""The batch that caused repeated non-finite updates, kept so that the cause can be found."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FOLDER = "non-finite-batch"
 def keep_batch(
     folder: Path, batch: SequenceBatch, weights: dict[str, dict[str, Tensor]], facts: dict[str, Any]
 ) -> Path:
-    """Writes `folder/non-finite-batch`, replacing an earlier one, and returns it.
+    """Write `folder/non-finite-batch`, replacing an earlier one, and return its path.
 
-    `batch.safetensors` holds the arrays of `SequenceBatch` (inputs as `inputs.<name>`), `network.safetensors` and
-    `novelty.safetensors` the weights that they were given to, `record.json` the facts and which arrays are not finite.
+    `batch.safetensors` holds the arrays of `SequenceBatch` (inputs as `inputs.<name>`). `network.safetensors` and
+    `novelty.safetensors` hold the weights, `record.json` the facts and the names of the arrays that are not finite.
     """
     path, temporary = folder / FOLDER, folder / f".{FOLDER}.tmp"
     arrays = batch_arrays(batch)
@@ -42,7 +42,7 @@ def keep_batch(
 
 
 def batch_arrays(batch: SequenceBatch) -> dict[str, np.ndarray[Any, Any]]:
-    """All arrays of a batch by name."""
+    """Return all arrays of a batch by name."""
     fields = dict(vars(batch))
     fields |= {f"inputs.{name}": array for name, array in fields.pop("inputs")._asdict().items()}
     return {name: np.ascontiguousarray(array) for name, array in fields.items()}

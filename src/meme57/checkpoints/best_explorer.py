@@ -1,4 +1,4 @@
-"""Which policy of the family the bandit preferred when a checkpoint was written."""
+"""The policy of the family that the bandit preferred when a checkpoint was written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from meme57.files import read_json
 STATE = "state.json"
 
 
-def favourite_policy(checkpoint: Path) -> int | None:
-    """The policy with the highest mean return over all plays in the bandits' windows; None where none was played.
+def bandit_policy(checkpoint: Path) -> int | None:
+    """Return the policy with the highest mean return over all plays in the bandits' windows; None if none was played.
 
-    Ties go to the lower number, the policy that explores less. With the bandit switched off its windows still hold
-    what was played. Source: ours.
+    Ties go to the lower number, the policy that explores less. If the bandit is switched off, its windows still record
+    the plays. Source: ours.
 
     Raises:
         CheckpointError: the checkpoint's state is missing or damaged.
@@ -30,7 +30,7 @@ def favourite_policy(checkpoint: Path) -> int | None:
 
 
 def best_arm(plays: list[tuple[int, float]]) -> int | None:
-    """The arm with the highest mean reward over (arm, reward) pairs."""
+    """Return the arm with the highest mean reward over (arm, reward) pairs."""
     rewards: dict[int, list[float]] = {}
     for arm, reward in plays:
         rewards.setdefault(arm, []).append(reward)
@@ -38,7 +38,7 @@ def best_arm(plays: list[tuple[int, float]]) -> int | None:
 
 
 def _plays(tree: Any) -> Iterator[tuple[int, float]]:
-    """(policy, return) of every play in the bandits' windows; a bandit that several actors share counts once."""
+    """Yield (policy, return) of every play in the bandits' windows; a bandit that several actors share counts once."""
     seen: list[Any] = []
     for bandit in _bandits(tree):
         if bandit["plays"] not in seen:
@@ -47,7 +47,7 @@ def _plays(tree: Any) -> Iterator[tuple[int, float]]:
 
 
 def _bandits(tree: Any) -> Iterator[Mapping[str, Any]]:
-    """Every bandit's state, wherever a pool keeps its actors."""
+    """Yield every bandit's state, wherever a pool keeps its actors."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             if key == "bandit" and value is not None:  # the one that all actors on Ray share

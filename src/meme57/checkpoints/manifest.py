@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: what is in the folder, with checksums, its own included; nothing in it is trusted."""
+"""The manifest of a checkpoint: the folder's files with checksums, its own included; nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FILE_NAME = re.compile(r"[a-z_]+\.(json|safetensors)")
 
 
 class Manifest(BaseModel):
-    """What `manifest.json` says, types checked."""
+    """The content of `manifest.json`, types checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: int = FORMAT
     fingerprint: str
     configuration: dict[str, Any]
-    """`Parameters.configuration()`, to say what differs."""
+    """`Parameters.configuration()`, so that differences can be named."""
     frames: Annotated[int, Field(ge=0)]
     updates: Annotated[int, Field(ge=0)]
     score: Annotated[float, Field(allow_inf_nan=False)] | None
@@ -41,11 +41,11 @@ class Manifest(BaseModel):
 
 
 class Ranked(Protocol):
-    """What has a score of some measure."""
+    """Something with a score of some measure."""
 
     @property
     def frames(self) -> int:
-        """Emulator frames when it was written."""
+        """Number of emulator frames when it was written."""
 
     @property
     def score(self) -> float | None:
@@ -53,17 +53,17 @@ class Ranked(Protocol):
 
     @property
     def measure(self) -> str | None:
-        """What the score measures; None where nobody said."""
+        """What the score measures; None if unknown."""
 
 
 Scored = TypeVar("Scored", bound=Ranked)
 
 
 def best_of(checkpoints: Sequence[Scored]) -> Scored | None:
-    """The highest score, the newer one of equals; without any score, the newest.
+    """Return the checkpoint with the highest score, the newer one of equals; without any score, the newest.
 
-    Scores of two measures do not compare: those of another measure than the newest score's are left out. One that does
-    not say what it measures competes with all.
+    Scores of two measures are not comparable, so scores with another measure than the newest one are left out. A score
+    without a measure competes with all.
 
     Args:
         checkpoints: in the order in which they were written.
@@ -83,7 +83,7 @@ def _rank(score: float | None) -> float:
 
 
 def write_manifest(folder: Path, **facts: Any) -> Manifest:
-    """Writes the manifest of the files in `folder`, which are all there."""
+    """Write the manifest of the files in `folder`, after all of them were written."""
     files = {file.name: checksum(file) for file in sorted(folder.iterdir())}
     manifest = Manifest(files=files, **facts)
     tree = manifest.model_dump(mode="json")
@@ -92,43 +92,43 @@ def write_manifest(folder: Path, **facts: Any) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a checkpoint folder; the files themselves are not looked at.
+    """Read the manifest of a checkpoint folder, without checking the other files.
 
     Raises:
-        CheckpointError: it is missing, damaged, or names what is no file of a checkpoint.
-        IncompatibleCheckpointError: it is whole, but of another format.
+        CheckpointError: it is missing, damaged, or names a file that no checkpoint has.
+        IncompatibleCheckpointError: it is valid, but has another format.
     """
     path = folder / MANIFEST
     tree = read_json(path)
     if not isinstance(tree, dict):
-        raise CheckpointError(f"{path} is damaged: it holds no object")
+        raise CheckpointError(f"{path} is damaged: it is not a JSON object")
     digest = tree.pop("sha256", None)
     if digest is not None and digest != tree_digest(tree):
         raise CheckpointError(f"{path} is damaged: its checksum does not match")
     if tree.get("format") != FORMAT:
         raise IncompatibleCheckpointError(
             f"{folder} has format {tree.get('format')!r}, this version of meme57 reads {FORMAT}: use the version that "
-            "wrote it (a newer format: update meme57), or start anew with run.fresh=true"
+            "wrote it (a newer format: update meme57), or start over with run.fresh=true"
         )
     manifest = checked(Manifest, tree, path)
     if digest is None or not {STATE, AGENT} <= set(manifest.files):
         raise CheckpointError(f"{path} is damaged: a checksum is missing")
     for name in manifest.files:
         if not _FILE_NAME.fullmatch(name) or name == MANIFEST:
-            raise CheckpointError(f"{path} names {name!r}, which is no file of a checkpoint; nothing was read")
+            raise CheckpointError(f"{path} names {name!r}, which is not a file of a checkpoint; nothing was read")
     return manifest
 
 
 def manifest_checksum(manifest: Manifest) -> str:
-    """SHA-256 of a manifest as it was written, and so of every file that it names."""
+    """Compute the SHA-256 of a manifest as it was written, which also covers every file that it names."""
     return tree_digest(manifest.model_dump(mode="json", exclude_unset=True))
 
 
 def check_folder(folder: Path) -> Manifest:
-    """The manifest of a checkpoint folder, after every file's checksum was found right.
+    """Check every file's checksum in a checkpoint folder, and return its manifest.
 
     Raises:
-        CheckpointError: a file is missing or changed; and as `read_manifest`.
+        CheckpointError: a file is missing or changed; also the errors of `read_manifest`.
     """
     manifest = read_manifest(folder)
     for name in manifest.files:
@@ -137,7 +137,7 @@ def check_folder(folder: Path) -> Manifest:
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> None:
-    """Raises `CheckpointError` unless the file is the one that was written, `StorageError` where it cannot be read."""
+    """Raise `CheckpointError` unless the file is the one that was written, `StorageError` if it cannot be read."""
     file = folder / name
     with reading_errors(file):
         whole = not file.is_symlink() and file.is_file() and checksum(file) == manifest.files[name]

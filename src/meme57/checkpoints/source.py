@@ -1,4 +1,4 @@
-"""Which weights a file was derived from: a checkpoint's name and checksum. What is of other weights is not joined."""
+"""The weights that a file comes from: a checkpoint's name and checksum. Files from other weights are not combined."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class Source(TypedDict):
 
     checkpoint: str
     sha256: str
-    """Of its manifest, which holds the checksum of every file."""
+    """Checksum of its manifest, which holds the checksum of every file."""
 
 
 def checkpoint_source(folder: Path) -> Source:
-    """Name and checksum of a checkpoint folder, after every file was found to be the one that its manifest names.
+    """Return name and checksum of a checkpoint folder, after comparing every file with its manifest.
 
     Raises:
-        CheckpointError: a file is missing or changed; one line with what helps.
+        CheckpointError: a file is missing or changed; one line that says what to do.
     """
     return Source(checkpoint=folder.name, sha256=manifest_checksum(check_whole(folder)))
 
 
 def check_whole(folder: Path) -> Manifest:
-    """As `check_folder`; the message says what helps."""
+    """Run `check_folder`, and say in its error what to do."""
     try:
         return check_folder(folder)
     except CheckpointError as error:
@@ -42,15 +42,15 @@ def check_whole(folder: Path) -> Manifest:
 
 
 def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None:
-    """Refuses what was derived from other weights than `expected`.
+    """Refuse a result that was derived from other weights than `expected`.
 
     Args:
-        found: the `source` that was stored; anything, since a person may have edited it.
-        what: with its verb, such as `the scores are`.
-        maker: the pipeline that makes it anew.
+        found: the `source` that was stored; it may be anything, since a person may have edited it.
+        what: subject and verb of the message, such as `the scores are`.
+        maker: the pipeline that makes the result again.
 
     Raises:
-        CheckpointError: one line with the command that helps.
+        CheckpointError: one line with the command to type.
     """
     if found == expected:
         return
@@ -63,18 +63,18 @@ def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None
 
 
 def as_text(source: Source, protocol: str) -> str:
-    """For a file that can carry a comment, such as a film; `protocol` has no spaces (`protocol_name`)."""
+    """Format a comment for a file such as a film; `protocol` has no spaces (`protocol_name`)."""
     return f"{source['checkpoint']} {source['sha256']} protocol {protocol}"
 
 
 def find_text(content: bytes) -> Source | None:
-    """What `as_text` gave, found in a file's content."""
+    """Find the source that `as_text` wrote in a file's content."""
     found = _TEXT.search(content)
     return Source(checkpoint=found[1].decode(), sha256=found[2].decode()) if found else None
 
 
 def find_protocol(content: bytes) -> str | None:
-    """The protocol that `as_text` was given; None where an older version gave none."""
+    """Find the protocol that `as_text` wrote; None if an older version wrote none."""
     found = _PROTOCOL.search(content)
     return found[1].decode() if found else None
 

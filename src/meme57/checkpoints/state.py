@@ -1,4 +1,4 @@
-"""What a checkpoint's `state.json` holds, checked before any of it is used."""
+"""The content of a checkpoint's `state.json`, checked before any of it is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Whole = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 FOREIGN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ReplayError)
-"""What the parts raise when they are given a state that is not theirs."""
+"""Errors that the parts of a run raise when they are given a state that is not theirs."""
 
 
 class _Part(BaseModel):
@@ -32,7 +32,7 @@ class LearnerState(_Part):
 
 
 class LimiterState(_Part):
-    """Sequences drawn and inserted: what the rate limiter owes."""
+    """Sequences drawn and inserted, from which the rate limiter computes the draws due."""
 
     drawn: Whole
     inserted: Whole
@@ -46,7 +46,7 @@ class StatisticsState(_Part):
 
 
 class TrainingState(_Part):
-    """The whole file. What pool, random generator and replay hold is checked where it is used."""
+    """The whole file. The states of pool, random generator and replay are checked where they are used."""
 
     frames: Whole
     elapsed_seconds: Annotated[Finite, Field(ge=0)]
@@ -61,7 +61,7 @@ class TrainingState(_Part):
 
 
 def parse_state(tree: Any, path: Path) -> TrainingState:
-    """Validates what was read from `path`.
+    """Validate what was read from `path`.
 
     Raises:
         CheckpointError: a value is missing, of another type, or impossible.
@@ -71,10 +71,10 @@ def parse_state(tree: Any, path: Path) -> TrainingState:
 
 @contextmanager
 def foreign_state(folder: Path) -> Iterator[None]:
-    """Turns what a part says to a state that is not its own into a `CheckpointError`."""
+    """Turn the error of a part that was given a foreign state into a `CheckpointError`."""
     try:
         yield
-    except torch.OutOfMemoryError:  # says nothing about the checkpoint
+    except torch.OutOfMemoryError:  # the checkpoint is not the cause
         raise
     except FOREIGN as error:
         raise CheckpointError(f"{folder} cannot be restored: {type(error).__name__} {str(error)[:200]}") from error

@@ -1,4 +1,4 @@
-"""Checkpoints: atomic folders with a manifest and checksums; a damaged newest one is set aside."""
+"""Checkpoints: atomic folders with a manifest and checksums. If the newest one is damaged, it is set aside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """Where a checkpoint lies and how good it is."""
+    """A checkpoint's folder and score."""
 
     name: str
     folder: Path
@@ -49,14 +49,14 @@ class CheckpointRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and found whole."""
+    """A checkpoint that was read and found valid."""
 
     folder: Path
     manifest: Manifest
     state: dict[str, Any]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of one file, `name` without its ending."""
+        """Load the tensors of one file; `name` has no file ending."""
         try:
             return load_file(self.folder / f"{name}.safetensors")
         except (OSError, SafetensorError) as error:
@@ -82,16 +82,16 @@ class CheckpointStore:
         score: float | None,
         measure: str | None = None,
     ) -> CheckpointRecord:
-        """Writes one checkpoint; it is there whole or not at all.
+        """Write one checkpoint atomically: all of it or nothing.
 
         Args:
             tensors: file name -> tensors.
-            state: counters, random states, replay index: JSON-able.
-            description: what is needed to use the weights alone: specs of game and network.
-            measure: what the score measures; scores of another one do not compete (`best_of`).
+            state: counters, random states, replay index, as JSON types.
+            description: what is needed to use the weights on their own: specs of game and network.
+            measure: what the score measures; scores of another measure do not compete (`best_of`).
 
         Raises:
-            StorageError: the disk is full, or the folder cannot be written to; the earlier ones are untouched.
+            StorageError: the disk is full, or the folder cannot be written to; earlier checkpoints are unchanged.
         """
         number = max([0, *(_number(path) for path in self._folders())]) + 1
         path = self.folder / f"{PREFIX}{number:06d}"
@@ -120,17 +120,17 @@ class CheckpointStore:
                 commit_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self._tell_of_another_measure()
+        self._report_new_measure()
         self._prune()
         return _record(path, manifest)
 
     def restore(self, use: Callable[[Checkpoint], object]) -> CheckpointRecord | None:
-        """Gives `use` the newest whole checkpoint; while it raises `CheckpointError`, the one before.
+        """Pass the newest valid checkpoint to `use`; if that raises `CheckpointError`, pass the one before.
 
-        Those passed over are renamed to `damaged-...`, with a warning. None: there is no checkpoint.
+        Skipped checkpoints are renamed to `damaged-...`, with a warning. Returns None if there is no checkpoint.
 
         Raises:
-            IncompatibleCheckpointError: made by another configuration, or in another format.
+            IncompatibleCheckpointError: it was made by another configuration, or has another format.
             CheckpointError: there are checkpoints and none can be used; they are left as they are.
         """
         failed: list[tuple[Path, CheckpointError]] = []
@@ -150,25 +150,25 @@ class CheckpointStore:
         if failed:
             raise CheckpointError(
                 f"none of the {len(failed)} checkpoints in {self.folder} can be used; the newest: {failed[0][1]}: "
-                "put a copy back, or start anew with run.fresh=true"
+                "put a copy back, or start over with run.fresh=true"
             )
         return None
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; see `restore`."""
+        """Return the newest valid checkpoint; see `restore`."""
         found: list[Checkpoint] = []
         self.restore(found.append)
         return found[0] if found else None
 
     def best(self) -> CheckpointRecord | None:
-        """The best checkpoint, as `best_of` has it.
+        """Return the best checkpoint, as defined by `best_of`.
 
-        Only manifests are read: checking every file at every save would cost more than saving.
+        Only manifests are read: checking every file at every save would cost more than the save.
         """
         return best_of(self._there())
 
     def replay_indices(self) -> list[dict[str, Any]]:
-        """Replay snapshots that the checkpoints kept for resuming still need."""
+        """Return the replay snapshots that the checkpoints kept for resuming still need."""
         indices = []
         for path in self._folders()[-self._keep :]:
             try:
@@ -182,12 +182,12 @@ class CheckpointStore:
         if what := changes(manifest.configuration, self._configuration):
             raise IncompatibleCheckpointError(
                 f"{path} was made by configuration {manifest.fingerprint}, this is {self._fingerprint} ({what}): "
-                "choose another run.name, or start anew with run.fresh=true"
+                "choose another run.name, or start over with run.fresh=true"
             )
         return Checkpoint(path, manifest, read_json(path / STATE))
 
     def _there(self) -> list[CheckpointRecord]:
-        """The checkpoints whose files are all there, in the order of their numbers."""
+        """Return the checkpoints whose files are all there, in the order of their numbers."""
         there = []
         for path in self._folders():
             try:
@@ -198,8 +198,8 @@ class CheckpointStore:
                 logger.warning("%s: not considered", error)
         return there
 
-    def _tell_of_another_measure(self) -> None:
-        """One line, as the first score of another measure is written."""
+    def _report_new_measure(self) -> None:
+        """Log one line when the first score of another measure is written."""
         measures = [record.measure for record in self._there() if record.score is not None and record.measure]
         if len(measures) > 1 and measures[-2] != measures[-1]:
             logger.info("scores measure %s from now on: checkpoints with %s do not compete", measures[-1], measures[-2])
@@ -218,22 +218,22 @@ class CheckpointStore:
 
 
 def newest_replay_index(folder: Path) -> dict[str, Any]:
-    """The replay snapshot that belongs to a checkpoint folder; its weights are not looked at.
+    """Return the replay snapshot of a checkpoint folder, without checking its weights.
 
     Raises:
-        CheckpointError: manifest or state are missing or damaged.
+        CheckpointError: the manifest or the state is missing or damaged.
     """
     check_file(folder, read_manifest(folder), STATE)
     return parse_state(read_json(folder / STATE), folder / STATE).replay
 
 
 def _set_aside(path: Path, error: CheckpointError) -> None:
-    """Renames a damaged checkpoint, with a warning, so that the one before is the newest."""
+    """Rename a damaged checkpoint, with a warning, so that the one before is the newest."""
     aside = path.with_name(f"damaged-{path.name}")
     with storage_errors(aside):
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
-    logger.warning("%s: set aside as %s, going on from the one before", error, aside.name)
+    logger.warning("%s: set aside as %s, resuming from the one before", error, aside.name)
 
 
 def _record(path: Path, manifest: Manifest, *, is_best: bool | None = None) -> CheckpointRecord:

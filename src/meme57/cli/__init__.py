@@ -1,6 +1,6 @@
-"""The `meme57` command. Training is `kedro run`; this looks at runs, shows, compares, promotes and ships them.
+"""The `meme57` command: it shows, compares, promotes and exports runs. Training is `kedro run`.
 
-Nothing heavy is imported before a command needs it.
+A command imports heavy packages only when it needs them.
 """
 
 from meme57.cli.command import cli, main

@@ -1,4 +1,4 @@
-"""The group of commands, and how an error of ours reaches a person."""
+"""The group of commands, and how it prints this package's errors."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ INTERRUPTED = 130
 
 
 class OneLineErrors(click.Group):
-    """Shows an error of ours as one line, with exit status 1, and Ctrl-C as exit status 130."""
+    """Prints an error of this package as one line, with exit status 1; Ctrl-C gives exit status 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
+        """Run the command."""
         never_fail(on_lost=_refuse)
         try:
             return super().invoke(ctx)
@@ -46,7 +46,7 @@ class OneLineErrors(click.Group):
 
 
 def _refuse(error: OSError) -> None:
-    """What is printed is the product here: a full disk is an error, and a reader that leaves ends the command."""
+    """Handle output that cannot be written: a full disk is an error, and a reader that leaves ends the command."""
     if error.errno == errno.EPIPE:
         raise error  # click ends without a word
     raise StorageError(f"standard output cannot be written ({error.strerror}): make room, or print elsewhere")
@@ -59,11 +59,11 @@ def _refuse(error: OSError) -> None:
 )
 @click.version_option(__version__, prog_name="meme57")
 def main() -> None:
-    """MEME on Atari games. Train with `kedro run`; the commands here look around, show and ship."""
+    """MEME on Atari games. Train with `kedro run`; these commands show, compare and export runs."""
 
 
 for _command in (completion, demote, doctor, export, games, play, promote, relocate, runs, status, ui):
     main.add_command(_command)
 
 cli = click.Group("meme57")
-"""Kedro asks the module `cli` of a project for a group of this name, to add to its own commands: nothing."""
+"""An empty group: Kedro looks for this name in a project's module `cli`, to add its commands to Kedro's own."""

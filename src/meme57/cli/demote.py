@@ -1,4 +1,4 @@
-"""meme57 demote: a person takes the champion's title away."""
+"""meme57 demote: take the champion's title away by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meme57.cli.options import ask, json_option, print_json, project_folder, yes
 @yes_option
 @json_option
 def demote(model: str, reason: str, yes: bool, as_json: bool) -> None:
-    """Take the champion title from a model.
+    """Take the champion's title away from a model.
 
     MODEL is a registered one: meme57-pong, meme57-pong-student.
     `register` does not give it back to the same version; `meme57 promote` does.

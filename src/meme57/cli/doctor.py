@@ -31,7 +31,7 @@ SELF_TEST: dict[str, Any] = {
     "actors": {"weights_period_steps": 10},
     "learner": {"batch_size": 4},
 }
-"""MEME in miniature, on the game of our own."""
+"""MEME in miniature, on a built-in game."""
 
 
 @click.command()
@@ -160,7 +160,7 @@ def _emulator() -> str:
 
 
 def _film() -> str:
-    """A run does without a film, so it is no failure."""
+    """Check that films can be made; a run works without them, so this never fails."""
     from meme57.evaluation.video import find_ffmpeg
 
     try:

@@ -1,4 +1,4 @@
-"""meme57 export: a run's student as one ONNX file, with what it weighs."""
+"""meme57 export: a run's student as one ONNX file, with its cost."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from meme57.errors import Meme57Error
 def export(run: str, output: Path | None, as_json: bool) -> None:
     """Write a run's student as one ONNX file.
 
-    It says what the file weighs: parity with PyTorch on a random step, size, median time of a step on one CPU thread,
-    multiply-adds beside the teacher's.
+    It prints the largest difference from PyTorch on a random step, the size, the median time of a step on one CPU
+    thread, and the multiply-adds beside the teacher's.
     """
     path = output or Path(f"{run}-student.onnx")
     if path.suffix != ".onnx":
@@ -65,7 +65,7 @@ def _export(run: str, path: Path) -> dict[str, Any]:
 
 
 def _multiply_adds_of_teacher(fidelity: Path) -> float | None:
-    """None where the file is missing or damaged: the student's file is what was asked for."""
+    """Read the teacher's multiply-adds; None if the file is missing or damaged, since the export works without it."""
     from meme57.files import read_json
 
     try:

@@ -1,4 +1,4 @@
-"""What commands share: option names, the project's folder, and names of runs that complete themselves."""
+"""What commands share: options, the project's folder, and shell completion of run names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunName(click.ParamType[str]):
     name = "run"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The runs of this project."""
+        """List the runs of this project that begin with `incomplete`."""
         from meme57.tracking.overview import run_names
 
         try:
@@ -33,22 +33,22 @@ class RunName(click.ParamType[str]):
 
 
 def json_option(command: Command) -> Command:
-    """`--json`: for other programs."""
+    """Add the option `--json`, for other programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")(command)
 
 
 def yes_option(command: Command) -> Command:
-    """`--yes`: no question."""
+    """Add the option `--yes`, which skips the question."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)
 
 
 def run_option(**settings: Any) -> Callable[[Command], Command]:
-    """`--run NAME`."""
+    """Add the option `--run NAME`."""
     return click.option("--run", "run", type=RunName(), metavar="NAME", **settings)
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Goes on after a yes; without a terminal to ask, says to give --yes."""
+    """Ask before going on; without a terminal, stop and say to give --yes."""
     if yes:
         return
     try:
@@ -60,5 +60,5 @@ def ask(question: str, *, yes: bool) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints dataclasses and plain values as JSON."""
+    """Print dataclasses and plain values as JSON."""
     click.echo(json.dumps(value, indent=1, default=dataclasses.asdict))

@@ -1,4 +1,4 @@
-"""meme57 play: a policy plays whole episodes, to numbers, a film or a window."""
+"""meme57 play: a policy plays whole episodes, shown as numbers, in a film or in a window."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def play(
 ) -> None:
     """Let a policy play, and print its scores.
 
-    SOURCE is a run's name, a folder with a checkpoint or a student, or models:/meme57-pong@champion. The protocol is
-    the one that it learned under; --sticky and --noops change it.
+    SOURCE is a run's name, a folder with a checkpoint or a student, or models:/meme57-pong@champion. The policy plays
+    by the protocol of its training; --sticky and --noops change it.
     """
     from meme57.api.find import find_policy
     from meme57.envs import refuse_code

@@ -1,4 +1,4 @@
-"""meme57 promote: a person makes a version the champion."""
+"""meme57 promote: make a version the champion by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meme57.cli.options import ask, json_option, print_json, project_folder, run
 def promote(model: str, version: str | None, run: str | None, reason: str, yes: bool, as_json: bool) -> None:
     """Make a version of a model the champion.
 
-    MODEL is a registered one: meme57-pong, meme57-pong-student. The champion rule is not asked.
+    MODEL is a registered one: meme57-pong, meme57-pong-student. The champion rule does not apply.
     """
     if version is not None and run is not None:
         raise click.UsageError("--version or --run, not both.")

@@ -1,4 +1,4 @@
-"""meme57 relocate: the store of a copied or moved checkout points to its own files again."""
+"""meme57 relocate: make the store of a copied or moved checkout point to its own files again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from meme57.cli.options import ask, project_folder, yes_option
 def relocate(yes: bool) -> None:
     """Make the MLflow store of a copied or moved checkout point to its own files.
 
-    MLflow stores where files lie as absolute addresses: those that lead to another checkout are rewritten, all or none.
-    The database as it was stays beside it.
+    MLflow stores the places of files as absolute addresses. Addresses in another checkout are rewritten, all or none.
+    A copy of the old database stays beside the new one.
     """
     from meme57.api.store import existing_store
     from meme57.tracking import relocation

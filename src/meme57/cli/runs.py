@@ -78,7 +78,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
 def delete(name: str, yes: bool) -> None:
     """Delete a run: its folders under data/, and its runs in MLflow (marked deleted, not purged).
 
-    Registered model versions stay. A run that a process works on is refused.
+    Registered model versions stay. If a process works on the run, nothing is deleted.
     """
     from meme57.tracking.overview import known_run, overview
     from meme57.tracking.run_record import refuse_live_run, remove_run
@@ -101,7 +101,7 @@ def _delete_tracked(project: Path, name: str) -> str:
 
     try:
         count = delete_runs(existing_store(project).client(), name)
-    except Meme57Error as error:  # the folders are gone: that much is done, whatever the store says
+    except Meme57Error as error:  # the folders are deleted even if the store fails
         return f"MLflow: nothing marked ({error})"
     return f"MLflow: {count} runs marked deleted"
 
@@ -135,7 +135,7 @@ def _verdict(a: RunOverview, b: RunOverview, agent: str) -> str:
 
 
 def _difference(one: AgentScore, other: AgentScore) -> str:
-    """Of the second from the first, with Welch's interval."""
+    """Describe the second score minus the first, with Welch's interval."""
     from meme57.intervals import difference, from_summary
 
     gap = difference(*(from_summary(score.mean, score.std, score.episodes) for score in (other, one)))
@@ -161,7 +161,7 @@ def _echo_curve(project: Path, name: str) -> None:
 
 
 def sparkline(values: list[float], width: int) -> str:
-    """The values as bars, at most `width` of them; each is the mean of its share."""
+    """Draw the values as at most `width` bars; each bar is the mean of its share."""
     width = min(width, len(values))
     edges = [round(i * len(values) / width) for i in range(width + 1)]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""meme57 status: which runs there are, which are at work, and how far they are."""
+"""meme57 status: which runs exist, which are at work, and how far they are."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SECONDS_BETWEEN = 2.0
 def status(run: str | None, watch: bool, as_json: bool) -> None:
     """Show the runs that are at work, and the others.
 
-    Which process works on a run, frames, speed, score, time left. Read from the runs' own files (locks, manifests,
-    learning curves), so it works while DVC or Kedro is busy.
+    For each run: its process, frames, speed, score and time left. They are read from the run's own files (locks,
+    manifests, learning curves), so the command works while DVC or Kedro is busy.
     """
     project = project_folder()
     if watch and as_json:
@@ -76,7 +76,7 @@ def _watch(project: Path, run: str | None) -> None:
 
 
 def status_table(found: Sequence[RunOverview]) -> Table:
-    """One row a run; what is not known is a dash."""
+    """Build the table, one row per run; a dash stands for an unknown value."""
     from rich.table import Table
 
     table = Table()

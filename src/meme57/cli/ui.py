@@ -1,4 +1,4 @@
-"""meme57 ui: the three dashboards on loopback, until Ctrl-C."""
+"""meme57 ui: start the three dashboards on loopback, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_SECONDS = 90.0
 END_SECONDS = 10.0
 SECONDS_BETWEEN = 0.2
 FREE_PORTS = range(20_000, 49_152)
-"""Kedro-Viz takes none above."""
+"""Kedro-Viz accepts no port above this one."""
 
 Commands = dict[str, list[str]]
 
@@ -36,7 +36,7 @@ Commands = dict[str, list[str]]
 def ui(no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
     """Start the dashboards and print their links.
 
-    MLflow, Kedro-Viz and Optuna's dashboard of the newest study, on loopback alone; Ctrl-C ends them.
+    Starts MLflow, Kedro-Viz and Optuna's dashboard of the newest study, on loopback only. Ctrl-C ends them.
     """
     project = project_folder()
     commands = _commands(project, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
@@ -51,7 +51,7 @@ def ui(no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
 
 
 def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
-    """What can be shown here, with a free port each; what cannot is said."""
+    """Build the command of each dashboard that can be shown, on a free port; print which ones cannot."""
     commands: Commands = {}
     if mlflow:
         with _said("MLflow"):
@@ -76,16 +76,16 @@ def _optuna(project: Path) -> list[str]:
     if not found:
         raise Meme57Error("no study here yet, `kedro run --pipelines tune` makes one")
     dashboard = "from optuna_dashboard._cli import main; main()"
-    server = ("--server", "wsgiref")  # the other one, gunicorn, makes a folder under HOME
+    server = ("--server", "wsgiref")  # the other server, gunicorn, makes a folder under HOME
     return [sys.executable, "-c", dashboard, str(found[-1]), *server, "--host", HOST, "--port"]
 
 
 @contextlib.contextmanager
 def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
-    """Name -> link of each server, once all answer; all are ended with whatever they started.
+    """Start the servers and yield name -> link once all answer; end them and all that they started.
 
     Raises:
-        TrackingError: one ends or does not answer.
+        TrackingError: a server ends or does not answer.
     """
     with contextlib.ExitStack() as ended, _stopped_by_signals():
         children = {}
@@ -98,7 +98,7 @@ def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
+    """Find a free port of the loopback interface."""
     for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))
@@ -113,7 +113,7 @@ def _start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a group of its own: its workers end with it, and Ctrl-C is ours to pass on
+        start_new_session=True,  # its own process group: its workers end with it, and we pass Ctrl-C on
     )
 
 
@@ -137,13 +137,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(END_SECONDS)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # what its leader left behind
+        os.killpg(child.pid, signal.SIGKILL)  # processes that its leader left behind
     child.wait()
 
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal (unless that is ignored, as under nohup) end the servers as Ctrl-C does."""
+    """Let SIGTERM and a closed terminal end the servers like Ctrl-C; nohup still ignores a closed terminal."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""`kedro viz` without two habits that it has no switch for: `python -m meme57.cli.viz viz run ...`.
+"""`kedro viz` without two network and disk accesses that it cannot switch off: `python -m meme57.cli.viz viz run ...`.
 
-Its server would ask PyPI for the newest version, and write an identity for telemetry under HOME. The server is a
-process of its own, which executes this module once more before it begins.
+Its server would ask PyPI for the newest version, and write an id for telemetry under HOME. The server is a separate
+process, which imports this module again before it starts.
 """
 
 from __future__ import annotations

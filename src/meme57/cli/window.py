@@ -1,4 +1,4 @@
-"""A window that shows frames at the game's own speed, with the toolkit that comes with Python."""
+"""A window that shows frames at the game's own speed; it uses the toolkit that comes with Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCALE = 3
 
 
 def show_frames(frames: Iterable[npt.NDArray[np.uint8]], *, frames_per_second: float, title: str) -> None:
-    """Shows `frames` until they end or the window is closed.
+    """Show `frames` until they end or the window is closed.
 
     Raises:
         Meme57Error: there is no display, or Python was built without tkinter.
@@ -37,13 +37,13 @@ def show_frames(frames: Iterable[npt.NDArray[np.uint8]], *, frames_per_second: f
             label.configure(image=picture)
             window.update()
             time.sleep(max(0.0, 1.0 / frames_per_second - (time.perf_counter() - started)))
-    except tkinter.TclError:  # it was closed
+    except tkinter.TclError:  # the window was closed
         return
     window.destroy()
 
 
 def portable_pixmap(frame: npt.NDArray[np.uint8]) -> bytes:
-    """A frame [H, W, 3] or [H, W] as binary PPM or PGM, which Tk reads."""
+    """Encode a frame [H, W, 3] or [H, W] as binary PPM or PGM, which Tk reads."""
     height, width = frame.shape[:2]
     kind = "P6" if frame.ndim == 3 else "P5"
     return f"{kind} {width} {height} 255\n".encode() + frame.tobytes()

@@ -12,20 +12,20 @@ ABSENT = "not set"
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted name to both values, where they differ; `not set` where one side lacks it."""
+    """Map each dotted name that differs to both values; `not set` stands for a value that one side lacks."""
     old, new = flatten(before), flatten(now)
     pairs = {name: (old.get(name, ABSENT), new.get(name, ABSENT)) for name in {**old, **new}}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The first differing dotted names with both values: `env.game 'Pong', now 'Breakout'`; empty where none."""
+    """Describe the first differences: `env.game 'Pong', now 'Breakout'`; empty if there are none."""
     old, new = flatten(before), flatten(now)
     names = list(differences(before, now))
-    told = [f"{name} {_value(old, name)}, now {_value(new, name)}" for name in names[:MOST_NAMED]]
+    described = [f"{name} {_value(old, name)}, now {_value(new, name)}" for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
-        told.append(f"and {len(names) - MOST_NAMED} more")
-    return "; ".join(told)
+        described.append(f"and {len(names) - MOST_NAMED} more")
+    return "; ".join(described)
 
 
 def _value(tree: Mapping[str, Any], name: str) -> str:

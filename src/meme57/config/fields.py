@@ -1,4 +1,4 @@
-"""The kinds of values that parameters have, and the frozen group they stand in."""
+"""Types of parameter values, and the frozen group that holds parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 STUDY, SUITE = "tune-", "suite-"
-"""Begin the folders of studies and suites, which lie beside those of runs; no run's name does."""
+"""How the folders of studies and suites begin. They lie beside those of runs, so no run's name begins like this."""
 LONGEST_NAME = 100
 
 Limit = Annotated[float, Field(ge=0.0)]
-"""What exceeds it is treated otherwise; infinity switches it off, and a configuration keeps it as text."""
+"""A threshold. Infinity switches it off; a configuration keeps infinity as text."""
 Height = Annotated[int, Field(ge=16, le=210)]
 Width = Annotated[int, Field(ge=16, le=160)]
 FrameSkip = Annotated[int, Field(ge=1, le=16)]
@@ -26,7 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a run of this name would lie in a study's or a suite's folder; some file systems ignore case."""
+    """Say whether a run of this name would lie in a study's or a suite's folder; some file systems ignore case."""
     return name.lower().startswith((STUDY, SUITE))
 
 
@@ -40,7 +40,7 @@ def _for_members(prefix: str) -> str:
 
 def _unreserved(name: str, begins: str) -> str:
     if is_reserved(begins):
-        words = f"{STUDY} and {SUITE} begin the folders of studies and suites, so take another name, such as my-{name}"
+        words = f"names that begin with {STUDY} or {SUITE} are for studies and suites: take another, such as my-{name}"
         raise PydanticCustomError("reserved_name", "{words}", {"words": words})
     return name
 
@@ -50,7 +50,7 @@ RunPrefix = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,39})?$"
 
 
 def joined(names: Iterable[str], longest: int = LONGEST_NAME) -> str:
-    """The names in one, no longer than a folder's may be; a long list ends in its digest, so that no two meet."""
+    """Join names into one that a folder may have; a long list ends in its digest, so that two lists never collide."""
     text = "-".join(names)
     if len(text) <= longest:
         return text
@@ -58,13 +58,13 @@ def joined(names: Iterable[str], longest: int = LONGEST_NAME) -> str:
 
 
 class Group(BaseModel):
-    """Unknown keys are refused; nothing changes after validation."""
+    """A group of parameters: it refuses unknown keys, and is frozen after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _Operational:
-    """The kind of `OPERATIONAL`."""
+    """The type of `OPERATIONAL`."""
 
     def __repr__(self) -> str:
         return "OPERATIONAL"
@@ -73,25 +73,25 @@ class _Operational:
 OPERATIONAL = _Operational()
 """Marks a parameter that shapes neither learning nor its scores, such as a number of threads.
 
-`Annotated[Count, OPERATIONAL]`: it is no part of a run's identity, so it may change while a run goes on.
+`Annotated[Count, OPERATIONAL]`: it is no part of a run's identity, so a run may resume with another value.
 """
 
 
 def fields_of(group: type) -> dict[str, FieldInfo]:
-    """The fields of a group by name; a group is a model, or a dataclass that the agent owns."""
+    """Return the fields of a group by name; a group is a model, or a dataclass that the agent owns."""
     if issubclass(group, BaseModel):
         return group.model_fields
     return {name: FieldInfo.from_annotation(hint) for name, hint in get_type_hints(group, include_extras=True).items()}
 
 
 def group_in(annotation: Any) -> type | None:
-    """The group that a field's annotation names, or that its list holds."""
+    """Find the group that a field's annotation names, or that its list holds; None if there is none."""
     kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
     return next((kind for kind in kinds if issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)), None)
 
 
 def operational_names(group: type, prefix: str = "") -> frozenset[str]:
-    """Dotted names of the parameters of a tree that are marked `OPERATIONAL`."""
+    """Collect the dotted names of the parameters in a tree that are marked `OPERATIONAL`."""
     names: set[str] = set()
     for key, field in fields_of(group).items():
         name = f"{prefix}{field.alias or key}"

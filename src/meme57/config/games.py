@@ -1,4 +1,4 @@
-"""The games: every single-player ALE v5 game, the small exploration games of our own, and the ids of Gymnasium."""
+"""The games: every single-player ALE v5 game, the small built-in exploration games, and ids of Gymnasium."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ _GYM_ID = re.compile(
 
 @functools.cache
 def rom_ids() -> dict[str, str]:
-    """Game name (`MontezumaRevenge`) to ROM id (`montezuma_revenge`), for the 104 ALE v5 games."""
+    """Map the names of the 104 ALE v5 games (`MontezumaRevenge`) to their ROM ids (`montezuma_revenge`)."""
     text = resources.files("meme57.config").joinpath("games.csv").read_text()
     return {row["game"]: row["rom_id"] for row in csv.DictReader(text.splitlines())}
 
 
 def is_toy(game: str) -> bool:
-    """Whether `game` (a canonical name) is one of our own, without an emulator."""
+    """Say whether `game` (a canonical name) is a built-in game, which needs no emulator."""
     return game in TOY_GAMES
 
 
 def rom_id(game: str) -> str:
-    """The snake-case id of a game, `minigrid_doorkey_6x6_v0` for an id of Gymnasium; model names carry it."""
+    """Return the snake-case id of a game; model names in the registry contain it."""
     return TOY_GAMES.get(game) or rom_ids().get(game) or re.sub(r"[^a-z0-9]+", "_", game.lower()).strip("_")
 
 
 def file_name(game: str) -> str:
-    """The game in a run's name, which is a folder's: `my_package:MyEnv-v0` is `my_package-MyEnv-v0`."""
+    """Return the game as part of a folder's name: `my_package-MyEnv-v0` for `my_package:MyEnv-v0`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", game).strip("-._") or "game"
 
 
 def listed_game(name: str) -> str:
-    """A game in a list: as `canonical_game`, or an id of Gymnasium with its module, `gymnasium:CartPole-v1`."""
+    """Read a game in a list: as `canonical_game`, or an id of Gymnasium with its module, `gymnasium:CartPole-v1`."""
     return name if ":" in name else canonical_game(name)
 
 
 def game_settings(game: str, configured: str) -> dict[str, Any]:
-    """The parameters, by dotted names, that put `game` in the place of the configured one."""
+    """Return the parameters, by dotted names, that replace the configured game with `game`."""
     if game == configured:
         return {}
     return {"env.id": game} if ":" in game else {"env.game": game}
 
 
 def gymnasium_id(value: str) -> str:
-    """An id that no game of this list has.
+    """Check that no game of this project has this id.
 
     Raises:
         ConfigurationError: it is an Atari game's, or one of our own games'.
@@ -78,9 +78,12 @@ def gymnasium_id(value: str) -> str:
 
 
 def canonical_game(name: str) -> str:
-    """`pong`, `ALE/Pong-v5` and `PongNoFrameskip-v4` are all `Pong`; an unknown one is an error with the nearest names.
+    """Return the canonical name of a game: `pong`, `ALE/Pong-v5` and `PongNoFrameskip-v4` are all `Pong`.
 
     The id names the game alone: frame skip and sticky actions are `env.frame_skip` and `env.sticky_action_probability`.
+
+    Raises:
+        ConfigurationError: the game is unknown (the message has the nearest names), or its id asks for the RAM.
     """
     parts = _GYM_ID.fullmatch(name.strip())
     key = _key(parts["game"] if parts else name)

@@ -1,4 +1,4 @@
-"""The groups of parameters, one class each: every type, default, meaning and status stands here.
+"""The groups of parameters, one class each: the type, default, meaning and status of every parameter.
 
 Every default is the paper's setting where docs/specification.md knows it; a comment gives its status
 (paper, reported, inherited, ours). The networks' groups are in `meme57.agent.parameters`.
@@ -20,13 +20,13 @@ class RunParameters(Group):
     """Which run this is, and how long it lasts."""
 
     name: RunName | None = None
-    """Key of every path of the run; by default `<game>-s<seed>`."""
+    """Name of the run, which is in each of its paths; by default `<game>-s<seed>`."""
     seed: Seed = 1
     """Seed of everything random in training."""
     fresh: bool = False
-    """Start anew although a run of this name exists; the old one is removed."""
+    """Remove an existing run of this name and start again."""
     check_resources: bool = True
-    """Refuse, in `setup`, a run that by its estimate does not fit this machine's disk and memory."""
+    """Refuse, in `setup`, a run whose estimate exceeds this machine's disk or memory."""
     exact_resume: bool = False
     """End every episode at each checkpoint, so that an interrupted run equals an uninterrupted one."""
     total_frames: Count = 200_000_000
@@ -36,7 +36,7 @@ class RunParameters(Group):
     log_period_frames: Count = 50_000
     """ALE frames between two rows of metrics."""
     keep_checkpoints: Count = 2
-    """How many of the newest checkpoints stay; the best one stays besides."""
+    """Number of newest checkpoints to keep, in addition to the best one."""
 
 
 NO_EMULATOR = {
@@ -46,7 +46,7 @@ NO_EMULATOR = {
 
 
 class EnvParameters(Group):
-    """The whole protocol of the game, nothing left to a dependency's default (Source: MEME table; Machado et al.)."""
+    """The whole protocol of the game; no dependency's default decides (Source: MEME table; Machado et al.)."""
 
     kind: Annotated[Literal["atari", "toy", "gymnasium"] | None, OPERATIONAL] = None
     """Atari game, small game of our own, or any environment of Gymnasium; by default what `game` or `id` is."""
@@ -69,7 +69,7 @@ class EnvParameters(Group):
     sticky_action_probability: Fraction = 0.0  # reported through RECODE
     """Chance that the emulator repeats the previous action; 0.25 is the protocol of Machado et al."""
     frame_skip: FrameSkip = 4  # reported
-    """ALE frames an action is held for."""
+    """ALE frames for which an action is held."""
     max_pool: bool = True  # reported
     """Take the maximum over the last two frames."""
     noop_max: NoopMax = 30  # reported
@@ -82,7 +82,7 @@ class EnvParameters(Group):
     @model_validator(mode="before")
     @classmethod
     def _one_game(cls, tree: Any) -> Any:
-        """The game by its canonical name; with `id`, what only the emulator has is off: a frame is one step."""
+        """Give the game its canonical name; with `id`, switch the emulator's settings off: a frame is one step."""
         if not isinstance(tree, Mapping):
             return tree
         if isinstance(tree.get("id"), str):
@@ -120,15 +120,15 @@ class LossParameters(Group):
     """Targets and losses (docs/specification.md section 3); every component is a switch."""
 
     target: Literal["soft_watkins", "retrace", "q_lambda"] = "soft_watkins"  # paper: soft Watkins
-    """How targets are made; `retrace` and `q_lambda` are there for comparison."""
+    """How targets are computed; `retrace` and `q_lambda` are for comparison."""
     lambda_: Fraction = Field(default=0.95, alias="lambda")  # reported
     """Lambda of the trace."""
     kappa: Limit = 0.01  # reported
-    """How much worse than an action of the policy the taken one may be and still pass the trace."""
+    """Tolerance of the trace: the taken action may be worse than the policy's by this much."""
     target_temperature: Positive = 0.25  # reported
     """Temperature of the target policy."""
     bootstrap: Literal["online", "target"] = "online"  # paper: A1
-    """Whose values the targets use."""
+    """Network whose values the targets use."""
     trust_region: bool = True  # paper: A1
     """Drop the value loss where the online value has left the trust region."""
     trust_region_alpha: Limit = 3.0  # reported
@@ -150,7 +150,7 @@ class LossParameters(Group):
     distillation_epsilon: Fraction = 1e-4  # reported
     """Epsilon of the eps-greedy policy that the heads are trained on."""
     max_kl: Limit = 0.5  # reported
-    """A step is dropped from distillation above this KL divergence from the target network's policy."""
+    """Distillation drops a step if its KL divergence from the target network's policy exceeds this."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -161,7 +161,7 @@ class BanditParameters(Group):
     enabled: bool = True
     """Off: policies are drawn uniformly."""
     scope: Literal["environment", "shared"] = "environment"  # ours
-    """One bandit an environment, or one over all environments of an actor."""
+    """One bandit per environment, or one for all environments of an actor."""
     window: Count = 160  # inherited
     """Episodes that the bandit remembers."""
     ucb_beta: NonNegative = 1.0  # inherited
@@ -176,11 +176,11 @@ class ReplayParameters(Group):
     period: Annotated[int, Field(ge=2)] = 80  # paper; a sequence is two periods
     """Steps of a chunk."""
     capacity_sequences: Count = 200_000  # reported
-    """Sequences held; the oldest go."""
+    """Number of sequences held; the oldest are dropped."""
     min_sequences: Count = 6_250  # ours: warm-up before the first update
     """Sequences before the first update."""
     samples_per_insert: Positive = 6.0  # reported
-    """Sequences drawn for each one inserted; a rate limiter holds it."""
+    """Sequences drawn for each one inserted; a rate limiter keeps this ratio."""
     priority_exponent: Fraction = 0.6  # ours
     """Exponent of the priorities; 0 draws uniformly."""
     importance_exponent: Fraction = 0.4  # ours
@@ -202,7 +202,7 @@ class ActorParameters(Group):
     """Who collects (docs/specification.md section 5)."""
 
     pool: Literal["local", "ray"] = "local"
-    """In this process, or on the workers of the group `ray` (docs/scaling.md)."""
+    """Play in this process, or on the workers of the group `ray` (docs/scaling.md)."""
     groups: Count = 2  # ours
     """Groups of environments that take turns: while one's emulators step, the next one acts."""
     epsilon_base: Fraction = 0.4  # inherited
@@ -214,24 +214,24 @@ class ActorParameters(Group):
 
 
 class RayParameters(Group):
-    """Where and how patiently actors play on Ray; no part of a run's fingerprint, so that a cluster may grow."""
+    """Actors on Ray, and their timeouts. They are no part of a run's fingerprint, so a cluster may grow."""
 
     workers: Count = 2
     """Actors; each plays its share of `env.num_envs` with a copy of the policy."""
     cpus_per_worker: Positive = 1.0
     """CPUs that Ray reserves for an actor."""
     gpus_per_worker: NonNegative = 0.0
-    """Above 0 the policy's copy acts on a GPU that Ray gives."""
+    """GPUs that Ray reserves for an actor; above 0, the policy's copy acts on one."""
     rounds_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
-    """Rounds of `actors.weights_period_steps` that an actor has before it; with all of them done it waits."""
+    """Rounds of `actors.weights_period_steps` that are queued for an actor; it waits once all are done."""
     timeout_seconds: Positive = 20.0
-    """An actor that is silent for so long counts as lost; several times what a round takes."""
+    """An actor that is silent for so long counts as lost; set it to several times the duration of a round."""
     start_seconds: Positive = 120.0
-    """An actor that does not begin within this time is asked for once more, elsewhere."""
+    """An actor that does not start within this time is requested again on another machine."""
     max_staleness_updates: Count = 1000
-    """A chunk whose weights are more updates behind than this is not learned from."""
+    """A chunk is dropped if its weights are more updates behind than this."""
     object_store_mb: Annotated[int, Field(ge=80)] = 500
-    """Object store of a cluster that is started for the run; a cluster that RAY_ADDRESS names has its own."""
+    """Object store of a cluster that the run starts; a cluster that RAY_ADDRESS names has its own."""
 
 
 class LearnerParameters(Group):
@@ -240,7 +240,7 @@ class LearnerParameters(Group):
     mode: Literal["synchronous", "overlapped"] = "synchronous"
     """Collect and learn in turn (`synchronous`, reproducible on a CPU), or at once in threads (`overlapped`)."""
     batch_size: Count = 64  # reported
-    """Sequences a batch."""
+    """Sequences per batch."""
     learning_rate: Positive = 3e-4  # ours
     """AdamW's rate."""
     adam_eps: Positive = 1e-8  # ours
@@ -256,9 +256,9 @@ class LearnerParameters(Group):
     torch_threads: Annotated[Count, OPERATIONAL] = 1
     """Threads of torch."""
     max_bad_updates: Annotated[Count, OPERATIONAL] = 10
-    """Updates in a row that may be skipped for a non-finite loss or gradient before the run stops."""
+    """The run stops after so many updates in a row with a non-finite loss or gradient."""
     evaluation_episodes: Annotated[Whole, OPERATIONAL] = 0
-    """Greedy episodes at each checkpoint that decide which one is best; 0 takes the training returns of policy 0."""
+    """Greedy episodes at each checkpoint, which select the best one; 0 selects by policy 0's training returns."""
 
 
 class DistillParameters(Group):
@@ -271,7 +271,7 @@ class DistillParameters(Group):
     updates: Count = 1_000
     """Updates of the student."""
     batch_size: Count = 16
-    """Sequences a batch of the student's."""
+    """Sequences per batch of the student."""
     learning_rate: Positive = 2e-3
     """The student's learning rate."""
     temperature: Positive = 0.25
@@ -279,7 +279,7 @@ class DistillParameters(Group):
     on_policy_share: Fraction = 0.8
     """Share of the training batches that come from the student's own play, labelled by the teacher."""
     num_envs: Count = 16
-    """Environments of the student's own play, and greedy episodes behind the fidelity figures."""
+    """Environments of the student's own play, and greedy episodes that measure fidelity."""
     fidelity_steps: Count = 2_000
     """Steps of the student's play on which fidelity is measured."""
 
@@ -288,15 +288,15 @@ class EvaluateParameters(Group):
     """The final score (docs/evaluation.md)."""
 
     protocol: Literal["as_trained", "paper", "sticky", "noop30"] = "as_trained"
-    """The game's settings while it is judged: those of training, or a published protocol's."""
-    favourite: bool = True
-    """Also play the policy that the bandit preferred at the checkpoint."""
+    """The game's settings in evaluation: the same rules as in training, or a published protocol's."""
+    bandit_policy: bool = True
+    """Also play the policy with the highest recent returns in the bandit at the checkpoint."""
     episodes: Annotated[int, Field(ge=2)] = 100
-    """Whole episodes of each agent."""
+    """Number of whole episodes that each agent plays."""
     num_envs: Count = 32
     """Environments that evaluation plays at once."""
     seed: Annotated[int, Field(ge=2**30, lt=2**31 - 10_000)] = 1_500_000_001
-    """First of the evaluation seeds, one an environment; training seeds lie below 2^30, so that these are fresh."""
+    """First evaluation seed; each environment has its own. Training seeds lie below 2^30, so these are fresh."""
     epsilon: Fraction = 0.0
     """Chance of a uniform action in evaluation; random play ignores it."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
@@ -304,18 +304,18 @@ class EvaluateParameters(Group):
     bootstrap_repetitions: Count = 2_000
     """Bootstrap repetitions."""
     video_seconds: Annotated[NonNegative, OPERATIONAL] = 60.0
-    """Length of the film, at the console's 60 frames a second."""
+    """Length of the film in seconds, at the console's 60 frames per second."""
 
 
 class RegisterParameters(Group):
     """The champion rule (docs/architecture.md)."""
 
     margin: NonNegative = 0.0
-    """Score by which a challenger must be shown to be better than the champion."""
+    """A challenger must be shown to score more than the champion by this much."""
 
 
 class TrackingParameters(Group):
-    """Where runs are written."""
+    """Where runs are recorded."""
 
     experiment: Annotated[str, Field(min_length=1)] = "meme57"
-    """MLflow experiment; `conf/base/mlflow.yml` wins where it names one."""
+    """MLflow experiment; an experiment named in `conf/base/mlflow.yml` takes precedence."""

@@ -1,8 +1,8 @@
-"""When two configurations are the same: by the final values of what shapes learning, never by files or environments.
+"""Compare configurations by the final values of what shapes learning, never by files or environments.
 
-What was stored is completed with what each newer parameter meant before it existed, operational settings are left out,
-and then it is compared. So runs, suites, studies and seed replays survive a new parameter. Where commit fd8d2c1 stored
-a label alone, `former_...` makes the same label again.
+A stored configuration is completed first: each newer parameter gets the value that says what the code did before it,
+and operational settings are dropped. So runs, suites, studies and seed replays survive a new parameter. Where commit
+fd8d2c1 stored only a label, `former_...` computes the same label again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from meme57.config.differences import describe_differences
 from meme57.config.labels import MEANT_BEFORE, digest, settled, short_hash
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES, Parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.config.tree import flatten, without
 
 FORMERLY_COVERED = {
@@ -28,35 +29,35 @@ SEED_GROUPS = ("env", "family", "network", "novelty", "bandit", "replay", "actor
 
 
 def changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between a stored tree and today's, in words; empty where they are the same."""
+    """Describe what differs between a stored tree and today's; empty if they are the same."""
     return describe_differences(completed(stored, now), now)
 
 
 def completed(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored tree by dotted names, as today's code would have written it."""
-    flat, known = flatten(without(stored, OPERATIONAL_NAMES)), flatten(now)
+    """Return the stored tree by dotted names, as today's code would have written it."""
+    flat, known = flatten(without(renamed(stored, PARAMETERS), OPERATIONAL_NAMES)), flatten(now)
     return {name: value for name, value in MEANT_BEFORE.items() if name in known} | flat
 
 
 def is_same(stored: Mapping[str, Any] | None, label: object, now: Mapping[str, Any], former: str) -> bool:
-    """Whether the stored tree is today's; where none was stored, whether the label is today's or the former one."""
+    """Say whether the stored tree is today's; if only a label was stored, compare that with today's and `former`."""
     return label in (digest(now), former) if stored is None else not changes(stored, now)
 
 
 def seed_settings(parameters: Parameters) -> dict[str, Any]:
-    """Everything that shapes the seed replay."""
+    """Collect everything that shapes the seed replay."""
     configuration = parameters.configuration()
     acting = {"seed": parameters.run.seed, "loss": {"distil_policy": parameters.loss.distil_policy}}
     return {**{group: configuration[group] for group in SEED_GROUPS}, **acting}
 
 
 def former_fingerprint(parameters: Parameters) -> str:
-    """The former label of a run."""
+    """Compute the former label of a run."""
     return short_hash(_former_configuration(parameters))
 
 
 def former_member_digest(parameters: Parameters) -> str:
-    """The former label of a suite's member."""
+    """Compute the former label of a suite's member."""
     tree = _former_tree(parameters)
     learning, frames = _former_configuration(parameters), parameters.run.total_frames
     return short_hash(
@@ -65,7 +66,7 @@ def former_member_digest(parameters: Parameters) -> str:
 
 
 def former_seed_fingerprint(parameters: Parameters) -> str:
-    """The former label of a seed replay."""
+    """Compute the former label of a seed replay."""
     tree = _former_tree(parameters)
     return short_hash([parameters.run.seed, parameters.loss.distil_policy, *(tree[group] for group in SEED_GROUPS)])
 

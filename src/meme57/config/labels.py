@@ -1,10 +1,11 @@
-"""Short labels of configurations, which a new parameter does not change while it has its old meaning."""
+"""Short labels of configurations. A new parameter with its old meaning, or a new name, does not change a label."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from meme57.config.renames import EARLIER_PARAMETERS, renamed
 from meme57.config.tree import flatten, without
 from meme57.files import tree_digest
 
@@ -16,22 +17,23 @@ MEANT_BEFORE: dict[str, Any] = {
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 
-A new parameter of learning, distillation or evaluation, and one that shapes a study's scores, must stand here; a test
-holds it. So runs, suites, studies and seed replays from before it resume.
+Every new parameter of learning, distillation or evaluation, or of a study's scores, must be listed here; a test checks
+it. So earlier runs, suites, studies and seed replays resume.
 """
 
 
 def settled(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree without newer parameters that have their old meaning."""
+    """Drop newer parameters that have their old meaning, and give renamed ones their earlier names."""
     flat = flatten(tree)
-    return without(tree, {name for name, value in MEANT_BEFORE.items() if name in flat and flat[name] == value})
+    newer = {name for name, value in MEANT_BEFORE.items() if name in flat and flat[name] == value}
+    return renamed(without(tree, newer), EARLIER_PARAMETERS)
 
 
 def digest(tree: Mapping[str, Any]) -> str:
-    """The label of a tree: twelve hexadecimal digits."""
+    """Compute the label of a tree: twelve hexadecimal digits."""
     return short_hash(settled(tree))
 
 
 def short_hash(value: Any) -> str:
-    """The first twelve hexadecimal digits of the SHA-256 of `value` as JSON."""
+    """Return the first twelve hexadecimal digits of the SHA-256 of `value` as JSON."""
     return tree_digest(value)[:12]

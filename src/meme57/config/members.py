@@ -1,4 +1,4 @@
-"""The members of a suite: one run for each game, seed and variant, and the parameters it has."""
+"""The members of a suite: one run for each game, seed and variant, and its parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from meme57.config.tree import assign, without
 from meme57.errors import ConfigurationError
 
 CONFIGURED = "configured"
-"""The one variant of a suite that names none."""
+"""The only variant of a suite that names none."""
 VARIED = (*LEARNING_GROUPS, "distill")
-"""The groups that a variant may set; who plays what with which seed is the suite's, and one protocol judges all."""
+"""The groups that a variant may set. The suite sets games and seeds, and one protocol evaluates all members."""
 RUN_LENGTH = "run.total_frames"
 
 
@@ -36,7 +36,7 @@ class Member:
 
 
 def suite_members(parameters: Parameters) -> tuple[Member, ...]:
-    """Seed by seed, so that a suite that is stopped has whole comparisons first."""
+    """List the members seed by seed, so that a suite that is stopped early still has whole comparisons."""
     suite = parameters.suite
     return tuple(
         Member(game, seed, variant, _run_name(suite.prefix, game, variant, seed), values)
@@ -47,12 +47,12 @@ def suite_members(parameters: Parameters) -> tuple[Member, ...]:
 
 
 def variants(parameters: Parameters) -> dict[str, dict[str, Any]]:
-    """Name to dotted values; without any, the configured agent alone."""
+    """Map each variant's name to its dotted values; without variants, the configured agent is the only one."""
     return dict(parameters.suite.variants) or {CONFIGURED: {}}
 
 
 def member_parameters(parameters: Parameters, member: Member) -> Parameters:
-    """The whole tree of one member's run.
+    """Build the whole parameter tree of one member's run.
 
     Raises:
         ConfigurationError: the variant's values are impossible for this game.
@@ -63,7 +63,7 @@ def member_parameters(parameters: Parameters, member: Member) -> Parameters:
 
 
 def member_settings(parameters: Parameters) -> dict[str, Any]:
-    """All that shapes a member's result: learning, length, choice of checkpoint, distillation, evaluation."""
+    """Collect all that shapes a member's result: learning, length, choice of checkpoint, distillation, evaluation."""
     tree = without(parameters.tree(), OPERATIONAL_NAMES)
     return {
         **parameters.configuration(),
@@ -75,17 +75,17 @@ def member_settings(parameters: Parameters) -> dict[str, Any]:
 
 
 def suite_fingerprint(parameters: Parameters) -> str:
-    """Short label of what makes scores of one suite comparable; games and seeds may be added later."""
+    """Compute a short label of what makes a suite's scores comparable; games and seeds may be added later."""
     return short_hash({"agent": digest(member_settings(_any_agent(parameters))), "variants": variants(parameters)})
 
 
 def former_suite_fingerprint(parameters: Parameters) -> str:
-    """The label that commit fd8d2c1 gave."""
+    """Compute the label that commit fd8d2c1 gave."""
     return short_hash({"agent": former_member_digest(_any_agent(parameters)), "variants": variants(parameters)})
 
 
 def _any_agent(parameters: Parameters) -> Parameters:
-    """The suite's agent, whatever its game and seed."""
+    """Return the suite's agent with a fixed game and seed, which its label ignores."""
     return parameters.model_copy(
         update={
             "run": parameters.run.model_copy(update={"seed": 0}),
@@ -95,7 +95,7 @@ def _any_agent(parameters: Parameters) -> Parameters:
 
 
 def check_suite(parameters: Parameters) -> None:
-    """Refuses a suite of which some member could not be run.
+    """Refuse a suite if one of its members could not run.
 
     Raises:
         ConfigurationError: one line for the first fault.
@@ -126,7 +126,7 @@ def _check_name(variant: str, name: str, tree: Mapping[str, Any]) -> None:
         if near and near[0] != name
         else f"a variant sets {', '.join(VARIED)} or {RUN_LENGTH}"
     )
-    raise ConfigurationError(f"suite.variants.{variant} sets {name}, which is no parameter that it can set: {hint}")
+    raise ConfigurationError(f"suite.variants.{variant} sets {name}, which a variant cannot set: {hint}")
 
 
 def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[str]:

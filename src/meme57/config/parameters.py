@@ -1,4 +1,4 @@
-"""The whole tree of parameters: one frozen root model validates it before anything runs."""
+"""The whole tree of parameters; one frozen root model validates it before anything runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from meme57.config.tree import plain, without
 from meme57.config.tuning import TuneParameters
 
 LONGEST_STUDY = 200
-"""Of a study's default name; longer than a given one may be, since studies of so many games exist."""
+"""Length of a study's default name. A given name must be shorter; but studies of many games exist already."""
 
 
 class Parameters(Group):
@@ -91,17 +91,17 @@ class Parameters(Group):
 
     @property
     def run_name(self) -> str:
-        """The run's key: `run.name`, by default `<game>-s<seed>`."""
+        """The run's name: `run.name`, by default `<game>-s<seed>`."""
         return self.run.name or f"{file_name(self.env.game)}-s{self.run.seed}"
 
     @property
     def study_name(self) -> str:
-        """The study's key: `tune.study`, by default the names of its games."""
+        """The study's name: `tune.study`, by default the names of its games."""
         return self.tune.study or joined(map(file_name, self.tune_games), LONGEST_STUDY)
 
     @property
     def suite_name(self) -> str:
-        """The suite's key: `suite.name`, by default the name of its list, or its games."""
+        """The suite's name: `suite.name`, by default the name of its list, or its games."""
         games = self.suite.games
         return self.suite.name or (games if isinstance(games, str) else joined(map(file_name, games)))
 
@@ -111,11 +111,11 @@ class Parameters(Group):
         return self.tune.games or (self.env.game,)
 
     def tree(self) -> dict[str, Any]:
-        """Every value as JSON keeps it; infinity is text."""
+        """Return every value as JSON stores it; infinity is text."""
         return plain(self.model_dump(mode="json", by_alias=True))
 
     def configuration(self) -> dict[str, Any]:
-        """Everything that shapes learning; the run's length, logging and operational settings do not."""
+        """Collect everything that shapes learning; the run's length, logging and operational settings do not."""
         tree = without(self.tree(), OPERATIONAL_NAMES)
         learning: dict[str, Any] = {key: tree[key] for key in LEARNING_GROUPS}
         learning["seed"] = self.run.seed
@@ -125,11 +125,11 @@ class Parameters(Group):
         return learning
 
     def fingerprint(self) -> str:
-        """Short label of `configuration()`; the configurations themselves are what is compared."""
+        """Compute a short label of `configuration()`; comparisons use the configurations themselves."""
         return digest(self.configuration())
 
 
 LEARNING_GROUPS = ("env", "family", "network", "loss", "novelty", "bandit", "replay", "actors", "learner")
 """Groups that shape learning."""
 OPERATIONAL_NAMES = operational_names(Parameters)
-"""What is no part of any identity."""
+"""Parameters that are no part of any identity."""

@@ -1,4 +1,4 @@
-"""From a nested mapping to typed parameters, or to one line that says what to type instead."""
+"""Turn a nested mapping into typed parameters, or into one line that says what to type instead."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pydantic import ValidationError
 
 from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.errors import ConfigurationError
 
 LONGEST_VALUE = 200
 
 
 def parse_parameters(tree: dict[str, Any]) -> Parameters:
-    """Validates a nested mapping.
+    """Validate a nested mapping.
 
     Raises:
         ConfigurationError: one line for the first fault: the dotted name, the value, and what to type instead.
     """
     try:
-        return Parameters.model_validate(tree)
+        return Parameters.model_validate(renamed(tree, PARAMETERS))
     except ValidationError as error:
         raise ConfigurationError(_one_line(error)) from None
 
@@ -46,7 +47,7 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _to_be_quoted(path: list[str], value: float) -> str:
-    """YAML reads `007` as 7 and `yes` as true: what was typed is known to the person alone."""
+    """Ask for quotes: YAML reads `007` as 7 and `yes` as true, and what was typed is lost."""
     kind = "true or false" if isinstance(value, bool) else "a number"
     if path[-1] == "[key]":
         return f"{'.'.join(path[:-2])}: the name {value} was read as {kind}: write '{value}', with quotes"
@@ -55,7 +56,7 @@ def _to_be_quoted(path: list[str], value: float) -> str:
 
 
 def _allowed(pattern: str) -> str:
-    """What a name's pattern allows, in words."""
+    """Describe what a name's pattern allows."""
     signs = ", `.`, `_` and `-`" if "._-" in pattern else " and `_`"
     most = int(re.findall(r"\{0,(\d+)\}", pattern)[-1]) + 1
     return f"letters, digits{signs}, a letter or digit first, {most} at most"

@@ -18,7 +18,7 @@ VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
 
 @functools.cache
 def game_lists() -> dict[str, tuple[str, ...]]:
-    """Name of a list to its games: Atari-57, the 26 of Atari-100k, the five hardest, three for a smoke test."""
+    """Map each list's name to its games: Atari-57, the 26 of Atari-100k, the five hardest, three for a smoke test."""
     text = resources.files("meme57.config").joinpath("game_lists.csv").read_text()
     lists: dict[str, tuple[str, ...]] = {}
     for row in csv.DictReader(text.splitlines()):
@@ -27,7 +27,7 @@ def game_lists() -> dict[str, tuple[str, ...]]:
 
 
 def _known_games(value: Any) -> Any:
-    """A list's name stays as it is; a game's name, or several, become canonical names."""
+    """Turn names of games into canonical names; keep the name of a list."""
     if isinstance(value, str):
         return value if value in game_lists() else (_listed_game(value),)
     if isinstance(value, list | tuple) and value and all(isinstance(game, str) for game in value):
@@ -50,7 +50,7 @@ class SuiteParameters(Group):
     """A suite: `kedro run --env suite`, or `--pipelines suite` with any environment."""
 
     name: Name | None = None
-    """Key of every path of the suite; by default the name of its list, or its games."""
+    """Name of the suite, which is in each of its paths; by default the name of its list, or its games."""
     is_default: bool = False
     """`kedro run` without `--pipelines` runs the suite; `conf/suite` sets it."""
     games: Annotated[str | tuple[str, ...], BeforeValidator(_known_games)] = "smoke"
@@ -58,13 +58,13 @@ class SuiteParameters(Group):
     seeds: tuple[Seed, ...] = (1,)
     """Training seeds; each game is learned once with each."""
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
-    """Name to dotted parameters and their values; the others are compared with the first. None: as configured."""
+    """Name of a variant -> its dotted parameters and values. The first one is the baseline. None: as configured."""
     prefix: RunPrefix = ""
-    """Put before the run name of every member, so that two suites can have the same games and seeds."""
+    """Put before each member's run name, so that two suites can have the same games and seeds."""
     workers: Count = 1
-    """Members that learn side by side, each in a process of its own."""
+    """Members that learn at the same time, each in its own process."""
     register_policies: bool = False
-    """Whether members make model versions, as single runs do."""
+    """Register model versions of members, as single runs do."""
 
     @model_validator(mode="after")
     def _each_once(self) -> SuiteParameters:
@@ -78,5 +78,5 @@ class SuiteParameters(Group):
 
     @property
     def game_names(self) -> tuple[str, ...]:
-        """The games, a list's name resolved."""
+        """The games by name; the name of a list stands for its games."""
         return game_lists()[self.games] if isinstance(self.games, str) else self.games

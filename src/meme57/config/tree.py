@@ -9,7 +9,7 @@ from typing import Any
 
 
 def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the nested tree with the dotted names set."""
+    """Copy the nested tree with the dotted names set."""
     changed: dict[str, Any] = copy.deepcopy(dict(tree))
     for name, value in values.items():
         *path, last = name.split(".")
@@ -21,7 +21,7 @@ def assign(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def look_up(tree: Mapping[str, Any], name: str) -> Any:
-    """The value of a dotted name that exists."""
+    """Look up the value of a dotted name that exists."""
     value: Any = tree
     for part in name.split("."):
         value = value[part]
@@ -29,7 +29,7 @@ def look_up(tree: Mapping[str, Any], name: str) -> Any:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted name to value; an empty mapping is a value."""
+    """Map each dotted name to its value; an empty mapping is a value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -38,7 +38,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def without(tree: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """A copy of the nested tree that lacks the dotted names."""
+    """Copy the nested tree without the dotted names."""
     return {
         key: without(value, names, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in tree.items()
@@ -47,6 +47,6 @@ def without(tree: Mapping[str, Any], names: Collection[str], prefix: str = "") -
 
 
 def plain(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree as JSON reads it back; infinity is text."""
+    """Return the tree as JSON reads it back; infinity is text."""
     read: dict[str, Any] = json.loads(json.dumps(tree), parse_constant=str)
     return read

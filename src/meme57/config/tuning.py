@@ -29,11 +29,11 @@ class Dimension(Group):
     choices: tuple[Any, ...] | None = None
     """Values of a categorical dimension."""
     when: dict[str, Any] | None = None
-    """Values that earlier categorical dimensions must have; else the parameter keeps its configured value."""
+    """Values that earlier categorical dimensions must have; otherwise the parameter keeps its configured value."""
 
 
 class ConstraintParameters(Group):
-    """What a feasible trial keeps to; None does not constrain."""
+    """What a trial must meet to be feasible; None sets no constraint."""
 
     max_memory_mb: Positive | None = None
     """Resident memory of the worker, sampled at each report (Linux)."""
@@ -47,15 +47,15 @@ class TuneParameters(Group):
     """A study: `kedro run --pipelines tune`."""
 
     study: Name | None = None
-    """Key of every path of the study; by default the names of its games."""
+    """Name of the study, which is in each of its paths; by default the names of its games."""
     space: tuple[Dimension, ...] = ()
-    """What is varied; entries as in the last table of this page. An environment's list replaces that of base."""
+    """The parameters that are varied; the last table of this page describes an entry. A list replaces that of base."""
     games: Games = ()
-    """By default the run's game."""
+    """Games that trials play; by default the run's game."""
     seeds: tuple[Seed, ...] = (1,)
     """Training seeds of every trial; each game is learned once with each."""
     leader_seeds: tuple[Seed, ...] = ()
-    """More seeds for a trial that leads, before it counts as the best."""
+    """More seeds on which a leading trial is tested before it counts as the best."""
     metric: Literal["final", "auc"] = "final"
     """Human-normalised score over the last quarter of the frames, or its mean over all of them."""
     score: Literal["training", "exploiting", "evaluation"] = "training"
@@ -67,11 +67,11 @@ class TuneParameters(Group):
     checkpoint_period_frames: Count = 100_000
     """ALE frames between two checkpoints of a trial."""
     num_trials: Count = 30
-    """Trials that the study may begin."""
+    """Largest number of trials."""
     max_frames: Count | None = None
-    """No further trial begins once all trials together have played so many."""
+    """No new trial starts once all trials together have played so many frames."""
     baseline: bool = True
-    """The first trial has the configured values, where they lie in the space."""
+    """Give the first trial the configured values, as far as they lie in the space."""
     sampler: Literal["auto", "gp", "pr", "tpe", "random"] = "auto"
     """auto: gp without a pruner, tpe with one."""
     sampler_seed: Seed = 57
@@ -79,9 +79,9 @@ class TuneParameters(Group):
     startup_trials: Count = 10
     """Random trials before the sampler learns from results."""
     pruner: Literal["none", "hyperband", "successive_halving", "median", "wilcoxon"] = "none"
-    """Who gives trials up early."""
+    """The pruner, which stops weak trials early."""
     min_frames: Count = 40_000
-    """No pruner looks at a trial before."""
+    """No trial is pruned before it has played so many frames."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """Reduction factor of Hyperband and successive halving."""
     wilcoxon_p: Fraction = 0.1
@@ -90,19 +90,19 @@ class TuneParameters(Group):
     storage: str | None = None
     """URL of a database, `sqlite:///FILE` from the project's folder; by default a journal file of this machine."""
     heartbeat_seconds: Count = 60
-    """A database's trial whose worker is silent for twice as long is requeued."""
+    """If a worker is silent for twice as long, its trial is queued again (database storage only)."""
     workers: Count = 1
     """Workers that this command starts."""
     executor: Literal["local", "ray"] = "local"
-    """Workers as processes of this machine, or as Ray tasks."""
+    """Run workers as processes of this machine, or as Ray tasks."""
     evidence_seeds: tuple[Seed, ...] = (101, 102, 103)
-    """Fresh seeds on which the best trial is learned again beside the configured values; none: no such comparison."""
+    """Fresh seeds that compare the best trial with the configured values; an empty list skips the comparison."""
     evidence_frames: Count | None = None
-    """By default `frames`."""
+    """Frames of each run of that comparison; by default `frames`."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.96
-    """Of the evidence's interval. Equal settings are called better with half of the rest, 2 % [ours]."""
+    """Confidence of that comparison's interval; equal settings are called better in 2 % of cases [ours]."""
     bootstrap_repetitions: Count = 2_000
-    """Without effect: the evidence's interval is Student's. It stays so that older configurations can be read."""
+    """No effect: that interval is Student's. It stays so that older configurations can be read."""
 
     @model_validator(mode="after")
     def _seeds_are_fresh(self) -> TuneParameters:
@@ -112,7 +112,7 @@ class TuneParameters(Group):
             if repeated:
                 raise ValueError(f"tune.{name} hold {repeated[0]} twice: give each seed once")
         if shared := set(used) & set(self.evidence_seeds):
-            raise ValueError(f"tune.evidence_seeds must be fresh, and trials learn with {min(shared)}: choose others")
+            raise ValueError(f"tune.evidence_seeds must be fresh, but trials learn with {min(shared)}: choose others")
         if not self.seeds:
             raise ValueError("tune.seeds is empty: give at least one, such as [1]")
         return self

@@ -1,4 +1,4 @@
-"""What Kedro's own datasets do not do: atomic files, folders, and outputs that grow while a node runs."""
+"""Datasets that Kedro lacks: atomic files, folders, and outputs that grow while a node runs."""
 
 from meme57.datasets.checkpoints import CheckpointsDataset
 from meme57.datasets.files import (

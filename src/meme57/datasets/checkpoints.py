@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the learning library writes the folders, this index says which are newest and best."""
+"""The checkpoints of a run: `meme57.learning` writes the folders; this index names the newest and the best one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class CheckpointRecord(TypedDict, total=False):
     updates: int
     score: float | None
     measure: str | None
-    """What the score measures."""
+    """What `score` measures."""
     is_best: bool
     metrics: dict[str, float]
-    """More numbers for MLflow; not kept in the index."""
+    """More numbers for MLflow; the index does not store them."""
 
 
 class CheckpointIndex(TypedDict):
-    """What is loaded; folders are absolute."""
+    """What `load` returns; folders are absolute."""
 
     newest: CheckpointRecord
     best: CheckpointRecord
@@ -45,9 +45,9 @@ class _Entry(BaseModel):
 
     name: str
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """A plain name: the index never leads out of its folder."""
+    """A plain name, so that the index cannot point outside its folder."""
     frames: Annotated[int, Field(ge=0, lt=2**63)]
-    """MLflow's step."""
+    """The step in MLflow."""
     updates: int = 0
     score: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
@@ -59,10 +59,10 @@ class _Index(BaseModel):
 
 
 class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  # type: ignore[misc]
-    """Folder of checkpoints with an `index.json`; each saved record is stored in MLflow too, when a run is active."""
+    """A folder of checkpoints with an `index.json`; with an active run, each saved record also goes to MLflow."""
 
     def __init__(self, *, filepath: str, upload: list[str], metadata: dict[str, Any] | None = None) -> None:
-        """`upload` names the files of a checkpoint that go to MLflow; without one of them nothing does."""
+        """`upload` names the files of a checkpoint that go to MLflow; if one is missing, none is uploaded."""
         self.path = Path(filepath)
         self.upload = upload
         self.metadata = metadata
@@ -73,10 +73,10 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         return self.path / "index.json"
 
     def load(self) -> CheckpointIndex:
-        """Newest, best, and every checkpoint that is still there.
+        """Return the newest, the best, and every checkpoint that still exists.
 
         Raises:
-            CheckpointError: there is none yet, its folder is gone, or the index is damaged.
+            CheckpointError: there is no checkpoint yet, its folder is missing, or the index is damaged.
         """
         if not self.index_path.exists():
             raise CheckpointError(f"no checkpoint in {self.path}: `kedro run --pipelines learn` makes one")
@@ -94,10 +94,10 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         )
 
     def save(self, data: CheckpointRecord) -> None:
-        """Adds a checkpoint to the index; without a best one yet, it is the best.
+        """Add a checkpoint to the index; the first one is the best until another is.
 
         Raises:
-            CheckpointError: the record's folder does not lie in this one.
+            CheckpointError: the record's folder is not inside this one.
         """
         from meme57.tracking import runs
 
@@ -124,17 +124,17 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
         return tree
 
     def _index_to_extend(self) -> dict[str, Any]:
-        """The index; a damaged one is made anew from the manifests, with a warning."""
+        """Read the index; rebuild a damaged one from the manifests, with a warning."""
         if not self.index_path.exists():
             return {"best": None, "checkpoints": []}
         try:
             return self._read_index()
         except CheckpointError as error:
-            log.warning("%s: made anew", error)
+            log.warning("%s: rebuilt from the manifests", error)
             return _rebuilt(self.path)
 
     def _stays(self, record: CheckpointRecord, new: CheckpointRecord) -> bool:
-        # A run that fell back to an earlier checkpoint goes over the later ones again.
+        # A run that fell back to an earlier checkpoint writes the later ones again.
         there = (self.path / record["folder"]).is_dir()
         return there and record["name"] != new["name"] and record["frames"] <= new["frames"]
 
@@ -158,8 +158,8 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
                 metrics=metrics,
                 files=self.upload,
             )
-            active.metrics.note(metrics, step=data["frames"])  # the curve's row has them, too
-        except Exception as error:  # the checkpoint is on disk: training goes on, whatever the store says
+            active.metrics.note(metrics, step=data["frames"])  # the learning curve has them, too
+        except Exception as error:  # the checkpoint is on disk: training continues even if the store fails
             log.warning("%s is not in MLflow: %s", data["name"], " ".join(str(error).split()))
 
     def _describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whole files and folders. Kedro's own datasets write in place; these write beside and rename."""
+"""Whole files and folders. Kedro's datasets write in place; these write a temporary file and rename it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 
+from meme57.config.renames import AGENTS, with_todays_agents
 from meme57.errors import CheckpointError
 from meme57.files import (
     checked,
@@ -27,24 +28,24 @@ from meme57.files import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# Kedro-Viz reads these names off the annotation of `preview`.
+# Kedro-Viz reads these names in the annotation of `preview`.
 JSONPreview = NewType("JSONPreview", str)
 PlotlyPreview = NewType("PlotlyPreview", dict[str, Any])
 TablePreview = NewType("TablePreview", dict[str, Any])
 
 
 def table_preview(table: pd.DataFrame) -> TablePreview:
-    """Rows as Kedro-Viz wants them; a missing cell is None, which JSON knows."""
+    """Convert rows to the form that Kedro-Viz needs; a missing cell becomes None, since JSON has no NaN."""
     cells = table.astype(object).where(table.notna(), None)
     return TablePreview(cells.to_dict(orient="split"))
 
 
 @contextlib.contextmanager
 def damage(path: Path, metadata: Mapping[str, Any] | None) -> Iterator[None]:
-    """Turns what a missing or damaged file raises into one line that names it and the pipeline that makes it.
+    """Turn any error of a missing or damaged file into one line that names the file and the pipeline that makes it.
 
     Raises:
-        CheckpointError: see there.
+        CheckpointError: always, in place of the other error.
     """
     maker = (metadata or {}).get("made_by")
     remedy = f": `kedro run --pipelines {maker}` makes it" if maker else ""
@@ -73,7 +74,7 @@ class _PathDataset(AbstractDataset[Any, Any]):  # type: ignore[misc]
 
 
 def _track(path: Path) -> None:
-    """Adds the file to the active run in MLflow, if there is one; what is on disk counts, whatever the store says."""
+    """Add the file to the active run in MLflow, if there is one; if the store fails, the file on disk is enough."""
     from meme57.tracking import runs
 
     active = runs.active_run()
@@ -82,47 +83,47 @@ def _track(path: Path) -> None:
 
 
 class JsonDataset(_PathDataset):
-    """JSON; NaN and infinity are refused. `schema` names the dataclass or model that the value must fit."""
+    """A JSON file without NaN and infinity. `schema` names the dataclass or model that the value must fit."""
 
     def __init__(self, *, filepath: str, schema: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
         self.schema = schema
 
     def load(self) -> Any:
-        """The value, as it is in the file.
+        """Return the value in the file; agents have their names of today.
 
         Raises:
-            CheckpointError: the file is missing or damaged; the pipeline that makes it is named.
+            CheckpointError: the file is missing or damaged; the message names the pipeline that makes it.
         """
         with damage(self.path, self.metadata):
-            tree = read_json(self.path)
+            tree = with_todays_agents(read_json(self.path))
             if self.schema is not None:
                 checked(pkgutil.resolve_name(self.schema), tree, self.path)
         return tree
 
     def save(self, data: Any) -> None:
-        """Writes the value atomically, keys in the order given."""
+        """Write the value atomically; keys keep their order."""
         write_json(self.path, data)
 
     def preview(self) -> JSONPreview:
-        """The text, for Kedro-Viz."""
+        """Return the text, for Kedro-Viz."""
         return JSONPreview(self.path.read_text())
 
 
 class TextDataset(_PathDataset):
-    """Text, such as the HTML report; with `track`, it goes to MLflow too."""
+    """A text file, such as the HTML report; with `track`, it also goes to MLflow."""
 
     def __init__(self, *, filepath: str, track: bool = False, metadata: dict[str, Any] | None = None) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
         self.track = track
 
     def load(self) -> str:
-        """The text; damage is a `CheckpointError`."""
+        """Return the text; a missing or damaged file is a `CheckpointError`."""
         with damage(self.path, self.metadata):
             return self.path.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
-        """Writes the text atomically."""
+        """Write the text atomically."""
         write_bytes(self.path, data.encode())
         if self.track:
             _track(self.path)
@@ -131,7 +132,7 @@ class TextDataset(_PathDataset):
 class TableDataset(_PathDataset):
     """A CSV table without an index; an empty table keeps its columns.
 
-    `columns` are those that must be there, with their types; none of their cells may be empty or infinite.
+    `columns` are the required columns with their types; none of their cells may be empty or infinite.
     """
 
     def __init__(
@@ -141,30 +142,30 @@ class TableDataset(_PathDataset):
         self.columns = columns or {}
 
     def load(self) -> pd.DataFrame:
-        """The table; damage is a `CheckpointError`."""
+        """Return the table, agents with their names of today; a missing or damaged file is a `CheckpointError`."""
         import pandas as pd
 
         with damage(self.path, self.metadata):
             table = pd.read_csv(self.path, dtype=self.columns)
             for name in self.columns:
                 if name not in table or table[name].isin([math.inf, -math.inf, math.nan]).any():
-                    raise ValueError(f"column {name} is missing, or a cell of it is")
-        return table
+                    raise ValueError(f"column {name} is missing, or one of its cells is empty or infinite")
+        return table.replace({"agent": AGENTS}) if "agent" in table else table
 
     def save(self, data: pd.DataFrame) -> None:
-        """Writes the table atomically."""
+        """Write the table atomically."""
         write_atomically(self.path, lambda temporary: data.to_csv(temporary, index=False))
 
     def preview(self, nrows: int = 20) -> TablePreview:
-        """The first rows, for Kedro-Viz."""
+        """Return the first rows, for Kedro-Viz."""
         return table_preview(self.load().head(nrows))
 
 
 class PlotDataset(_PathDataset):
-    """A Plotly figure as JSON, in MLflow too; `plotly.io.read_json` reads it anywhere."""
+    """A Plotly figure as JSON, which also goes to MLflow; `plotly.io.read_json` reads it anywhere."""
 
     def load(self) -> Any:
-        """The figure; damage is a `CheckpointError`."""
+        """Return the figure; a missing or damaged file is a `CheckpointError`."""
         import plotly.io
 
         with damage(self.path, self.metadata):
@@ -173,33 +174,33 @@ class PlotDataset(_PathDataset):
             return plotly.io.from_json(text)
 
     def save(self, data: Any) -> None:
-        """Writes the figure atomically."""
+        """Write the figure atomically."""
         write_bytes(self.path, data.to_json().encode())
         _track(self.path)
 
     def preview(self) -> PlotlyPreview:
-        """The figure's JSON, for Kedro-Viz."""
+        """Return the figure's JSON, for Kedro-Viz."""
         return PlotlyPreview(json.loads(self.path.read_text()))
 
 
 class FileDataset(_PathDataset):
-    """A file that something else knows how to write, such as a video: bytes or a path go in, the path comes out.
+    """A file in any format, such as a video: save bytes or a path, load the path.
 
-    An empty file stands for what could not be made: Kedro and DVC ask for every output.
+    An empty file stands for one that could not be made, since Kedro and DVC require every output.
     """
 
     def load(self) -> Path:
-        """The path.
+        """Return the path.
 
         Raises:
-            CheckpointError: nothing has been saved, or it cannot be read.
+            CheckpointError: nothing was saved, or the file cannot be read.
         """
         with damage(self.path, self.metadata):
             self.path.open("rb").close()
         return self.path
 
     def save(self, data: bytes | Path) -> None:
-        """Writes the bytes, or a copy of the file, atomically."""
+        """Write the bytes, or a copy of the file, atomically."""
         if isinstance(data, bytes):
             write_bytes(self.path, data)
         elif data.resolve() != self.path.resolve():
@@ -207,16 +208,16 @@ class FileDataset(_PathDataset):
 
 
 class FolderDataset(_PathDataset):
-    """A folder of the run, made when asked for; nodes read it as an input and write into it themselves."""
+    """A folder of the run. Loading creates it; nodes take it as an input and write into it."""
 
     def load(self) -> Path:
-        """The folder, which exists."""
+        """Create the folder if necessary, and return it."""
         with storage_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         return self.path
 
     def save(self, data: Path) -> None:
-        """Nothing can be saved as a folder.
+        """Refuse to save: nothing can be saved as a folder.
 
         Raises:
             DatasetError: always.

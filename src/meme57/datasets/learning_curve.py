@@ -1,4 +1,4 @@
-"""The learning curve grows while `learn` runs: rows go to a CSV file and, in batches, to MLflow."""
+"""The learning curve, which grows while `learn` runs: rows go to a CSV file and, in batches, to MLflow."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[misc]
-    """Rows of metrics, in the order of emulator frames; an empty list means unchanged."""
+    """Rows of metrics, ordered by emulator frames; an empty list means unchanged."""
 
     def __init__(self, *, filepath: str, step: str = "frames", metadata: dict[str, Any] | None = None) -> None:
-        """`step` is the column that orders the rows and is MLflow's step."""
+        """`step` names the column that orders the rows; it is also the step in MLflow."""
         self.path = Path(filepath)
         self.step = step
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """The whole curve; a cell that was not measured is NaN.
+        """Return the whole curve; a cell that was not measured is NaN.
 
         Raises:
-            CheckpointError: it is damaged; `learn` sets it aside and begins it again.
+            CheckpointError: the file is damaged; `learn` renames it and starts a new one.
         """
         import pandas as pd
 
@@ -43,13 +43,13 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             curve = pd.read_csv(self.path)
             texts = list(curve.select_dtypes(exclude="number"))
             if texts:
-                raise ValueError(f"column {texts[0]} holds what is no number")
+                raise ValueError(f"column {texts[0]} contains a text that is no number")
             if self.step not in curve or not curve[self.step].between(0, 2**63, inclusive="left").all():
                 raise ValueError(f"column {self.step} is missing, or a cell of it is")
         return curve
 
     def save(self, data: list[Row]) -> None:
-        """Appends rows atomically; older rows at or beyond the first new one go (a resumed run repeats them)."""
+        """Append rows atomically; drop older rows at or beyond the first new one, since a resumed run repeats them."""
         if not data:
             return
         start, before = float(data[0][self.step]), self._read()
@@ -60,15 +60,15 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(self.path, text.getvalue().encode())
-        told = {float(row[self.step]) for row in before}
-        self._track([row for row in data if float(row[self.step]) not in told], rows)
+        tracked = {float(row[self.step]) for row in before}
+        self._track([row for row in data if float(row[self.step]) not in tracked], rows)
 
     def preview(self, nrows: int = 20) -> TablePreview:
-        """The last rows, for Kedro-Viz."""
+        """Return the last rows, for Kedro-Viz."""
         return table_preview(self.load().tail(nrows))
 
     def _read(self) -> list[Row]:
-        """The rows on disk; a file that is no learning curve is set aside, with a warning."""
+        """Read the rows on disk; rename a file that is no learning curve, with a warning."""
         if not self.path.exists():
             return []
         try:
@@ -85,11 +85,11 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             reason = f"{type(error).__name__} {error}"
         aside = self.path.with_name(f"damaged-{self.path.name}")
         self.path.replace(aside)
-        log.warning("%s is damaged (%s): set aside as %s, the curve begins anew", self.path, reason, aside.name)
+        log.warning("%s is damaged (%s): renamed to %s, and a new curve begins", self.path, reason, aside.name)
         return []
 
     def _track(self, new: list[Row], rows: list[Row]) -> None:
-        """New rows go to the active run, and all rows to its parent once a checkpoint covers them."""
+        """Send new rows to the active run, and all rows to its parent once a checkpoint covers them."""
         from meme57.tracking import runs
 
         active = runs.active_run()
@@ -109,5 +109,5 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
 
 
 def _numbers(row: Row) -> dict[str, float]:
-    """Cells of the file, which are text, as numbers; what was not measured is left out."""
+    """Convert the cells of a row from text to numbers; leave out what was not measured."""
     return {name: float(cell) for name, cell in row.items() if cell not in (None, "")}

@@ -1,6 +1,6 @@
-"""What the JSON files of a run must hold for the nodes that read them; the catalog names these by `schema`.
+"""What a run's JSON files must contain for the nodes that read them; the catalog names these classes by `schema`.
 
-More entries than these are welcome: what a newer version adds is no damage.
+A file may have more entries than these, since a newer version may add some.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meme57.agent.bounds import Count, Finite, Whole
 
 
 class _Stored(BaseModel):
-    """Text is no number: nodes get what is in the file."""
+    """A model that converts nothing: a text is never read as a number."""
 
     model_config = ConfigDict(strict=True)
 
@@ -24,13 +24,13 @@ Scalar = str | bool | int | Finite | None
 
 
 class Hardware(RootModel[dict[str, Scalar]]):
-    """What the run had to work with."""
+    """The machine that the run had."""
 
     model_config = ConfigDict(strict=True)
 
 
 class Fidelity(BaseModel):
-    """What the student weighs and how faithful it is: numbers, beside the checkpoint and the student they are of."""
+    """The student's cost and fidelity as numbers, with the checkpoint and the student that they describe."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     __pydantic_extra__: dict[str, Finite] = Field(init=False)
@@ -47,13 +47,13 @@ class PolicyFamilyRecord(_Stored):
 
 
 class EstimateRecord(RootModel[dict[str, dict[str, Number | None]]]):
-    """Bytes by part, and what the machine has left where it says so."""
+    """Bytes by part, and the free bytes of the machine if it reports them."""
 
     model_config = ConfigDict(strict=True)
 
 
 class SeedReplayRecord(_Stored):
-    """What `collect` played; the code that reads the replay checks the rest."""
+    """What `collect` played; the code that reads the replay checks the other entries."""
 
     game: str
     frames: Number
@@ -89,9 +89,9 @@ class _Protocol(_Stored):
 
     @model_validator(mode="after")
     def _a_named_one_says_how_it_departs(self) -> _Protocol:
-        told = {"protocol", "departures", "changed_since_training"} & self.model_fields_set
-        if len(told) not in (0, 3):
-            raise ValueError(f"{', '.join(sorted(told))} alone says too little")
+        present = {"protocol", "departures", "changed_since_training"} & self.model_fields_set
+        if len(present) not in (0, 3):
+            raise ValueError(f"{', '.join(sorted(present))} alone is not enough")
         return self
 
 
@@ -128,7 +128,7 @@ class _Version(_Stored):
 
 
 class ModelVersions(RootModel[dict[str, _Version]]):
-    """What became of the policies in the registry."""
+    """The registered versions of the policies, by agent."""
 
     model_config = ConfigDict(strict=True)
 
@@ -164,7 +164,7 @@ class _Difference(_Stored):
 
 
 class Evidence(_Stored):
-    """The tuned values beside the configured ones on fresh seeds."""
+    """The tuned values compared with the configured ones on fresh seeds."""
 
     frames: Whole
     seeds: list[int]
@@ -179,11 +179,11 @@ class _Nothing(BaseModel):
 
 
 class StudyEvidence(RootModel[Evidence | _Nothing]):
-    """Empty where no fresh seeds were asked for."""
+    """The evidence of a study; empty if no fresh seeds were configured."""
 
 
 class TunedEvidence(_Stored):
-    """What lies beside the parameters that a study wrote."""
+    """The file beside the parameters that a study wrote."""
 
     study: str
     fingerprint: str
@@ -194,7 +194,7 @@ class TunedEvidence(_Stored):
 
 
 class MemberNote(_Stored):
-    """What a suite keeps of a member that is done."""
+    """What a suite stores about a member that is done."""
 
     scores: Scores
     curve: list[dict[str, Finite]]

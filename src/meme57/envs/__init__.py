@@ -1,4 +1,4 @@
-"""What a game is: its specification, and the vector environments: the emulator's, our own small ones, Gymnasium's."""
+"""Games: their specification, and vector environments of the emulator, of Gymnasium and of the built-in games."""
 
 from meme57.envs.make import agreed_spec, env_spec, make_env, refuse_code
 from meme57.envs.spec import EnvSpec, StepResult, VectorEnv

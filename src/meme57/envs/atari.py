@@ -1,4 +1,4 @@
-"""Atari games on ALE's C++ vector environment, every option stated (the defaults of its makers differ)."""
+"""Atari games on ALE's C++ vector environment. Every option is stated, since ALE's defaults differ."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from meme57.errors import EnvironmentSetupError, first_line
 class AtariEnv:
     """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards, lives ignored.
 
-    The emulator's next-step autoreset is kept: the terminal observation comes with the end, the reset observation
-    with the next (ignored) action. With `colour`, observations are [E, H, W, 3], for people to look at.
+    The emulator resets on the next step: the terminal observation comes with the last step, the reset observation with
+    the next action, which is ignored. With `colour`, observations are [E, H, W, 3], for people to look at.
     """
 
     def __init__(self, spec: EnvSpec, *, num_envs: int, num_threads: int, colour: bool = False) -> None:
@@ -49,35 +49,35 @@ class AtariEnv:
         self._ended = np.zeros(num_envs, dtype=np.bool_)
 
     def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
-        """Observations [E, H, W]; environment i gets `seed` + i."""
+        """Reset all environments; environment i gets `seed` + i. Returns observations [E, H, W]."""
         observation, _ = self._env.reset(seed=seed)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         frames: npt.NDArray[np.uint8] = observation[:, 0]
         return frames
 
     def send(self, actions: npt.NDArray[np.int64]) -> None:
-        """Actions [E]; the emulators step in their own threads."""
+        """Send actions [E]; the emulators step in their own threads."""
         self._env.send(actions)
 
     def receive(self) -> StepResult:
-        """What the actions sent led to."""
+        """Return the result of the actions sent."""
         observation, reward, terminated, truncated, _ = self._env.recv()
         result = StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, self._ended)
         self._ended = terminated | truncated
         return result
 
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One agent step of each environment; actions [E]."""
+        """Make one agent step of each environment; actions [E]."""
         self.send(actions)
         return self.receive()
 
     def close(self) -> None:
-        """Frees the emulators."""
+        """Close the emulators."""
         self._env.close()
 
 
 def missing_roms(rom_ids: Iterable[str]) -> list[str]:
-    """Those of `rom_ids` whose file is missing or not the one that ale-py expects."""
+    """Return those of `rom_ids` whose file is missing or not the one that ale-py expects."""
     return [rom for rom in rom_ids if not _rom_is_whole(rom)]
 
 
@@ -92,10 +92,10 @@ def _rom_is_whole(rom_id: str) -> bool:
 
 @functools.cache
 def action_meanings(rom_id: str, *, full_action_space: bool) -> tuple[str, ...]:
-    """Names of the actions, in the order of their numbers; the ROM is loaded once to see that it is there.
+    """Return the names of the actions, in the order of their numbers; this loads the ROM once.
 
     Raises:
-        EnvironmentSetupError: it does not load.
+        EnvironmentSetupError: the ROM does not load.
     """
     ALEInterface.setLoggerMode(LoggerMode.Error)
     emulator = ALEInterface()

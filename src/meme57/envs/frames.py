@@ -15,7 +15,7 @@ LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 
 def to_frames(observations: npt.NDArray[Any], *, height: int, width: int, dtype: str) -> npt.NDArray[Any]:
-    """Observations as frames [E, height, width].
+    """Turn observations into frames [E, height, width].
 
     Args:
         observations: uint8 images [E, H, W], [E, H, W, 1] or [E, H, W, 3] for `dtype` uint8, else numbers [E, D].
@@ -32,7 +32,7 @@ def to_frames(observations: npt.NDArray[Any], *, height: int, width: int, dtype:
 
 
 def to_gray(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Images [E, H, W], [E, H, W, 1] or [E, H, W, 3] -> [E, H, W]."""
+    """Make images gray: [E, H, W], [E, H, W, 1] or [E, H, W, 3] -> [E, H, W]."""
     if images.ndim == 3:
         return images
     if images.shape[-1] == 1:
@@ -42,7 +42,7 @@ def to_gray(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def resize(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Images [E, H, W] -> [E, height, width]: each pixel is the mean over the area that it covers."""
+    """Resize images [E, H, W] -> [E, height, width]: each pixel is the mean over the area that it covers."""
     if images.shape[1:] == (height, width):
         return images
     rows, columns = _shares(images.shape[1], height), _shares(images.shape[2], width)
@@ -53,7 +53,7 @@ def resize(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArra
 
 @functools.cache
 def _shares(before: int, after: int) -> npt.NDArray[np.float32]:
-    """Share that each old pixel has in each new one, [after, before]; rows sum to 1."""
+    """Return the share that each old pixel has in each new one, [after, before]; rows sum to 1."""
     edges = np.linspace(0, before, after + 1)
     old = np.arange(before)
     overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)

@@ -49,17 +49,17 @@ class GymnasiumEnv:
         self._ended = np.zeros(num_envs, dtype=np.bool_)
 
     def reset(self, *, seed: int) -> npt.NDArray[Any]:
-        """Observations [E, H, W]; environment i gets `seed` + i."""
+        """Reset every environment and return observations [E, H, W]; environment i gets `seed` + i."""
         observation, _ = self._env.reset(seed=seed)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         return self._frames(observation)
 
     def send(self, actions: npt.NDArray[np.int64]) -> None:
-        """Actions [E], counted from 0."""
+        """Keep the actions [E], counted from 0, for `receive`."""
         self._actions = actions + self._first_action
 
     def receive(self) -> StepResult:
-        """What the actions sent led to."""
+        """Step every environment with the actions sent, and return the result."""
         observation, reward, terminated, truncated, _ = self._env.step(self._actions)
         truncated = truncated & ~terminated
         result = StepResult(
@@ -69,12 +69,12 @@ class GymnasiumEnv:
         return result
 
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One step of each environment; actions [E]."""
+        """Run `send` and `receive`: one step of each environment; actions [E]."""
         self.send(actions)
         return self.receive()
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Close the environments."""
         self._env.close()
 
     def _frames(self, observation: Any) -> npt.NDArray[Any]:
@@ -88,7 +88,7 @@ class GymnasiumEnv:
 
 
 def gymnasium_spec(parameters: EnvParameters) -> EnvSpec:
-    """The task that `env.id` names, made once to look at its spaces.
+    """Return the task that `env.id` names; the environment is made once to look at its spaces.
 
     Raises:
         EnvironmentSetupError: one line: an unknown id, a wrapper that cannot be used, spaces that no agent here reads.
@@ -129,13 +129,13 @@ def gymnasium_spec(parameters: EnvParameters) -> EnvSpec:
 
 
 def limited(spec: EnvSpec, *, picture: bool) -> gymnasium.Env[Any, Any]:
-    """One environment of the spec, wrapped and truncated after `max_episode_frames` steps; its observations are raw."""
+    """Make one environment of the spec, truncated after `max_episode_frames` steps; its observations are raw."""
     assert spec.gymnasium is not None
     return TimeLimit(open_env(spec.gymnasium, picture=picture), max_episode_steps=spec.max_episode_frames)
 
 
 def selected(env: gymnasium.Env[Any, Any], spec: EnvSpec) -> gymnasium.Env[Any, Any]:
-    """The environment, of whose observations only what the agent sees is left."""
+    """Reduce the observations of an environment to the entry that the agent sees."""
     task = spec.gymnasium
     if task is None or task.observation_key is None:
         return env
@@ -144,7 +144,7 @@ def selected(env: gymnasium.Env[Any, Any], spec: EnvSpec) -> gymnasium.Env[Any, 
 
 
 def open_env(task: GymnasiumTask, *, picture: bool = False) -> gymnasium.Env[Any, Any]:
-    """The environment with its wrappers.
+    """Make the environment with its wrappers.
 
     Raises:
         EnvironmentSetupError: it is not registered, does not start, or a wrapper cannot be used.
@@ -170,7 +170,7 @@ def open_env(task: GymnasiumTask, *, picture: bool = False) -> gymnasium.Env[Any
 
 
 def observed_space(env: gymnasium.Env[Any, Any], task: GymnasiumTask) -> gymnasium.Space[Any]:
-    """The space of what the agent sees.
+    """Return the space of what the agent sees.
 
     Raises:
         EnvironmentSetupError: a dictionary of which no entry was chosen, or a key that it does not have.
@@ -193,7 +193,7 @@ def observed_space(env: gymnasium.Env[Any, Any], task: GymnasiumTask) -> gymnasi
 
 
 def _frame(space: gymnasium.Space[Any], parameters: EnvParameters) -> tuple[int, int, FrameType]:
-    """Height, width and type of the agent's frames."""
+    """Return height, width and type of the agent's frames."""
     if isinstance(space, Box) and space.dtype is not None:
         shape = space.shape
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
@@ -208,7 +208,7 @@ def _frame(space: gymnasium.Space[Any], parameters: EnvParameters) -> tuple[int,
 
 
 def _meanings(env: gymnasium.Env[Any, Any], num_actions: int) -> tuple[str, ...]:
-    """Names of the actions where the environment has any, else their numbers."""
+    """Return the names of the actions; their numbers if the environment has no names."""
     named, actions = getattr(env.unwrapped, "get_action_meanings", None), getattr(env.unwrapped, "actions", None)
     names = tuple(map(str, named())) if callable(named) else ()
     if isinstance(actions, EnumType):
@@ -234,7 +234,7 @@ def _wrapped(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]
 
 
 def _import_registrar(env_id: str) -> None:
-    """Imports the package that registers well-known ids, where it is installed."""
+    """Import the package that registers well-known ids, if it is installed."""
     if env_id in gymnasium.registry:
         return
     for package in _registrars(env_id):

@@ -1,4 +1,4 @@
-"""From parameters to a game."""
+"""Making games from parameters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KNOWN_PACKAGES = ("gymnasium", "minigrid")
 
 
 def env_spec(parameters: EnvParameters) -> EnvSpec:
-    """The task that the parameters describe.
+    """Return the task that the parameters describe.
 
     Raises:
-        EnvironmentSetupError: the game's ROM does not load, the frames are too small to show a game of our own, or an
+        EnvironmentSetupError: the game's ROM does not load, the frames are too small for a built-in game, or an
             environment of Gymnasium cannot be made or read.
     """
     if parameters.id is not None:
@@ -52,7 +52,7 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
 
 
 def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
-    """The task that the parameters describe, which the stored description must be.
+    """Return the task that the parameters describe, after comparing it with the stored description.
 
     Raises:
         EnvironmentSetupError: `env_spec.json` was edited, or made by another version or another ROM.
@@ -61,15 +61,15 @@ def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:
     tree = stored if isinstance(stored, dict) else {}
     if what := describe_differences(tree, spec.to_json()):
         raise EnvironmentSetupError(
-            f"env_spec.json is not of the configured game ({what}): `kedro run --pipelines setup` writes it anew"
+            f"env_spec.json describes another game ({what}): `kedro run --pipelines setup` writes it again"
         )
     return spec
 
 
 def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool = False) -> VectorEnv:
-    """A vector environment of `num_envs` copies; `reset` it before the first step.
+    """Make a vector environment of `num_envs` copies; `reset` it before the first step.
 
-    With `colour`, observations are [E, H, W, 3], but for a small game of our own: the game as a person sees it.
+    With `colour`, observations are [E, H, W, 3], in the colours that a person sees; a built-in game has none.
     """
     if spec.gymnasium is not None:
         return GymnasiumEnv(spec, num_envs=num_envs, picture=colour)
@@ -79,7 +79,7 @@ def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool
 
 
 def refuse_code(spec: EnvSpec, named: Collection[str]) -> None:
-    """Refuses a spec from a file whose making would import code that the user did not name.
+    """Refuse a spec from a file whose making would import code that the user did not name.
 
     Args:
         named: ids and wrappers that the user's own configuration or command names.

@@ -23,7 +23,7 @@ SCREEN = (210, 160)
 
 
 def raw_env(spec: EnvSpec, *, on_reset: Callable[[], None], on_step: Callable[[float], None]) -> RawEnv:
-    """The game of the spec, whole protocol included, with raw observations.
+    """Make the game of the spec, with its whole protocol and raw observations.
 
     An Atari game shows its screen in colour, a small game of our own the agent's picture, and an environment of
     Gymnasium what it shows through its wrappers. `on_reset` and `on_step` hear of each reset and each reward.
@@ -33,7 +33,7 @@ def raw_env(spec: EnvSpec, *, on_reset: Callable[[], None], on_step: Callable[[f
 
 
 def agent_frame(spec: EnvSpec, observation: Any) -> npt.NDArray[Any]:
-    """A raw observation as the agent's frame [1, H, W].
+    """Turn a raw observation into the agent's frame [1, H, W].
 
     Raises:
         EnvironmentSetupError: it is neither an image nor a vector of the length that the agent knows.
@@ -68,19 +68,19 @@ class SingleGame(gymnasium.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """A new episode; without a seed its own is drawn from the stream of the last one that was given."""
+        """Begin an episode; without a seed, one is drawn from the stream of the last seed that was given."""
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(2**30)) if seed is None else seed
         return self._env.reset(seed=drawn)[0], {}
 
     def step(self, action: int) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
-        """One agent step; after an end `reset` must follow."""
+        """Play one agent step; after an end `reset` must follow."""
         result = self._env.step(np.array([action]))
         ends = bool(result.terminated[0]), bool(result.truncated[0])
         return result.observation[0], float(result.reward[0]), *ends, {}
 
     def close(self) -> None:
-        """Frees the emulator."""
+        """Close the emulator."""
         self._env.close()
 
 

@@ -54,16 +54,16 @@ class EnvSpec:
 
     @property
     def frame_shape(self) -> tuple[int, int]:
-        """H, W."""
+        """Return H, W."""
         return self.height, self.width
 
     @property
     def has_protocols(self) -> bool:
-        """Whether evaluation protocols were published for such games: for Atari games alone."""
+        """Say whether evaluation protocols exist for such a game: they do for Atari games alone."""
         return self.gymnasium is None and not is_toy(self.game)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able mapping; tuples become lists, and what only Gymnasium's environments have is left out."""
+        """Return a mapping of JSON types; fields that only environments of Gymnasium have are left out for others."""
         tree = {**asdict(self), "action_meanings": list(self.action_meanings)}
         if self.gymnasium is None:
             del tree["frame_dtype"], tree["gymnasium"]
@@ -73,19 +73,19 @@ class EnvSpec:
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> EnvSpec:
-        """Inverse of `to_json`.
+        """Undo `to_json`.
 
         Raises:
-            EnvironmentSetupError: it is not what `to_json` gave.
+            EnvironmentSetupError: `tree` does not come from `to_json`.
         """
         try:
             spec = parse_as(cls, tree)
             _check_frame(spec)
             if len(spec.action_meanings) != spec.num_actions:
-                raise ValueError(f"num_actions={spec.num_actions}, and {len(spec.action_meanings)} have a meaning")
+                raise ValueError(f"num_actions={spec.num_actions}, but {len(spec.action_meanings)} action meanings")
         except ValueError as error:
             raise EnvironmentSetupError(
-                f"the stored env_spec is damaged ({error}): `kedro run --pipelines setup` makes it anew"
+                f"the stored env_spec is damaged ({error}): `kedro run --pipelines setup` makes it again"
             ) from error
         return spec
 
@@ -99,10 +99,10 @@ def _check_frame(spec: EnvSpec) -> None:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one vector step gave; arrays belong to the caller.
+    """The result of one vector step; arrays belong to the caller.
 
-    Where `is_reset`, the environment began an episode: its action was ignored, its reward is 0, and the transition is
-    no step. Otherwise `observation` follows the action, the final one of an episode included.
+    Where `is_reset`, the environment began an episode: its action was ignored, its reward is 0, and the transition does
+    not count as a step. Otherwise `observation` follows the action, also at the end of an episode.
     """
 
     observation: npt.NDArray[Any]  # [E, H, W] uint8, or float32 where the spec says so
@@ -113,22 +113,22 @@ class StepResult:
 
 
 class VectorEnv(Protocol):
-    """E copies of one game, stepped together; an episode that ended starts anew on the next step."""
+    """E copies of one game, stepped together; after an episode's end, the next step begins a new one."""
 
     num_envs: int
     spec: EnvSpec
 
     def reset(self, *, seed: int) -> npt.NDArray[Any]:
-        """Starts every environment anew, environment i with `seed` + i: observations [E, H, W]."""
+        """Reset every environment, environment i with `seed` + i; return observations [E, H, W]."""
 
     def send(self, actions: npt.NDArray[np.int64]) -> None:
-        """Actions [E] in; the emulators go on by themselves until `receive`, which must follow."""
+        """Send actions [E]; the emulators run until `receive`, which must follow."""
 
     def receive(self) -> StepResult:
-        """What the actions sent led to; waits for it."""
+        """Wait for the result of the actions sent, and return it."""
 
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """`send` and `receive`: one agent step (frame_skip emulator frames) of each environment."""
+        """Run `send` and `receive`: one agent step (frame_skip emulator frames) of each environment."""
 
     def close(self) -> None:
-        """Frees the emulators."""
+        """Close the emulators."""

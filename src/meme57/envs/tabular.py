@@ -1,4 +1,4 @@
-"""A game as tables: small deterministic games of our own, stepped as vectors, whose odds can be computed exactly."""
+"""Games as tables: small built-in deterministic games, stepped as vectors, whose odds can be computed exactly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meme57.envs.spec import EnvSpec, StepResult
 
 @dataclass(frozen=True)
 class Table:
-    """A deterministic game with S states, of which 0 is the first, and A actions."""
+    """A deterministic game with S states, starting in state 0, and A actions."""
 
     actions: tuple[str, ...]
     following: npt.NDArray[np.int64]  # [S, A] the state that a step leads to
@@ -20,10 +20,10 @@ class Table:
     terminal: npt.NDArray[np.bool_]  # [S, A] the step ends the episode
     max_steps: int
     """An episode that lasts this long is truncated."""
-    grid: npt.NDArray[np.uint8]  # [S, rows, columns] one shade a cell
+    grid: npt.NDArray[np.uint8]  # [S, rows, columns] one shade per cell
 
     def pictures(self, height: int, width: int) -> npt.NDArray[np.uint8]:
-        """What each state looks like: every cell a block of pixels, black where the grid does not reach.  [S, H, W]."""
+        """Draw each state [S, H, W]: every cell is a block of pixels, black where the grid does not reach."""
         states, rows, columns = self.grid.shape
         pictures = np.zeros((states, height, width), dtype=np.uint8)
         blocks = self.grid.repeat(height // rows, axis=1).repeat(width // columns, axis=2)
@@ -44,18 +44,18 @@ class TabularEnv:
         self._ended = np.zeros(num_envs, dtype=np.bool_)
 
     def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
-        """Observations [E, H, W]; the seed changes nothing."""
+        """Reset all environments and return observations [E, H, W]; the seed changes nothing."""
         self.state[:] = 0
         self._time[:] = 0
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         return self._pictures[self.state]
 
     def send(self, actions: npt.NDArray[np.int64]) -> None:
-        """Actions [E]."""
+        """Send actions [E]."""
         self._actions = actions
 
     def receive(self) -> StepResult:
-        """What the actions sent led to."""
+        """Return the result of the actions sent."""
         is_reset, taken = self._ended, (self.state, self._actions)
         reward = np.where(is_reset, np.float32(0), self._table.reward[taken])
         terminated = ~is_reset & self._table.terminal[taken]
@@ -67,16 +67,16 @@ class TabularEnv:
         return StepResult(self._pictures[self.state], reward, terminated, truncated, is_reset)
 
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One step of each environment; actions [E]."""
+        """Make one step of each environment; actions [E]."""
         self.send(actions)
         return self.receive()
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to close."""
 
 
 def success_probability(table: Table, policy: npt.NDArray[np.float64]) -> float:
-    """The probability that an episode earns a reward above zero, exactly.
+    """Compute the exact probability that an episode earns a reward above zero.
 
     Args:
         policy: [S, A] the probability of each action in each state.
@@ -88,7 +88,7 @@ def success_probability(table: Table, policy: npt.NDArray[np.float64]) -> float:
         flow = here[:, None] * policy
         success = table.reward > 0
         succeeded += float(flow[success].sum())
-        going_on = ~success & ~table.terminal
+        continues = ~success & ~table.terminal
         here = np.zeros(len(policy))
-        np.add.at(here, table.following[going_on], flow[going_on])
+        np.add.at(here, table.following[continues], flow[continues])
     return succeeded

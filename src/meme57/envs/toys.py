@@ -1,6 +1,6 @@
-"""The exploration ladder: small games of our own, from one that random play finds to those that only novelty finds.
+"""The exploration ladder: small built-in games, from one that random play solves to those that need novelty.
 
-Each is a table, so the odds of blind play are computed exactly (`tabular.success_probability`), not guessed.
+Each is a table, so the odds of random play are computed exactly (`tabular.success_probability`), not guessed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Cell = tuple[int, int]
 
 
 def corridor(length: int = 11) -> Table:
-    """A corridor of 11 steps, folded into a picture of 4 x 4 cells, with a reward of 1 at its far end alone.
+    """Make a corridor of 11 steps, folded into a picture of 4 x 4 cells, with a reward of 1 only at its far end.
 
-    In each cell one of four actions, another from cell to cell but always the same, leads forward; the others lead one
-    cell back. Random play drifts back with probability 3/4 a step and reaches the end within an episode's 44 steps with
-    probability 5.1e-5; a constant action never does. New cells within an episode are novel, so the episodic reward pays
-    for every step forward.
+    In each cell one of four actions leads forward and the others lead one cell back. Which one differs between cells
+    but never changes. Random play moves back with probability 3/4 per step, and reaches the end within an episode's 44
+    steps with probability 5.1e-5. A constant action never does. New cells within an episode are novel, so the episodic
+    reward pays for every step forward.
     """
     cells = np.arange(length + 1)
     forward = np.random.default_rng(57).integers(4, size=length)
@@ -44,12 +44,12 @@ def corridor(length: int = 11) -> Table:
 
 
 def deep_sea(depth: int) -> Table:
-    """Every step sinks one row; only `depth` steps to the right in a row reach the treasure, worth 1.
+    """Make a deep sea: every step sinks one row, and only `depth` consecutive steps right reach the treasure, worth 1.
 
-    A step to the right costs 0.01 / depth, so that reward alone teaches to stay left. Which of the two actions leads to
-    the right differs from cell to cell. Random play finds the treasure with probability 2^-depth an episode. Within an
-    episode no cell is seen twice: episodic novelty cannot tell the cells apart, lifelong novelty has to. The bottom is
-    a black picture wherever it is reached: an end that looked like a cell would wear that cell's novelty out.
+    A step to the right costs 0.01 / depth, so the reward alone teaches to stay left. Which of the two actions leads to
+    the right differs between cells. Random play finds the treasure with probability 2^-depth per episode. Within an
+    episode no cell is seen twice, so episodic novelty cannot tell the cells apart: lifelong novelty has to. The bottom
+    is a black picture everywhere, because an end that looked like a cell would use up that cell's novelty.
     Source: Osband et al., 2020 (bsuite, deep sea).
     """
     rows, columns = (index.ravel() for index in np.indices((depth, depth)))
@@ -71,10 +71,10 @@ def deep_sea(depth: int) -> Table:
 
 
 def key_and_door(side: int = 7, max_steps: int = 70) -> Table:
-    """Two rooms: the key lies in the far corner of the first, the goal, worth 1, in the far corner of the second.
+    """Make two rooms: the key is in the far corner of the first, the goal, worth 1, in the far corner of the second.
 
-    The door between them opens only to who carries the key. The way is 32 steps long; random play finds the goal within
-    an episode's 70 steps with probability 5.5e-6.
+    The door between them opens only with the key. The way is 32 steps long. Random play finds the goal within an
+    episode's 70 steps with probability 5.5e-6.
     """
     start, key, door, goal = (side - 1, side - 1), (0, 0), (side // 2, side), (side - 1, 2 * side)
     cells = [(row, column) for row in range(side) for column in range(2 * side + 1) if column != side or row == door[0]]
@@ -99,7 +99,7 @@ def key_and_door(side: int = 7, max_steps: int = 70) -> Table:
 
 
 def _room(side: int, cell: Cell, has_key: bool, key: Cell, door: Cell, goal: Cell) -> npt.NDArray[np.uint8]:
-    """The picture of one state, [side, 2 side + 1]: the key is gone and the door is open once it is carried."""
+    """Draw one state, [side, 2 side + 1]: while the key is carried, it is not shown and the door is open."""
     grid = np.zeros((side, 2 * side + 1), dtype=np.uint8)
     grid[:, side] = WALL
     grid[door] = 0 if has_key else DOOR
@@ -122,5 +122,5 @@ _BUILDERS: dict[str, Callable[[], Table]] = {
 
 @functools.cache
 def toy(game: str) -> Table:
-    """The table of a game of our own, by its canonical name."""
+    """Return the table of a built-in game, by its canonical name."""
     return _BUILDERS[game]()

@@ -1,1 +1,1 @@
-"""How good it is: protocol, reference scores, statistics, film."""
+"""Evaluation of agents: protocol, reference scores, statistics, film."""

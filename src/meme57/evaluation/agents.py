@@ -1,4 +1,4 @@
-"""Who is evaluated: each agent's episodes, in this process or on Ray."""
+"""Play the evaluation episodes of each agent, in this process or on Ray."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from meme57.blueprint import find_device
-from meme57.checkpoints.best_explorer import favourite_policy
+from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.evaluation.protocol import Episode, play_episodes
 from meme57.evaluation.shares import Share, play_shares, policy_maker, read_files
 from meme57.stopping import never
 
-AGENTS = ("random", "teacher", "favourite", "student")
-"""Random play, policy 0 of the checkpoint, the policy its bandit preferred, and the distilled student."""
+AGENTS = ("random", "teacher", "bandit_policy", "student")
+"""Random play, policy 0 of the checkpoint, the policy that its bandit preferred, and the distilled student."""
 Counter = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
 
 
@@ -31,16 +31,16 @@ def play_agents(
     counter: Counter,
     stop: Callable[[], bool] = never,
 ) -> list[dict[str, Any]]:
-    """Whole episodes of each agent on the same seeds, a row each.
+    """Play whole episodes of each agent on the same seeds; return one row per episode.
 
     Raises:
-        Interrupted: `stop` asked for it.
-        ActorError: evaluation on Ray failed again and again.
+        Interrupted: `stop` returned True.
+        ActorError: evaluation on Ray failed several times.
     """
     torch.set_num_threads(parameters.learner.torch_threads)
     rows: list[dict[str, Any]] = []
     for agent, policy in policies(parameters, teacher_folder).items():
-        if agent == "favourite" and policy == 0:  # the same episodes
+        if agent == "bandit_policy" and policy == 0:  # the same episodes as the teacher's
             rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
             continue
         share = _share(parameters, spec, agent, policy)
@@ -51,14 +51,14 @@ def play_agents(
 
 
 def policies(parameters: Parameters, teacher_folder: Path) -> dict[str, int]:
-    """Each agent that is evaluated, and its policy of the family (0 where it has none)."""
-    chosen = dict.fromkeys(AGENTS, 0)
-    preferred = favourite_policy(teacher_folder) if parameters.evaluate.favourite else None
+    """Map each agent that is evaluated to its policy of the family (0 if it has none)."""
+    found = dict.fromkeys(AGENTS, 0)
+    preferred = bandit_policy(teacher_folder) if parameters.evaluate.bandit_policy else None
     if preferred is None:
-        del chosen["favourite"]
+        del found["bandit_policy"]
     else:
-        chosen["favourite"] = preferred
-    return chosen
+        found["bandit_policy"] = preferred
+    return found
 
 
 def _share(parameters: Parameters, spec: EnvSpec, agent: str, policy: int) -> Share:
@@ -67,7 +67,7 @@ def _share(parameters: Parameters, spec: EnvSpec, agent: str, policy: int) -> Sh
         agent=agent,
         spec=spec,
         seed=evaluate.seed,
-        epsilon=0.0 if agent == "random" else evaluate.epsilon,  # random play is not made more random
+        epsilon=0.0 if agent == "random" else evaluate.epsilon,  # random play ignores epsilon
         first_env=0,
         num_envs=evaluate.num_envs,
         episodes=evaluate.episodes,

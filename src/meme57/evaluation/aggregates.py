@@ -1,8 +1,8 @@
 """Scores of several runs on several games: aggregates, performance profile, probability of improvement.
 
-A run is one score; runs lie by game, `{game: [runs]}`. Means have Student's interval with Satterthwaite's degrees of
-freedom. What has no such formula is resampled run by run within each game (the stratified bootstrap) and widened where
-runs are few. Where a game has one run there is no interval. How often each holds the truth: docs/evaluation.md.
+A run is one score; the argument is `{game: [runs]}`. Means have Student's interval with Satterthwaite's degrees of
+freedom. Other statistics use the stratified bootstrap, which resamples runs within each game, and a correction for few
+runs. If a game has one run there is no interval. docs/evaluation.md has the measured coverage of each.
 Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice".
 """
 
@@ -24,7 +24,7 @@ STATISTICS = ("median", "mean", "iqm", "optimality_gap")
 
 
 def aggregate(scores: Runs) -> dict[str, float]:
-    """Median and mean of the games' mean scores, IQM and optimality gap of all runs."""
+    """Compute the median and mean of the games' mean scores, and the IQM and optimality gap of all runs."""
     games = _by_game(scores)
     values = {
         "median": _median(games),
@@ -36,7 +36,7 @@ def aggregate(scores: Runs) -> dict[str, float]:
 
 
 def aggregate_intervals(scores: Runs, *, repetitions: int, confidence: float, seed: int) -> dict[str, Interval | None]:
-    """The interval of each statistic of `aggregate`; None where a game has one run."""
+    """Compute the interval of each statistic of `aggregate`; None if a game has one run."""
     games = _by_game(scores)
     shares = np.array([runs.size for runs in games]) / sum(runs.size for runs in games)
     estimates = {
@@ -49,12 +49,12 @@ def aggregate_intervals(scores: Runs, *, repetitions: int, confidence: float, se
 
 
 def mean_interval(scores: Runs, *, confidence: float) -> Interval | None:
-    """The interval of the mean over games of their mean scores; None where a game has one run."""
+    """Compute the interval of the mean over games of their mean scores; None if a game has one run."""
     return _mean(_by_game(scores)).interval(confidence)
 
 
 def performance_profile(scores: Runs, thresholds: ArrayLike) -> Array:
-    """The share of runs with a score above each threshold, averaged within each game, then over games: [K].
+    """Compute the share of runs above each threshold, averaged within each game, then over games: [K].
 
     Source: Agarwal et al. 2021, run-score distribution.
     """
@@ -64,7 +64,7 @@ def performance_profile(scores: Runs, thresholds: ArrayLike) -> Array:
 def profile_band(
     scores: Runs, thresholds: ArrayLike, *, repetitions: int, confidence: float, seed: int
 ) -> tuple[Array, Array] | None:
-    """The pointwise interval of `performance_profile`: low [K] and high [K]; None where a game has one run."""
+    """Compute the pointwise interval of `performance_profile`: low [K] and high [K]; None if a game has one run."""
     games, at = _by_game(scores), np.asarray(thresholds, np.float64)
     if _has_single(games):
         return None
@@ -72,10 +72,10 @@ def profile_band(
 
 
 def probability_of_improvement(first: Runs, second: Runs) -> float:
-    """P(a run of `first` beats one of `second`), a tie counting half, averaged over the games that both have.
+    """Compute P(a run of `first` beats one of `second`), a tie counting half, averaged over the games of both.
 
     Raises:
-        ConfigurationError: there is no such game.
+        ConfigurationError: no game is in both.
     """
     return float(_beats(_by_game(_shared(first, second)) + _by_game(_shared(second, first))))
 
@@ -83,10 +83,10 @@ def probability_of_improvement(first: Runs, second: Runs) -> float:
 def improvement_interval(
     first: Runs, second: Runs, *, repetitions: int, confidence: float, seed: int
 ) -> Interval | None:
-    """The interval of `probability_of_improvement`; both sides are resampled.
+    """Compute the interval of `probability_of_improvement`; both sides are resampled.
 
-    None where a side has one run of a game, and where all resamplings agree (every pair was won, or lost): runs that
-    few cannot tell 100 % from somewhat less.
+    None if a side has one run of a game, or if all resamplings agree (every pair was won, or lost): so few runs cannot
+    distinguish 100 % from slightly less.
     """
     games = _by_game(_shared(first, second)) + _by_game(_shared(second, first))
     if _has_single(games):
@@ -96,7 +96,7 @@ def improvement_interval(
 
 
 Statistic = Callable[[list[Array]], Array]
-"""Of the runs [..., n] by game: [...]."""
+"""Computes a statistic of the runs [..., n] of each game: [...]."""
 
 
 def _mean(games: list[Array]) -> Estimate:
@@ -104,10 +104,10 @@ def _mean(games: list[Array]) -> Estimate:
 
 
 def _estimate(games: list[Array], statistic: Statistic, repetitions: int, seed: int) -> Estimate:
-    """The statistic with the bootstrap's variance.
+    """Estimate the statistic with the bootstrap's variance.
 
-    A resampled variance is too small by the factor (n - 1) / n, which is given back with the runs of all games together
-    [ours]. Of few runs there are few resamplings, so that percentiles would be narrower still.
+    A resampled variance is too small by the factor (n - 1) / n. The correction counts the runs of all games together
+    [ours]. Few runs have few distinct resamplings, so percentiles would be narrower still.
     """
     value, degrees = np.asarray(statistic(games)), _degrees(games)
     if _has_single(games):
@@ -119,7 +119,7 @@ def _estimate(games: list[Array], statistic: Statistic, repetitions: int, seed: 
 def _percentiles(
     games: list[Array], statistic: Statistic, repetitions: int, confidence: float, seed: int
 ) -> tuple[Array, Array]:
-    """Low and high [...] of a statistic that stays between 0 and 1.
+    """Compute low and high [...] of a statistic between 0 and 1.
 
     Source: Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentiles), with the runs and
     degrees of freedom of all games together [ours].
@@ -133,7 +133,7 @@ def _percentiles(
 
 
 def _bootstrap(games: list[Array], statistic: Statistic, repetitions: int, confidence: float, seed: int) -> Any:
-    """Runs resampled within each game."""
+    """Resample the runs within each game."""
     from scipy.stats import bootstrap
 
     return bootstrap(
@@ -155,13 +155,13 @@ def _degrees(games: list[Array]) -> int:
 
 
 def _median(games: list[Array]) -> Array:
-    """Of the games' means: of runs [..., n] by game, [...]."""
+    """Compute the median of the games' means: runs [..., n] of each game -> [...]."""
     median: Array = np.median(np.stack([runs.mean(axis=-1) for runs in games]), axis=0)
     return median
 
 
 def _iqm(games: list[Array]) -> Array:
-    """Of all runs: of runs [..., n] by game, [...]."""
+    """Compute the IQM of all runs: runs [..., n] of each game -> [...]."""
     runs = np.sort(np.concatenate(games, axis=-1), axis=-1)
     dropped = runs.shape[-1] // 4
     iqm: Array = runs[..., dropped : runs.shape[-1] - dropped].mean(axis=-1)
@@ -169,19 +169,19 @@ def _iqm(games: list[Array]) -> Array:
 
 
 def _shortfall(runs: Array) -> Array:
-    """Below 1, run by run."""
+    """Compute how far each run is below 1."""
     return 1.0 - np.minimum(runs, 1.0)
 
 
 def _profile(games: list[Array], thresholds: Array) -> Array:
-    """Of runs [..., n] by game, [K, ...]."""
+    """Compute the performance profile: runs [..., n] of each game -> [K, ...]."""
     at = thresholds.reshape(-1, *[1] * games[0].ndim)
     shares: Array = np.mean([(runs > at).mean(axis=-1) for runs in games], axis=0)
     return shares
 
 
 def _beats(games: list[Array]) -> Array:
-    """The share of pairs that the first half of `games` wins against the second (Mann-Whitney), over games: [...]."""
+    """Compute the share of pairs that the first half of `games` wins against the second (Mann-Whitney): [...]."""
     half = len(games) // 2
     shares = []
     for ours, theirs in zip(games[:half], games[half:], strict=True):

@@ -1,4 +1,4 @@
-"""The evaluation protocol: whole episodes, counted so that short ones are not favoured; random play."""
+"""The evaluation protocol: whole episodes, counted so that short ones get no advantage; random play."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class RandomPolicy:
         self._rng = np.random.default_rng(seed)
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """Nothing to remember."""
+        """Do nothing: random play has no state."""
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Actions [E]."""
+        """Draw actions [E]."""
         return self._rng.integers(self._num_actions, size=self._num_envs)
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
-        """Nothing to remember."""
+        """Do nothing: random play has no state."""
 
 
 def play_episodes(
@@ -57,17 +57,17 @@ def play_episodes(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Episode]:
-    """Plays exactly `episodes` whole episodes.
+    """Play exactly `episodes` whole episodes.
 
-    Every environment plays a share fixed beforehand, so the score is not that of the first episodes to end. Environment
-    i starts from `seed` + i and goes on with its own random stream.
+    Every environment plays a share that is fixed beforehand. So the score is not that of the first episodes to end.
+    Environment i starts from `seed` + i and continues with its own random stream.
 
     Args:
         make_policy: number of environments -> policy.
         epsilon: share of uniformly random actions.
 
     Raises:
-        Interrupted: `stop` asked for it.
+        Interrupted: `stop` returned True.
     """
     num_envs = min(num_envs, episodes)
     quotas = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
@@ -108,7 +108,7 @@ def mean_return(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
-    """Mean return of that many greedy episodes; `stop` and `progress` as in `play_episodes`."""
+    """Measure the mean return of `episodes` greedy episodes; `stop` and `progress` as in `play_episodes`."""
     played = play_episodes(
         make_policy, spec, episodes=episodes, num_envs=num_envs, seed=seed, stop=stop, progress=progress
     )
@@ -116,9 +116,9 @@ def mean_return(
 
 
 def protocol_facts(
-    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, favourite: int | None = None
+    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, bandit_policy: int | None = None
 ) -> dict[str, Any]:
-    """The protocol in words and numbers, for every result that it made; what training had otherwise is beside it."""
+    """Describe the protocol of a result in words and numbers, with the settings that differ from training."""
     spec = evaluation_spec(trained, protocol)
     facts = spec.to_json()
     del facts["action_meanings"], facts["rom_id"]
@@ -132,18 +132,18 @@ def protocol_facts(
         "episodes": episodes,
         "seed": seed,
         "epsilon": epsilon,
-        "favourite_policy": favourite,
+        "bandit_policy": bandit_policy,
     }
 
 
 def protocol_text(facts: Mapping[str, Any]) -> str:
-    """The facts that make two evaluations comparable, as one string; the table of episodes carries it."""
+    """Join the facts that make two evaluations comparable into one string, for the table of episodes."""
     named = {name: facts.get(name) for name in ("protocol", "name", "episodes", "seed", "epsilon")}
     return "{protocol} ({name}): {episodes} episodes from seed {seed}, epsilon {epsilon}".format(**named)
 
 
 def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
-    """One string that two comparable scores share."""
+    """Make the string that two comparable scores share."""
     if spec.gymnasium is not None:
         size = f"{spec.height}x{spec.width}" if spec.frame_dtype == "uint8" else f"{spec.width}-numbers"
         around = f"-wrapped-{tree_digest(spec.to_json()['gymnasium'])[:6]}" if spec.gymnasium.wrappers else ""

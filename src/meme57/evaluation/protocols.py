@@ -1,7 +1,7 @@
-"""Evaluation protocols as data: what the game's settings are while an agent is judged.
+"""Evaluation protocols as data: the game's settings while an agent is evaluated.
 
-`as_trained` changes nothing. The others are published ones. What belongs to the agent itself stays as it was trained:
-image size and action set; where a protocol says otherwise, the result carries that as a departure.
+`as_trained` changes nothing; the others are published. The agent keeps the image size and the action set of its
+training. If a protocol has others, the result lists that as a departure.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ AGENTS_OWN = ("height", "width", "full_action_space")
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """A published way to judge an Atari agent."""
+    """A published way to evaluate an Atari agent."""
 
     name: str
     source: str
     settings: Mapping[str, Any]
-    """Of `EnvSpec`; what is not named is as in training."""
+    """Fields of `EnvSpec` and their values; other fields are as in training."""
 
 
 def _protocol(name: str, source: str, **settings: Any) -> EvaluationProtocol:
@@ -66,9 +66,9 @@ PROTOCOLS = {
 
 
 def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
-    """The game as protocol `name` has it, for an agent that learned `trained`.
+    """Return the game under protocol `name`, for an agent that learned `trained`.
 
-    Only Atari games have protocols: another one is played as it was learned.
+    Only Atari games have protocols: for others the rules are those of training.
     """
     if not trained.has_protocols:
         return trained
@@ -77,10 +77,10 @@ def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
 
 
 def departures(trained: EnvSpec, name: str) -> list[str]:
-    """Where the result does not follow the protocol, since an agent keeps its own image size and action set."""
+    """List where the result departs from the protocol, since an agent keeps its image size and action set."""
     settings = PROTOCOLS[name].settings
     if not trained.has_protocols:
-        return [f"{trained.game} is no Atari game: played as trained"] if settings else []
+        return [f"{trained.game} is no Atari game: same rules as in training"] if settings else []
     found = []
     if settings.get("full_action_space") and not trained.full_action_space:
         found.append(f"{trained.num_actions} actions (the minimal set), the protocol has 18")
@@ -91,11 +91,11 @@ def departures(trained: EnvSpec, name: str) -> list[str]:
 
 
 def changed_settings(trained: EnvSpec, evaluated: EnvSpec) -> dict[str, dict[str, Any]]:
-    """What differs between training and evaluation: setting to `{training, evaluation}`."""
+    """Map each setting that differs between training and evaluation to `{training, evaluation}`."""
     before, after = trained.to_json(), evaluated.to_json()
     return {key: {"training": before[key], "evaluation": after[key]} for key in before if before[key] != after[key]}
 
 
 def protocol_label(name: str, spec_departures: list[str]) -> str:
-    """The name in a table: with an asterisk where the result departs from it."""
+    """Return the protocol's name for a table; an asterisk marks departures."""
     return f"{name}*" if spec_departures else name

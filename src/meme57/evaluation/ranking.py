@@ -1,4 +1,4 @@
-"""Greedy evaluation on the way: what ranks checkpoints while a run learns, and how long its episodes last."""
+"""Greedy evaluation during learning, which ranks checkpoints, and the length of its episodes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from meme57.stopping import never
 
 CHECKPOINT_EVALUATION_SEED = 1_600_000_001
 EPISODE_FRAMES = 27_000
-"""Longest episode on the way, seven and a half minutes of play [ours]: a greedy policy that stands still in a game
-without a clock would otherwise play half an hour at every checkpoint."""
+"""Longest episode during learning, seven and a half minutes of play [ours]. Otherwise a greedy policy that stands still
+in a game without a clock would play half an hour at every checkpoint."""
 
 
 def shortened(spec: EnvSpec) -> EnvSpec:
-    """The game with episodes of at most `EPISODE_FRAMES`."""
+    """Limit the game's episodes to `EPISODE_FRAMES`."""
     return replace(spec, max_episode_frames=min(spec.max_episode_frames, EPISODE_FRAMES))
 
 
 def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = never) -> Evaluate | None:
-    """Greedy episodes that rank the checkpoints, or None when training returns do; interrupted once `stop` says so."""
+    """Make the function that ranks a checkpoint by greedy episodes until `stop`; None if training returns rank it."""
     episodes = parameters.learner.evaluation_episodes
     if episodes == 0:
         return None

@@ -1,8 +1,8 @@
-"""What random play, a human and the record score on the 57 games, and what other agents published.
+"""Scores of random play, humans and records on the 57 games, and published scores of other agents.
 
 Video Pinball's random score is 0.0 here: only that reproduces the published Agent57 aggregates (mean 4766.2 %,
 median 1933.5 %). Other tables print 16256.9; the column `random_elsewhere` keeps it.
-Source: the table's `source` column, one entry a game.
+Source: the table's `source` column, one entry per game.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class ReferenceScore:
     random: float
     human: float
     record: float | None
-    """The human world record; None where the source table has none (Defender, Surround)."""
+    """The human world record; None if the source table has none (Defender, Surround)."""
     source: str
 
 
 def reference_score(game: str) -> ReferenceScore:
-    """The reference of `Pong`, `pong` or `ALE/Pong-v5`.
+    """Look up the reference score of a game: `Pong`, `pong` or `ALE/Pong-v5`.
 
     Raises:
-        ConfigurationError: the game is unknown, or it is none of the 57.
+        ConfigurationError: the game is unknown, or not one of the 57.
     """
     name = canonical_game(game)
     try:
@@ -45,7 +45,7 @@ def reference_score(game: str) -> ReferenceScore:
 
 
 def has_reference(game: str) -> bool:
-    """Whether `game` has a random and a human score; no environment of Gymnasium has."""
+    """Say whether `game` has a random and a human score; no environment of Gymnasium has."""
     try:
         return canonical_game(game) in _references()
     except ConfigurationError:
@@ -53,20 +53,20 @@ def has_reference(game: str) -> bool:
 
 
 def reference_games() -> tuple[str, ...]:
-    """The 57 games by their canonical names, in alphabetical order of their ROM ids."""
+    """List the 57 games by canonical name, in alphabetical order of their ROM ids."""
     return tuple(_references())
 
 
 def published_agents() -> tuple[str, ...]:
-    """The agents whose per-game scores `published_scores` knows."""
+    """List the agents whose per-game scores `published_scores` has."""
     return tuple(_published())
 
 
 def published_scores(agent: str) -> dict[str, float]:
-    """Game to published mean score, for all 57 games.
+    """Map each of the 57 games to the agent's published mean score.
 
     Raises:
-        ConfigurationError: no such agent; the message lists those there are.
+        ConfigurationError: there is no such agent; the message lists the known ones.
     """
     try:
         return dict(_published()[agent])

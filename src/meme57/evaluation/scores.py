@@ -1,4 +1,4 @@
-"""What a run's episodes come to: scores with their intervals, protocol and source."""
+"""The scores of a run's episodes, with their intervals, protocol and source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meme57.checkpoints.best_explorer import favourite_policy
+from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.checkpoints.source import Source, check_source, checkpoint_source, find_protocol
 from meme57.config import Parameters
 from meme57.envs import env_spec
@@ -25,7 +25,7 @@ REMEDY = "`kedro run --pipelines evaluate` first (same options)"
 
 
 def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
-    """Means, intervals and human-normalised scores, with the weights and the protocol that made them.
+    """Compute means, intervals and human-normalised scores, with the weights and the protocol behind them.
 
     Args:
         best: the record of the best checkpoint.
@@ -61,14 +61,14 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         "student_sha256": str(episodes["student_sha256"].iloc[0]),
         "frames": best["frames"],
         "confidence": evaluate.confidence,
-        "protocol": {**protocol, "favourite_policy": favourite_policy(folder) if "favourite" in agents else None},
+        "protocol": {**protocol, "bandit_policy": bandit_policy(folder) if "bandit_policy" in agents else None},
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }
 
 
 def run_protocol(parameters: Parameters) -> dict[str, Any]:
-    """The protocol under which a run is evaluated."""
+    """Describe the protocol under which a run is evaluated."""
     evaluate = parameters.evaluate
     return protocol_facts(
         env_spec(parameters.env),
@@ -80,18 +80,16 @@ def run_protocol(parameters: Parameters) -> dict[str, Any]:
 
 
 def _check_protocol(episodes: pd.DataFrame, expected: str, *, what: str) -> None:
-    """Refuses episodes that were played otherwise than `expected` says (`protocol_text`)."""
-    found = (
-        sorted(map(str, episodes["protocol"].unique())) if "protocol" in episodes else ["no protocol that they name"]
-    )
+    """Refuse episodes that were not played under the protocol `expected` (a `protocol_text`)."""
+    found = sorted(map(str, episodes["protocol"].unique())) if "protocol" in episodes else ["an unnamed protocol"]
     if found != [expected]:
         raise CheckpointError(f"the episodes were played under {', '.join(found)}, {what} is {expected}: {REMEDY}")
 
 
 def check_episodes(episodes: pd.DataFrame, scores: Mapping[str, Any]) -> None:
-    """Refuses episodes beside scores that were not made of them.
+    """Refuse episodes if the scores were not computed from them.
 
-    A table of an older version names no protocol: then weights, student and numbers of episodes are compared.
+    A table of an older version names no protocol; then only weights, student and numbers of episodes are compared.
 
     Raises:
         CheckpointError: one line with the command that helps.
@@ -99,15 +97,15 @@ def check_episodes(episodes: pd.DataFrame, scores: Mapping[str, Any]) -> None:
     counts = {agent: int(n) for agent, n in episodes["agent"].value_counts().items()}
     scored = {agent: summary["episodes"] for agent, summary in scores["agents"].items()}
     student = episodes["student_sha256"].unique().tolist() if "student_sha256" in episodes else []
-    told = (scores.get("source"), [scores.get("student_sha256")], scored)
-    if (episodes_source(episodes), student, counts) != told:
+    expected = (scores.get("source"), [scores.get("student_sha256")], scored)
+    if (episodes_source(episodes), student, counts) != expected:
         raise CheckpointError(f"the episodes are not those of the scores: {REMEDY}")
     if "protocol" in episodes:
         _check_protocol(episodes, protocol_text(scores["protocol"]), what="that of the scores")
 
 
 def check_scores(scores: Mapping[str, Any], *, run_name: str, source: Source, student_sha256: object) -> None:
-    """Refuses scores of another run, of other weights, or of another student.
+    """Refuse scores of another run, of other weights, or of another student.
 
     Raises:
         CheckpointError: one line with the command that helps.
@@ -120,7 +118,7 @@ def check_scores(scores: Mapping[str, Any], *, run_name: str, source: Source, st
 
 
 def check_film(film: bytes, scores: Mapping[str, Any]) -> None:
-    """Refuses a film of an episode under another protocol than the scores'; one of an older version names none.
+    """Refuse a film under another protocol than the scores'; a film of an older version names none, and passes.
 
     Raises:
         CheckpointError: one line with the command that helps.
@@ -131,14 +129,14 @@ def check_film(film: bytes, scores: Mapping[str, Any]) -> None:
 
 
 def episodes_source(episodes: pd.DataFrame) -> dict[str, str] | None:
-    """The checkpoint that the episodes' table names; None where it names none, or several."""
+    """Return the checkpoint that the episodes' table names; None if it names none, or several."""
     columns = ["checkpoint", "sha256"]
     named = episodes[columns].drop_duplicates() if set(columns) <= set(episodes) else episodes[[]]
     return {name: str(named[name].iloc[0]) for name in columns} if named.shape == (1, 2) else None
 
 
 def score_metrics(agents: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """What MLflow plots and sorts by: `score/teacher_return`, its interval and n, and the human-normalised score."""
+    """Collect the metrics for MLflow: `score/teacher_return`, its interval and n, and the human-normalised score."""
     metrics: dict[str, float] = {}
     for agent, summary in agents.items():
         metrics |= {f"score/{agent}_return": summary["mean"], f"score/{agent}_episodes": summary["episodes"]}

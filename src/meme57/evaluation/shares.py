@@ -1,7 +1,7 @@
-"""Evaluation spread over a Ray cluster: every task plays the episodes of some environments, whose seeds are their own.
+"""Evaluation on a Ray cluster: every task plays the episodes of some environments, each with its own seed.
 
-The policy travels as the bytes of its files, which the task reads as it would read a folder. A task that is lost is
-played again; its episodes are the same, since they begin from the same seeds. Source: [ours].
+A task gets the policy as the bytes of its files, and reads them as it would read a folder. A lost task runs again. Its
+episodes are the same, since they start from the same seeds. Source: [ours].
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
 FILES = {
     "random": (),
     "teacher": TEACHER,
-    "favourite": TEACHER,
+    "bandit_policy": TEACHER,
     "student": (STUDENT_SPEC, STUDENT_WEIGHTS),
 }
-"""What an agent needs to play."""
+"""The files that an agent needs to play."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,24 @@ class Share:
     num_envs: int
     episodes: int
     policy: int = 0
-    """Of the teacher's family."""
+    """Number of the policy in the teacher's family."""
     torso: str | None = None
-    """What the configuration names: a class of the user's is imported only then."""
+    """The torso that the configuration names; a class of the user's is imported only then."""
     files: dict[str, bytes] = field(default_factory=dict)
-    """What the agent needs, for another machine."""
+    """The agent's files, for another machine."""
 
     def carrying(self, files: dict[str, bytes]) -> Share:
-        """The same with the agent's files."""
+        """Copy the share with the agent's files."""
         return replace(self, files=files)
 
 
 def read_files(agent: str, folder: Path) -> dict[str, bytes]:
-    """The agent's files, those that it has."""
+    """Read those of the agent's files that exist."""
     return {name: (folder / name).read_bytes() for name in FILES[agent] if (folder / name).is_file()}
 
 
 def split(whole: Share, workers: int) -> list[Share]:
-    """Shares that play together what `whole` would: environment i has the quota that `play_episodes` gives it."""
+    """Split `whole` into shares; environment i keeps the quota that `play_episodes` gives it."""
     workers = min(workers, whole.num_envs)
     each, extra = divmod(whole.episodes, whole.num_envs)
     shares, first = [], 0
@@ -74,7 +74,7 @@ def split(whole: Share, workers: int) -> list[Share]:
 
 
 def play_share(share: Share) -> list[Episode]:
-    """Plays it, numbered as environments of the whole."""
+    """Play the share; its episodes are numbered as environments of the whole evaluation."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         for file, content in share.files.items():
@@ -88,11 +88,11 @@ def play_share(share: Share) -> list[Episode]:
 
 
 def policy_maker(share: Share, folder: Path, *, device: torch.device | None = None) -> Callable[[int], Policy]:
-    """Number of environments -> policy; a teacher plays on `device`, by default on the CPU."""
+    """Make the function number of environments -> policy; a teacher plays on `device`, by default on the CPU."""
     if share.agent == "random":
         actions, seed = share.spec.num_actions, share.seed + share.first_env
         return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
-    if share.agent in ("teacher", "favourite"):
+    if share.agent in ("teacher", "bandit_policy"):
         teacher = Teacher.load(folder, torso=share.torso)
         return partial((teacher if device is None else teacher.to(device)).player, policy=share.policy)
     student = load_student(folder)
@@ -107,11 +107,11 @@ def play_shares(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Episode]:
-    """All episodes of `whole`, in the order of `play_episodes`; by default on Ray.
+    """Play all episodes of `whole`, by default on Ray; return them in the order of `play_episodes`.
 
     Raises:
-        Interrupted: `stop` asked for it.
-        ActorError: a share failed again and again.
+        Interrupted: `stop` returned True.
+        ActorError: a share failed several times.
     """
     executor = executor or make_executor("ray", workers=workers)
     shares = split(replace(whole, num_envs=min(whole.num_envs, whole.episodes)), workers)

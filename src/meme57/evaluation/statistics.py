@@ -1,7 +1,7 @@
 """Scores and their uncertainty: normalisation, robust aggregates, intervals. NumPy and SciPy only.
 
-A normalised score is a fraction: 0 is random play, 1 the human (or the record). Which interval belongs to which number,
-and how often it holds the truth: docs/evaluation.md.
+A normalised score is a fraction: 0 is random play, 1 the human (or the record). docs/evaluation.md says which interval
+belongs to which number, and how often it covers the truth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Scores = NDArray[np.float64]
 Statistic = Callable[[Scores], float]
 
 FEW = 20
-"""Fewer values than this have Student's interval: a resampled one holds the mean less often than it says [ours]."""
+"""Fewer values than this have Student's interval; a resampled one would cover the mean too rarely [ours]."""
 
 
 @overload
@@ -28,7 +28,7 @@ def human_normalised(score: float, game: str) -> float: ...
 @overload
 def human_normalised(score: ArrayLike, game: str) -> Any: ...
 def human_normalised(score: ArrayLike, game: str) -> Any:
-    """HNS = (score - random) / (human - random), elementwise; a float for a float.
+    """Compute HNS = (score - random) / (human - random), elementwise; a float for a float.
 
     Raises:
         ConfigurationError: `game` (as in `ALE/Pong-v5` or `Pong`) has no reference scores.
@@ -42,7 +42,7 @@ def capped_human_normalised(score: float, game: str) -> float: ...
 @overload
 def capped_human_normalised(score: ArrayLike, game: str) -> Any: ...
 def capped_human_normalised(score: ArrayLike, game: str) -> Any:
-    """CHNS = max(min(HNS, 1), 0), so that no single game carries the mean. Source: Agent57, section 4."""
+    """Compute CHNS = max(min(HNS, 1), 0), so that no single game dominates the mean. Source: Agent57, section 4."""
     capped = np.clip(human_normalised(np.asarray(score, np.float64), game), 0.0, 1.0)
     return float(capped) if capped.ndim == 0 else capped
 
@@ -52,7 +52,7 @@ def record_normalised(score: float, game: str) -> float: ...
 @overload
 def record_normalised(score: ArrayLike, game: str) -> Any: ...
 def record_normalised(score: ArrayLike, game: str) -> Any:
-    """(score - random) / (record - random): 1 is the human world record.
+    """Compute (score - random) / (record - random): 1 is the human world record.
 
     Raises:
         ConfigurationError: `game` has no reference scores, or its record is not known.
@@ -64,24 +64,24 @@ def record_normalised(score: ArrayLike, game: str) -> Any:
 
 
 def mean(scores: ArrayLike) -> float:
-    """The arithmetic mean of all scores."""
+    """Compute the arithmetic mean of all scores."""
     return float(_flat(scores).mean())
 
 
 def median(scores: ArrayLike) -> float:
-    """The middle score; of an even number, the mean of the two in the middle."""
+    """Compute the middle score; for an even number of scores, the mean of the middle two."""
     return float(np.median(_flat(scores)))
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
-    """IQM: the mean of what is left when floor(n/4) scores are dropped at each end. Source: Agarwal et al. 2021."""
+    """Compute the IQM: the mean after dropping floor(n/4) scores at each end. Source: Agarwal et al. 2021."""
     ordered = np.sort(_flat(scores))
     dropped = ordered.size // 4
     return float(ordered[dropped : ordered.size - dropped].mean())
 
 
 def optimality_gap(scores: ArrayLike, *, target: float = 1.0) -> float:
-    """The mean shortfall below `target`, mean(target - min(score, target)); 0 is best. Source: Agarwal et al. 2021."""
+    """Compute mean(target - min(score, target)), the mean shortfall; 0 is best. Source: Agarwal et al. 2021."""
     return float((target - np.minimum(_flat(scores), target)).mean())
 
 
@@ -93,24 +93,24 @@ def stratified_bootstrap(
     confidence: float,
     seed: int,
 ) -> Interval:
-    """The percentile interval (low, high) of `statistic`, with scores resampled within each game.
+    """Compute the percentile interval (low, high) of `statistic`, with scores resampled within each game.
 
-    Too narrow where games have few scores: a mean has `mean_interval`, aggregates of runs have those of `aggregates`.
+    It is too narrow if games have few scores: use `mean_interval` for a mean, and `aggregates` for runs.
 
     Args:
-        scores_by_game: game to its scores `[n_game]`; no game may be empty. A game of one score does not vary.
-        statistic: takes the games' scores concatenated in the mapping's order `[n]`, gives one number.
+        scores_by_game: scores `[n_game]` of each game; no game may be empty. A game with one score does not vary.
+        statistic: maps the games' scores, concatenated in the mapping's order `[n]`, to one number.
         repetitions: number of resamplings.
         confidence: e.g. 0.95, strictly between 0 and 1.
-        seed: of the resampling; equal arguments give equal intervals.
+        seed: seed of the resampling; equal arguments give equal intervals.
 
     Returns:
-        The interval; (nan, nan) where every game has one score, which says nothing about others.
+        The interval; (nan, nan) if every game has one score.
 
     Raises:
         ConfigurationError: no scores, a score that is not finite, or an impossible `repetitions` or `confidence`.
     """
-    from scipy.stats import bootstrap  # here, so that a machine without SciPy can train
+    from scipy.stats import bootstrap  # imported here, so that a machine without SciPy can train
 
     _check_resampling(repetitions, confidence)
     games = [_flat(scores) for scores in scores_by_game.values()]
@@ -120,7 +120,7 @@ def stratified_bootstrap(
     if not varying:
         return Interval(np.nan, np.nan)
 
-    def of_resampled(*resampled: Scores, axis: int) -> Scores:  # [1, n_game] of each game that varies
+    def of_resampled(*resampled: Scores, axis: int) -> Scores:  # [1, n_game] for each game that varies
         drawn = (sample[0] for sample in resampled)
         return np.array([statistic(np.concatenate([next(drawn) if one.size > 1 else one for one in games]))])
 
@@ -132,11 +132,11 @@ def stratified_bootstrap(
 
 
 def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, seed: int) -> Interval | None:
-    """The interval of the mean of independent values; None for one value.
+    """Compute the interval of the mean of independent values; None for one value.
 
-    Fewer than `FEW` values have Student's; more have the bootstrap's, bias-corrected and accelerated (BCa), which
-    follows skewed and rare returns better. Values that are all the same give an interval without width: it says that
-    nothing varied, not that nothing can.
+    Fewer than `FEW` values get Student's interval. More get the bias-corrected and accelerated bootstrap (BCa), which
+    fits skewed and rare returns better. Equal values give an interval of width 0: nothing varied, but other values
+    remain possible.
 
     Raises:
         ConfigurationError: as `stratified_bootstrap`.
@@ -147,7 +147,7 @@ def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, see
     values = _flat(values)
     if values.size < FEW or np.ptp(values) == 0.0:
         return mean_of(values).interval(confidence)
-    for method in ("BCa", "percentile"):  # few repetitions may leave BCa without a bound
+    for method in ("BCa", "percentile"):  # with few repetitions BCa may have no bound
         rng = np.random.default_rng(seed)
         found = bootstrap(
             (values,), np.mean, n_resamples=repetitions, confidence_level=confidence, method=method, rng=rng
@@ -167,11 +167,11 @@ def _check_resampling(repetitions: int, confidence: float) -> None:
 def summarise_returns(
     returns: ArrayLike, game: str, *, confidence: float, repetitions: int, seed: int
 ) -> dict[str, Any]:
-    """One agent's episode returns on one game as JSON-able numbers, in points unless normalised.
+    """Summarise one agent's episode returns on one game as numbers for JSON, in points unless normalised.
 
-    `std` is the population standard deviation of the returns; `interval` is that of their mean (`mean_interval`), and
-    None for one episode; `human_normalised` holds mean and interval normalised, and is None for a game without
-    reference scores.
+    `std` is the population standard deviation of the returns. `interval` is the interval of their mean
+    (`mean_interval`), None for one episode. `human_normalised` has the normalised mean and interval; it is None for a
+    game without reference scores.
     """
     scores = _flat(returns)
     interval = mean_interval(scores, repetitions=repetitions, confidence=confidence, seed=seed)

@@ -1,4 +1,4 @@
-"""What the members of a suite tell together: a table of results, and scores over games and seeds."""
+"""The results of a suite's members: a table, and scores over games and seeds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLUMNS = (
     "human_normalised",
     "record_normalised",
 )
-"""Of the table of results; normalised scores are fractions, empty without published scores."""
+"""Columns of the table of results; normalised scores are fractions, empty without published scores."""
 
 VIDEO_PINBALL = "VideoPinball"
 PINBALL_NOTE = (
@@ -41,7 +41,7 @@ REFERENCE_AGENT = "teacher"
 
 
 def result_rows(members: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """A row for each member that is done and each of its agents."""
+    """Make a row for each member that is done and each of its agents."""
     return [
         _row(member, agent, summary)
         for member in members
@@ -76,11 +76,11 @@ def _row(member: Mapping[str, Any], agent: str, summary: Mapping[str, Any]) -> R
 def suite_scores(
     rows: Sequence[Row], variants: Sequence[str], *, confidence: float, repetitions: int, seed: int
 ) -> dict[str, Any]:
-    """Aggregates of each variant and agent, and each variant against the first.
+    """Aggregate the scores of each variant and agent, and compare each variant with the first.
 
-    A run's score is the mean return of its evaluation episodes. Intervals are over runs (seeds), so that a game of one
-    run leaves none. Normalised aggregates leave out games without published scores; the comparison of variants, which
-    ranks runs within a game, has them all.
+    A run's score is the mean return of its evaluation episodes. Intervals are over runs (seeds), so there are none if a
+    game has one run. Normalised aggregates skip games without published scores. The comparison of variants includes
+    all games, since it ranks runs within a game.
     """
     settings = {"repetitions": repetitions, "confidence": confidence, "seed": seed}
     agents = list(dict.fromkeys(row["agent"] for row in rows))
@@ -106,7 +106,7 @@ def suite_scores(
 
 
 def by_game(rows: Iterable[Row], column: str) -> dict[str, list[float]]:
-    """Game to the column's values, runs without one left out."""
+    """Map each game to the column's values; runs without a value are left out."""
     found: dict[str, list[float]] = {}
     for row in rows:
         if row[column] is not None and np.isfinite(row[column]):
@@ -119,7 +119,7 @@ def _chosen(rows: Iterable[Row], variant: str, agent: str) -> list[Row]:
 
 
 def _aggregates(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs, games, and the statistics that can be had: `{name: {value, interval}}`."""
+    """Count runs and games, and compute the available statistics: `{name: {value, interval}}`."""
     human = by_game(rows, "human_normalised")
     found: dict[str, dict[str, Any]] = {}
     if human:
@@ -149,15 +149,15 @@ def _returns(rows: Iterable[Row], game: str) -> list[float]:
 def _comparison(
     rows: Sequence[Row], variant: str, first: str, agent: str, settings: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """P(variant beats the first); None without a game that both have, a reason where their protocols differ."""
+    """Compute P(variant beats the first); None if they share no game, a reason if their protocols differ."""
     ours, theirs = _chosen(rows, variant, agent), _chosen(rows, first, agent)
     shared = set(by_game(ours, "return")) & set(by_game(theirs, "return"))
     if not shared:
         return None
     x, y = by_game(ours, "return"), by_game(theirs, "return")
     runs = [sum(len(found[game]) for game in shared) for found in (x, y)]
-    told = {"variant": variant, "against": first, "agent": agent, "games": len(shared), "runs": runs}
+    compared = {"variant": variant, "against": first, "agent": agent, "games": len(shared), "runs": runs}
     if len({row["protocol_name"] for row in ours + theirs}) > 1:
-        return {**told, "reason": "their protocols differ: set evaluate.protocol to a published one"}
+        return {**compared, "reason": "their protocols differ: set evaluate.protocol to a published one"}
     found = _statistic(aggregates.probability_of_improvement(x, y), aggregates.improvement_interval(x, y, **settings))
-    return {**told, "probability": found["value"], "interval": found["interval"]}
+    return {**compared, "probability": found["value"], "interval": found["interval"]}

@@ -1,4 +1,4 @@
-"""Frames to an H.264 file that every browser plays."""
+"""Write frames to an H.264 file that every browser plays."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from meme57.stopping import kept_from_children
 
 Frame = NDArray[np.uint8]
 CONSTANT_RATE_FACTOR = 18
-"""H.264's quality: visually lossless, and still kilobytes a second for an Atari game."""
+"""H.264's quality: visually lossless, and only kilobytes per second for an Atari game."""
 PATIENCE_SECONDS = 10.0
-"""Time in which ffmpeg has to tell its version."""
+"""Time that ffmpeg has to print its version."""
 REMEDY = "`pip install --force-reinstall imageio-ffmpeg` brings one, or set IMAGEIO_FFMPEG_EXE to one that works"
 
 
 def write_video(
     path: Path, frames: Iterable[Frame], *, frames_per_second: float, scale: int = 1, comment: str = ""
 ) -> Path:
-    """Writes `frames` as mp4 (H.264, yuv420p, faststart), atomically, and gives back `path`.
+    """Write `frames` as mp4 (H.264, yuv420p, faststart), atomically, and return `path`.
 
     Args:
-        path: of the file; its folder is made.
-        frames: uint8 `[H, W, 3]` (RGB) or `[H, W]` (grey), all of one shape; taken one by one, never held together.
-        frames_per_second: of the film (agent steps a second: 60 / frame skip shows an Atari game at its own speed).
-        scale: every pixel becomes a block of scale x scale. Odd sizes then get one black row or column, as the
-            format needs even ones.
-        comment: kept in the file, such as the weights that play.
+        path: the file; its folder is created.
+        frames: uint8 `[H, W, 3]` (RGB) or `[H, W]` (grey), all of one shape; only one is in memory at a time.
+        frames_per_second: speed of the film; 60 / frame skip shows an Atari game at its own speed.
+        scale: every pixel becomes a block of scale x scale. Odd sizes get one black row or column, since the format
+            needs even sizes.
+        comment: stored in the file, such as the weights that play.
 
     Raises:
         ConfigurationError: an impossible `scale` or `frames_per_second`.
         Meme57Error: no frames, or frames that differ in shape.
-        VideoError: the encoder is missing or failed. In every case nothing is left at `path`.
+        VideoError: the encoder is missing or failed. After any error there is no file at `path`.
     """
     if scale < 1 or frames_per_second <= 0:
         raise ConfigurationError(
@@ -59,10 +59,10 @@ def write_video(
 
 
 def find_ffmpeg() -> str:
-    """The ffmpeg that writes films; it was started and told its version.
+    """Find the ffmpeg that writes films, and check that it starts; return its path.
 
     Raises:
-        VideoError: there is none, or it does not work.
+        VideoError: there is no ffmpeg, or it does not work.
     """
     program = "imageio-ffmpeg"
     try:
@@ -88,7 +88,7 @@ def _encode(
         fps=frames_per_second,
         quality=None,
         codec="libx264",
-        macro_block_size=1,  # otherwise it stretches odd sizes; the filter below pads them
+        macro_block_size=1,  # otherwise ffmpeg stretches odd sizes; the filter below pads them
         ffmpeg_log_level="error",
         output_params=options,
     )
@@ -107,7 +107,7 @@ def _encode(
 
 
 def _check_whole(path: Path, num_frames: int, program: str) -> None:
-    """The encoder's exit status is lost (a full disk looks like success), so the file itself is counted."""
+    """Count the file's frames, since the encoder's exit status is lost (a full disk looks like success)."""
     import imageio_ffmpeg
 
     try:
@@ -129,8 +129,8 @@ def _reason(error: Exception) -> str:
 def _output_options(scale: int, comment: str) -> list[str]:
     even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"
     picture = f"scale=iw*{scale}:ih*{scale}:flags=neighbor,{even}"
-    quality, told = ["-crf", str(CONSTANT_RATE_FACTOR)], ["-metadata", f"comment={comment}"]
-    return ["-vf", picture, *quality, "-movflags", "+faststart", *told, "-f", "mp4"]
+    quality, metadata = ["-crf", str(CONSTANT_RATE_FACTOR)], ["-metadata", f"comment={comment}"]
+    return ["-vf", picture, *quality, "-movflags", "+faststart", *metadata, "-f", "mp4"]
 
 
 def _checked(frame: Frame, first: Frame) -> Frame:

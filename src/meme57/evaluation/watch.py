@@ -1,4 +1,4 @@
-"""Episodes that a person looks at: every frame as the console draws it, and the scores."""
+"""Episodes to look at: every frame as the console draws it, and the scores."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def watch(
     epsilon: float = 0.0,
     stop: Callable[[], bool] = never,
 ) -> Frames:
-    """Frames of `episodes` whole episodes in one environment, [H, W, 3] (a toy's [H, W]); each end goes to `finished`.
+    """Yield the frames of whole episodes in one environment, [H, W, 3] (a toy's [H, W]); fill `finished`.
 
-    The same episodes as `play_episodes(num_envs=1)` plays from this seed: the policy plays the game it knows, a twin at
-    full resolution with the same seed and actions is what is seen.
+    The episodes are those that `play_episodes(num_envs=1)` plays from this seed. The policy plays the game that it
+    learned; the frames come from a twin at full resolution, with the same seed and actions.
 
     Raises:
-        Interrupted: `stop` asked for it.
+        Interrupted: `stop` returned True.
     """
     twin_spec = replace(spec, height=max(spec.height, 210), width=max(spec.width, 160))
     rng = np.random.default_rng([seed, 4])
@@ -70,6 +70,6 @@ def film(
     epsilon: float = 0.0,
     stop: Callable[[], bool] = never,
 ) -> Frames:
-    """The first `max_steps` + 1 frames at most of the first episode that `watch` would show."""
+    """Yield at most the first `max_steps` + 1 frames of the first episode of `watch`."""
     frames = watch(make_policy, spec, episodes=1, seed=seed, finished=[], epsilon=epsilon, stop=stop)
     return islice(frames, max_steps + 1)

@@ -1,1 +1,1 @@
-"""What leaves the project: ONNX files, and policies that MLflow serves."""
+"""What the project exports: ONNX files, and policies that MLflow serves."""

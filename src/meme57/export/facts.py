@@ -1,4 +1,4 @@
-"""What an exported student weighs: parity, size, time a step, multiply-adds."""
+"""Facts about an exported student: difference from PyTorch, size, time per step, multiply-adds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMED_STEPS = 200
 
 @dataclass(frozen=True)
 class StudentFacts:
-    """Of one student, one environment, one CPU thread."""
+    """Costs of one student with one environment on one CPU thread."""
 
     torch_step_ms: float
     multiply_adds_student: int
@@ -30,7 +30,7 @@ class StudentFacts:
 
 @dataclass(frozen=True)
 class ExportFacts(StudentFacts):
-    """Of its ONNX file, too."""
+    """The same costs, and those of its ONNX file."""
 
     onnx_difference: float
     """The largest difference from PyTorch on one random step, logits and states."""
@@ -40,12 +40,12 @@ class ExportFacts(StudentFacts):
 
 
 def student_facts(network: StudentNetwork) -> StudentFacts:
-    """Measures the student in PyTorch."""
+    """Measure the student in PyTorch."""
     return StudentFacts(torch_step_ms=_torch_step_ms(network), multiply_adds_student=student_step(network))
 
 
 def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
-    """Measures the file `path`, which was exported from `network`."""
+    """Measure the file `path`, which was exported from `network`."""
     return ExportFacts(
         onnx_difference=parity(network, path),
         onnx_bytes=path.stat().st_size,
@@ -55,7 +55,7 @@ def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
 
 
 def teacher_multiply_adds(teacher: Teacher) -> tuple[int, int]:
-    """Of one acting step: the network, and the novelty networks that make its intrinsic inputs."""
+    """Count the multiply-adds of one acting step: of the network, and of the novelty networks behind its inputs."""
     novelty = 0 if teacher.novelty is None else novelty_step(teacher.novelty)
     return teacher_step(teacher.network), novelty
 

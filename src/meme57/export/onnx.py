@@ -27,7 +27,7 @@ REINSTALL = f"{INSTALL} --force-reinstall"
 
 
 def open_runtime(path: Path) -> Any:
-    """An ONNX Runtime session on one CPU thread.
+    """Open an ONNX Runtime session on one CPU thread.
 
     Raises:
         Meme57Error: onnxruntime is not installed or does not work, or it cannot open the file.
@@ -36,20 +36,20 @@ def open_runtime(path: Path) -> Any:
         import onnxruntime
     except ModuleNotFoundError as error:
         raise Meme57Error(f"onnxruntime is not installed ({error}): {INSTALL}") from error
-    except Exception as error:  # a broken installation may raise anything
+    except Exception as error:  # a broken installation can raise any error
         raise Meme57Error(f"onnxruntime does not work ({first_line(error)}): {REINSTALL}") from error
     try:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # what ONNX Runtime raises has no common base
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise Meme57Error(
             f"{path} is damaged, or onnxruntime does not work ({REINSTALL}): {first_line(error)}"
         ) from error
 
 
 def run_step(session: Any, feed: Mapping[str, Any]) -> list[Any]:
-    """What one step gives, in the order of `OUTPUTS`.
+    """Run one step; return its outputs in the order of `OUTPUTS`.
 
     Raises:
         Meme57Error: ONNX Runtime failed.
@@ -62,15 +62,15 @@ def run_step(session: Any, feed: Mapping[str, Any]) -> list[Any]:
 
 
 def missing_packages() -> str | None:
-    """Which packages of the extra `onnx` are absent, and what to type; None where all are there."""
+    """Name the missing packages of the extra `onnx`, and what to type; None if all are installed."""
     absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None
 
 
 def export_student(network: StudentNetwork, path: Path) -> float:
-    """Writes `path` and compares it with PyTorch on random inputs.
+    """Write `path` and compare it with PyTorch on random inputs.
 
-    Inputs: frame uint8 [B, H, W] (float32 for vectors), action int64 [B] (the previous one; A where there was none),
+    Inputs: frame uint8 [B, H, W] (float32 for vectors), action int64 [B] (the previous one; A if there was none),
     reward float [B], state float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
 
     Returns:
@@ -96,7 +96,7 @@ def export_student(network: StudentNetwork, path: Path) -> float:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # what the exporter and its packages raise has no common base
+    except Exception as error:  # the errors of the exporter and its packages have no common base class
         words = f"{type(error).__name__} {str(error)[:200]}"
         raise Meme57Error(f"no {path.name}, the exporter failed ({words}): {INSTALL} --upgrade") from error
     assert program is not None
@@ -114,7 +114,7 @@ def export_student(network: StudentNetwork, path: Path) -> float:
 
 
 def parity(network: StudentNetwork, path: Path, *, batch: int = 5) -> float:
-    """The largest absolute difference between ONNX Runtime and PyTorch on one random step.
+    """Measure the largest absolute difference between ONNX Runtime and PyTorch on one random step.
 
     Raises:
         Meme57Error: as `open_runtime` and `run_step`.
@@ -128,7 +128,7 @@ def parity(network: StudentNetwork, path: Path, *, batch: int = 5) -> float:
 
 
 def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, ...]:
-    """Random inputs of one step."""
+    """Draw random inputs of one step."""
     spec, generator = network.spec, torch.Generator().manual_seed(0)
     return (
         _random_frames(spec, batch, generator),
@@ -146,15 +146,15 @@ def _random_frames(spec: StudentSpec, batch: int, generator: torch.Generator) ->
 
 
 def _forget_sources(program: torch.onnx.ONNXProgram) -> None:
-    """Drops the exporter's stack traces: they name folders of this machine."""
+    """Drop the exporter's stack traces, which name folders of this machine."""
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns of packages that nothing here needs."""
-    logger = logging.getLogger("torch.onnx")  # importing torch sets its level, whatever was configured before
+    """Silence the exporter: it prints progress, and warns of packages that nothing here needs."""
+    logger = logging.getLogger("torch.onnx")  # importing torch sets its log level, even if it was configured before
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

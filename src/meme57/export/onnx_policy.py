@@ -1,4 +1,4 @@
-"""The exported student at play, through ONNX Runtime alone: no weights of PyTorch are read."""
+"""Play the exported student with ONNX Runtime only: no PyTorch weights are read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS, open_runtime, run_step
 
 
 def open_session(path: Path) -> Any:
-    """An ONNX Runtime session on one CPU thread.
+    """Open an ONNX Runtime session of a student on one CPU thread.
 
     Raises:
-        Meme57Error: onnxruntime is not installed or does not work, or the file is missing, damaged or no student.
+        Meme57Error: onnxruntime is not installed or does not work, or the file is missing, damaged or not a student.
     """
     if not path.is_file():
         raise Meme57Error(f"{path} is missing: `kedro run --pipelines distill` writes it, with the extra ({INSTALL})")
@@ -29,7 +29,7 @@ def open_session(path: Path) -> Any:
 
 
 class OnnxStudent:
-    """A `Policy`: argmax of the exported student's logits."""
+    """A `Policy` that takes the argmax of the exported student's logits."""
 
     def __init__(self, path: Path, num_envs: int) -> None:
         self._session, self._num_envs = open_session(path), num_envs
@@ -39,7 +39,7 @@ class OnnxStudent:
         self._path = path
 
     def check_fits(self, env: EnvSpec) -> None:
-        """Raises `CheckpointError` where the file was made for another game."""
+        """Raise `CheckpointError` if the file was made for another game."""
         if (*self._frame, self._num_actions) != (env.height, env.width, env.num_actions):
             raise CheckpointError(
                 f"{self._path} was made for frames of {self._frame} and {self._num_actions} actions, the game beside "
@@ -47,21 +47,21 @@ class OnnxStudent:
             )
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """Episodes begin."""
+        """Start new episodes."""
         self._observation = observation
         self._actions = np.full(self._num_envs, self._num_actions, np.int64)
         self._rewards = np.zeros(self._num_envs, np.float32)
         self._state = np.zeros((2, self._num_envs, self._size), np.float32)
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Greedy actions [E]."""
+        """Return greedy actions [E]."""
         feed = (self._observation, self._actions, self._rewards, self._state)
         logits, self._state = run_step(self._session, dict(zip(INPUTS, feed, strict=True)))
         actions: npt.NDArray[np.int64] = logits.argmax(-1)
         return actions
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
-        """Takes in what the actions led to."""
+        """Observe the result of the actions."""
         self._observation, self._rewards = result.observation, result.reward
         self._actions = np.where(result.is_reset, self._num_actions, actions)
         self._state[:, result.is_reset] = 0.0

@@ -1,4 +1,4 @@
-"""A folder with a policy, whatever made it: a checkpoint, a distilled student, a registered model's data."""
+"""Open a folder with a policy: a checkpoint, a distilled student, or a registered model's data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meme57.learning.student_record import ONNX, check_folder
 
 @dataclass(frozen=True)
 class PlayablePolicy:
-    """A policy with the game that it knows."""
+    """A policy and the game that it learned."""
 
     agent: str
     """teacher or student"""
@@ -27,7 +27,7 @@ class PlayablePolicy:
 
 
 def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
-    """The teacher of a checkpoint folder (its weights checked), or a student, which plays through ONNX Runtime.
+    """Open the teacher of a checkpoint folder, with its weights checked, or a student, which uses ONNX Runtime.
 
     Args:
         torso: as for `Teacher.load`.
@@ -42,13 +42,13 @@ def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
     if (folder / STUDENT_SPEC).is_file():
         if not (folder / STUDENT_ENV).is_file():
             raise CheckpointError(
-                f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student anew"
+                f"{folder / STUDENT_ENV} is missing: `kedro run --pipelines distill` makes the student again"
             )
         env, path = _student_env(folder), folder / ONNX
-        OnnxStudent(path, 1).check_fits(env)  # what is wrong with it is said before a game starts
+        OnnxStudent(path, 1).check_fits(env)  # an error in it should appear before a game starts
         check_folder(folder)
         return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(path, num_envs))
-    raise CheckpointError(f"{folder} holds no policy: give a checkpoint-000123 folder, or a student folder")
+    raise CheckpointError(f"{folder} contains no policy: give a checkpoint-000123 folder, or a student folder")
 
 
 def _student_env(folder: Path) -> EnvSpec:
@@ -56,5 +56,5 @@ def _student_env(folder: Path) -> EnvSpec:
         return EnvSpec.from_json(read_json(folder / STUDENT_ENV))
     except EnvironmentSetupError as error:
         raise CheckpointError(
-            f"{folder / STUDENT_ENV} is damaged ({error.__cause__}): `kedro run --pipelines distill` makes it anew"
+            f"{folder / STUDENT_ENV} is damaged ({error.__cause__}): `kedro run --pipelines distill` makes it again"
         ) from error

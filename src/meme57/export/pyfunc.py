@@ -20,11 +20,11 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class TeacherModel:
-    """One step of the exploiting policy.
+    """Plays one step of the exploiting policy.
 
-    Inputs: frame uint8 [B, H, W] (float32 for vectors); the previous step's action int64 (A where there was none),
-    reward, intrinsic, lifelong and episodic float32 [B]; embedding float32 [B, E]; state float32 [B, 2, H]. All zero
-    but `action` at an episode's start. Outputs: action int64 [B], state [B, 2, H].
+    Inputs: frame uint8 [B, H, W] (float32 for vectors); the previous step's action int64 (A if there was none),
+    reward, intrinsic, lifelong and episodic float32 [B]; embedding float32 [B, E]; state float32 [B, 2, H]. At an
+    episode's start all are zero except `action`. Outputs: action int64 [B], state [B, 2, H].
     """
 
     def __init__(self, teacher: Teacher) -> None:
@@ -32,7 +32,7 @@ class TeacherModel:
 
     @torch.inference_mode()
     def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> Arrays:
-        """See the class."""
+        """Play one step; the class docstring lists inputs and outputs."""
         frame, state = _frame(model_input, self._teacher.network.spec), _tensor(model_input, "state", np.float32)
         features = Features(*(_tensor(model_input, name, _served(kind)) for name, kind in INPUTS.items()))
         policies = torch.zeros(len(frame), dtype=torch.long)
@@ -41,7 +41,7 @@ class TeacherModel:
         return {"action": preferences.argmax(-1).numpy(), "state": following.transpose(0, 1).numpy()}
 
     def example(self) -> Arrays:
-        """Inputs of the first step of two episodes."""
+        """Return inputs of the first step of two episodes."""
         spec = self._teacher.network.spec
         inputs = {name: np.zeros(kind.shape((2,), spec.embedding_size), _served(kind)) for name, kind in INPUTS.items()}
         return {
@@ -53,12 +53,12 @@ class TeacherModel:
 
 
 def _served(kind: Kind) -> type[np.generic]:
-    """The type that an input is asked for in: whole numbers, or float32."""
+    """Return the type of an input: whole numbers, or float32."""
     return np.int64 if kind == ACTION else np.float32
 
 
 class StudentModel:
-    """One step of the student.
+    """Plays one step of the student.
 
     Inputs: frame uint8 [B, H, W] (float32 for vectors), action int64 [B] and reward float32 [B] of the previous step,
     state float32 [B, 2, H]. Outputs: action int64 [B], state [B, 2, H].
@@ -69,7 +69,7 @@ class StudentModel:
 
     @torch.inference_mode()
     def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> Arrays:
-        """See the class."""
+        """Play one step; the class docstring lists inputs and outputs."""
         logits, state = self._network(
             _frame(model_input, self._network.spec),
             _tensor(model_input, "action", np.int64),
@@ -79,7 +79,7 @@ class StudentModel:
         return {"action": logits.argmax(-1).numpy(), "state": state.transpose(0, 1).numpy()}
 
     def example(self) -> Arrays:
-        """Inputs of the first step of two episodes."""
+        """Return inputs of the first step of two episodes."""
         spec = self._network.spec
         return {
             "frame": zero_frames(spec, 2).numpy(),
@@ -90,14 +90,14 @@ class StudentModel:
 
 
 def load_policy(folder: Path, *, torso: str | None = None) -> TeacherModel | StudentModel:
-    """The policy of a checkpoint's weights, or a student, from its folder; `torso` as for `Teacher.load`."""
+    """Load the policy of a checkpoint's weights, or a student, from its folder; `torso` as for `Teacher.load`."""
     if (folder / STUDENT_WEIGHTS).is_file():
         return StudentModel(folder)
     return TeacherModel(Teacher.load(folder, torso=torso))
 
 
 def _load_pyfunc(data_path: str) -> TeacherModel | StudentModel:
-    """What MLflow calls."""
+    """Load the policy for MLflow, which calls this function."""
     return load_policy(Path(data_path))
 
 

@@ -1,4 +1,4 @@
-"""What happens around a pipeline run: parameters are checked before it, MLflow follows it."""
+"""What happens around a pipeline run: parameters are checked before it, and MLflow records it."""
 
 from meme57.hooks.parameters import ParametersHook
 from meme57.hooks.session import SessionHooks

@@ -1,4 +1,4 @@
-"""Reads the configuration: parameters into the typed tree, other files as plain mappings."""
+"""Read the configuration: parameters into the typed tree, other files as plain mappings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from rich.logging import RichHandler
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.renames import PARAMETERS, renamed
 from meme57.errors import ConfigurationError
 
 LOCAL = "local"
@@ -32,34 +33,35 @@ log = logging.getLogger(__name__)
 
 
 class LiteralFolders(LocalFileSystem):  # type: ignore[misc]
-    """Finds configuration by pattern in the given folders; `*`, `?` and `[` in their own paths are plain letters."""
+    """Finds configuration by pattern in the given folders; `*`, `?` and `[` in the folders' own paths are literal."""
 
     def __init__(self, *folders: str) -> None:
         super().__init__()
         self._folders = folders
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """The files and folders that fit; `path` is one of the folders with a pattern behind it."""
+        """List the files and folders that match; `path` is one of the folders followed by a pattern."""
         folder = next(folder for folder in self._folders if Path(path).is_relative_to(folder))
         pattern = str(Path(path).relative_to(folder))
         return [str(Path(folder, found)) for found in glob.glob(pattern, root_dir=folder, recursive=True)]
 
 
 class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
-    """A chain of environments: base, what the chosen one extends, the chosen one.
+    """A chain of environments: base, those that the selected one extends, and the selected one.
 
-    Chosen is the one asked for, else `conf/local` where a machine has one, else the laptop. An environment is a folder
-    of `conf/`, or of `experiments/` beside it. Gives catalog paths the resolvers `${run_name:}`, `${study_name:}` and
-    `${suite_name:}`; here and not in a hook, because Kedro-Viz runs no hooks.
+    `--env` selects it; without that, `conf/local` if it exists, else the laptop. An environment is a folder of `conf/`,
+    or of `experiments/` beside it. The loader also registers the resolvers `${run_name:}`, `${study_name:}` and
+    `${suite_name:}` for catalog paths. A hook could not do that, because Kedro-Viz runs no hooks.
     """
 
     def __init__(self, conf_source: str | Path, env: str | None = None, **arguments: Any) -> None:
         has_local = (Path(conf_source) / LOCAL).is_dir()
         arguments["default_run_env"] = LOCAL if has_local else LAPTOP
+        arguments["runtime_params"] = renamed(arguments.get("runtime_params") or {}, PARAMETERS)
         super().__init__(conf_source, env=env, **arguments)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """The merged files of one kind; OmegaConf has one set of resolvers a process, so each reading sets its own."""
+        """Merge the files of one kind. OmegaConf has one set of resolvers per process, so each call sets its own."""
         with _RESOLVING:
             for name in NAMES:
                 OmegaConf.register_new_resolver(name, partial(self._name, name), replace=True)
@@ -71,17 +73,17 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
 
     @functools.cached_property
     def chain(self) -> dict[str, str]:
-        """Environment to its folder; base is first, the chosen one last.
+        """The folder of each environment, by name; base is first, the selected one is last.
 
         Raises:
-            ConfigurationError: an environment is unknown, is there twice, or extends itself in the end.
+            ConfigurationError: an environment is unknown, exists twice, or extends itself through others.
         """
         folders: dict[str, str] = {}
         name, above = self.env or self.default_run_env, ""
         while name != self.base_env:
             if name in folders:
                 circle = " extends ".join([*list(folders)[list(folders).index(name) :], name])
-                raise ConfigurationError(f"the environments go round in a circle: {circle}: remove one `extends`")
+                raise ConfigurationError(f"environments extend each other in a circle: {circle}: remove one `extends`")
             folders[name] = self._folder(name, above)
             name, above = self._extended(name, folders[name]), folders[name]
         return {name: self._folder(name, above), **dict(reversed(folders.items()))}
@@ -94,13 +96,15 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
             found = self.load_and_merge_dir_config(folder, patterns, key, files, is_secret)
             if key == "parameters" and name != self.base_env and EXTENDS not in self.runtime_params:
                 found.pop(EXTENDS, None)
+            if key == "parameters":
+                found = renamed(found, PARAMETERS)
             merged = self._merge_configs(merged, found, key, folder)
-        if not files and key != "parameters":  # without any, the defaults apply
+        if not files and key != "parameters":  # without parameter files, the defaults apply
             raise MissingConfigException(f"no {key} in {', '.join(self.chain.values())}")
         return merged
 
     def _folder(self, name: str, above: str) -> str:
-        """Where an environment lies; `above` is the folder of the one that extends it."""
+        """Find the folder of an environment; `above` is the folder of the environment that extends it."""
         places = (self._get_conf_env_path(name), str(_experiments(self.conf_source) / name))
         found = [place for place in places if self._fs.isdir(place)]
         if len(found) > 1:
@@ -130,7 +134,7 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
 
 
 def environment_variable(name: str, default: str | None = None) -> str | None:
-    """The resolver `${env:NAME}` or `${env:NAME,default}`.
+    """Resolve `${env:NAME}` or `${env:NAME,default}`.
 
     Raises:
         ConfigurationError: the variable is not set and there is no default.
@@ -142,7 +146,7 @@ def environment_variable(name: str, default: str | None = None) -> str | None:
 
 
 def load_parameters(loader: OmegaConfigLoader) -> Parameters:
-    """The whole tree of the chosen environment with `--params` over it, validated.
+    """Load and validate the whole tree of the selected environment, with `--params` on top.
 
     Raises:
         ConfigurationError: one line for the first fault.
@@ -151,17 +155,17 @@ def load_parameters(loader: OmegaConfigLoader) -> Parameters:
         tree = loader["parameters"]
     except ConfigurationError:
         raise
-    except Exception as error:  # what the YAML reader and the resolvers raise has no common base
+    except Exception as error:  # the YAML reader and the resolvers raise errors without a common base class
         words = " ".join(str(error).split())
         raise ConfigurationError(f"the parameters cannot be read: {words}") from error
     return parse_parameters(tree)
 
 
 def load_optional(loader: OmegaConfigLoader, name: str) -> dict[str, Any]:
-    """`conf/<environment>/<name>.yml`, or an empty mapping.
+    """Load `conf/<environment>/<name>.yml`, or an empty mapping if there is no such file.
 
     Raises:
-        ConfigurationError: it cannot be read.
+        ConfigurationError: the file cannot be read.
     """
     try:
         return dict(loader[name])
@@ -172,7 +176,7 @@ def load_optional(loader: OmegaConfigLoader, name: str) -> dict[str, Any]:
 
 
 def rich_on_terminal() -> None:
-    """Puts Rich in the place of the plain lines of `conf/logging.yml` where a person watches."""
+    """Log through Rich on a terminal, instead of the plain lines of `conf/logging.yml`."""
     if sys.stdout.isatty() and not os.environ.get("KEDRO_LOGGING_CONFIG"):
         handler = RichHandler(show_path=False, log_time_format="[%X]")
         logging.getLogger().handlers = [handler]
@@ -187,15 +191,15 @@ def _unknown(conf_source: str, name: str, above: str) -> str:
     folders = [path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_dir()]
     known = ", ".join(sorted(folders)) or "none"
     if above:
-        return f"{above} extends {name!r}, and there is no such environment: write `extends` with one of {known}"
+        return f"{above} extends {name!r}, which is no environment: write `extends` with one of {known}"
     return f"there is no environment {name!r} in {places[0]} or {places[1]}: type `--env` with one of {known}"
 
 
 @functools.cache
 def _warn_of_base(folder: str) -> None:
-    """Once a process: before version 0.2 every environment was laid over the laptop's."""
+    """Warn once per process: before version 0.2 every environment extended the laptop's."""
     log.warning(
-        "%s has no `extends`, so it is laid over base alone, the paper's agent: write `extends: laptop` into its "
-        "parameters.yml for the laptop's, as before, or `extends: base` to say so",
+        "%s has no `extends`, so it extends base, the paper's agent: write `extends: laptop` into its parameters.yml "
+        "to extend the laptop, as before version 0.2, or `extends: base` to keep this",
         folder,
     )

@@ -1,4 +1,4 @@
-"""An error of ours reaches the terminal as one line and an exit status, without a traceback."""
+"""Show this package's errors as one line and an exit status, without a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 class OneLineError(click.ClickException):
-    """Carries the error as its `__cause__`; exits with 130 for an interruption, else with 1."""
+    """An error with the original one as its `__cause__`; exits with 130 for an interruption, else with 1."""
 
     def __init__(self, error: Meme57Error) -> None:
         super().__init__(" ".join(str(error).split()))
@@ -23,13 +23,13 @@ class OneLineError(click.ClickException):
         self.exit_code = INTERRUPTED if self.interrupted else FAILED  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Prints the line to standard error; an interruption is no error."""
+        """Print the line to standard error; an interruption is not called an error."""
         click.echo(self.message if self.interrupted else f"Error: {self.message}", file=file, err=file is None)
 
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns an error of ours that leaves the block into a `OneLineError`."""
+    """Turn an error of this package that leaves the block into a `OneLineError`."""
     try:
         yield
     except Meme57Error as error:

@@ -1,4 +1,4 @@
-"""Checks what a person asked for before anything runs: the parameters, the run's identity, the inputs."""
+"""Check the parameters, the run's identity and the inputs before anything runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUITE = "suite_record"
 GIVEN = "tracking_run"
 PLACE = "place"
 GROWING = {"seed_replay", "checkpoints"}
-"""What one process at a time may write."""
+"""Outputs that only one process at a time may write."""
 
 Kind = Literal["run", "study", "suite"]
 
@@ -52,29 +52,29 @@ class ParametersHook:
         self._made_by: dict[str, str] = {}
         self._at_work = contextlib.ExitStack()
         self.kind: Kind = "run"
-        """What the pipeline works on: a `tune` or a `suite` has an identity of its own, not a run's."""
+        """What the pipeline works on; `tune` and `suite` have identities of their own."""
 
     @property
     def parameters(self) -> Parameters:
-        """The validated tree; there is one once a Kedro context exists."""
+        """The validated tree; it exists once there is a Kedro context."""
         assert self._parameters is not None, "no Kedro context yet"
         return self._parameters
 
     @property
     def name(self) -> str:
-        """The name under which MLflow follows what runs."""
+        """The name of this run, study or suite in MLflow."""
         names = {"study": f"tune-{self.parameters.study_name}", "suite": f"suite-{self.parameters.suite_name}"}
         return names.get(self.kind, self.parameters.run_name)
 
     def record(self) -> RunRecord | None:
-        """The record of this run as it is on disk; a study or a suite has none."""
+        """Read the record of this run from disk; a study or a suite has none."""
         if self.kind != "run":
             return None
         return read_record(self.project_path, self.parameters.run_name)
 
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
-        """Validates the whole tree and gives it, with every default filled in, to Kedro as `parameters`."""
+        """Validate the whole tree and give it, with all defaults, to Kedro as `parameters`."""
         rich_on_terminal()
         with one_line_errors():
             parameters = _with_absolute_storage(load_parameters(context.config_loader), context.project_path)
@@ -83,18 +83,18 @@ class ParametersHook:
         self.environment = self._chain[-1]
         self._parameters = parameters
         context.config_loader["parameters"] = parameters.model_dump(mode="json", by_alias=True)
-        # `session.run()` reads Kedro's one registry right after it made its context, so the newest context decides.
+        # `session.run()` reads Kedro's only registry right after it makes its context, so the newest context decides.
         pipelines[DEFAULT] = default_pipeline(dict(pipelines), is_suite=parameters.suite.is_default)
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Notes which pipeline makes which dataset (`metadata.made_by` in the catalog)."""
+        """Note which pipeline makes which dataset (`metadata.made_by` in the catalog)."""
         entries = {name: entry.get("metadata") or {} for name, entry in conf_catalog.items()}
         self._made_by = {name: metadata["made_by"] for name, metadata in entries.items() if "made_by" in metadata}
 
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Refuses a run that would overwrite another one, or lacks what an earlier pipeline makes."""
+        """Refuse a run that would overwrite another one, or lacks the output of an earlier pipeline."""
         outputs = pipeline.all_outputs()
         self.kind = "study" if STUDY in outputs else "suite" if SUITE in outputs else "run"
         with one_line_errors():
@@ -111,14 +111,14 @@ class ParametersHook:
         catalog[PLACE] = MemoryDataset(place)
 
     def end_work(self) -> None:
-        """From now on the run may be removed; called when its pipeline ended, however it did."""
+        """Allow the run to be removed again; called when its pipeline has ended, with or without an error."""
         self._at_work.close()
 
     def _begin_work(self, checked: RunRecord | None) -> None:
         self._at_work.enter_context(at_work(self.project_path, self.parameters.run_name))
         if _parent(self.record()) != _parent(checked):
             self.end_work()
-            raise RunConflictError(f"run {self.name!r} was removed or begun anew just now: type the command once more")
+            raise RunConflictError(f"run {self.name!r} was removed or restarted just now: type the command again")
 
     def _check_run(self, pipeline: Pipeline) -> RunRecord | None:
         name = self.parameters.run_name
@@ -172,7 +172,7 @@ def _parent(record: RunRecord | None) -> str | None:
 
 
 def _with_absolute_storage(parameters: Parameters, project: Path) -> Parameters:
-    """A SQLite file in `tune.storage` is meant from the project's root, not from the working directory."""
+    """Make a SQLite path in `tune.storage` absolute; it is relative to the project's root."""
     if parameters.tune.storage is None:
         return parameters
     from meme57.addresses import absolute_address
@@ -182,5 +182,5 @@ def _with_absolute_storage(parameters: Parameters, project: Path) -> Parameters:
 
 
 def _needs_earlier_work(pipeline: Pipeline) -> bool:
-    """Whether the pipeline reads more than parameters; `setup` does not."""
+    """Say whether the pipeline reads more than parameters; `setup` does not."""
     return any(not name.startswith("param") and name not in (GIVEN, PLACE) for name in pipeline.inputs())

@@ -1,4 +1,4 @@
-"""A Kedro session that refuses names of pipelines, nodes, datasets and tags that there are not, in one line."""
+"""A Kedro session that refuses unknown names of pipelines, nodes, datasets and tags in one line."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ FILTERS = {
     "to_outputs": "--to-outputs",
     "namespaces": "--namespaces",
 }
-"""What narrows a run down, and the option that a person types for it."""
+"""Kedro's filters of a run, and their command-line options."""
 
 
 class ProjectSession(KedroSession):  # type: ignore[misc]
-    """Looks at what it is asked for before it runs; Kedro itself answers with a traceback."""
+    """Checks names before it runs; Kedro itself would print a traceback."""
 
     def run(
         self, pipeline_name: str | None = None, pipeline_names: Iterable[str] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """As in Kedro."""
+        """Run as in Kedro, after checking the names."""
         names = [pipeline_name] if pipeline_name else list(pipeline_names or [])
         filters = {name: list(options[name]) for name in FILTERS if options.get(name)}
         with one_line_errors():
@@ -45,7 +45,7 @@ class ProjectSession(KedroSession):  # type: ignore[misc]
 
 
 def _check_pipelines(names: Iterable[str]) -> None:
-    pipelines.set_requested(None)  # all of them, to name the nearest
+    pipelines.set_requested(None)  # all of them, to suggest the nearest one
     known = sorted(pipelines.keys())
     for name in names:
         if name not in known:
@@ -53,7 +53,7 @@ def _check_pipelines(names: Iterable[str]) -> None:
 
 
 def _check_filters(pipeline: Pipeline, filters: Mapping[str, list[str]]) -> None:
-    """Raises `ConfigurationError` where Kedro would find nothing to run."""
+    """Raise `ConfigurationError` if Kedro would find nothing to run."""
     try:
         pipeline.filter(**{"node_namespaces" if name == "namespaces" else name: filters[name] for name in filters})
     except ValueError:
@@ -62,10 +62,10 @@ def _check_filters(pipeline: Pipeline, filters: Mapping[str, list[str]]) -> None
             for value in asked:
                 if value not in known:
                     raise ConfigurationError(
-                        f"{FILTERS[name]} {value}: nothing here has it: {_hint(value, known)}"
+                        f"{FILTERS[name]} {value}: nothing here has this name: {_hint(value, known)}"
                     ) from None
         options = " ".join(f"{FILTERS[name]} {','.join(values)}" for name, values in filters.items())
-        raise ConfigurationError(f"{options}: no node meets all of these: leave one out") from None
+        raise ConfigurationError(f"{options}: no node matches all of these: leave one out") from None
 
 
 def _names(pipeline: Pipeline, kind: str) -> list[str]:

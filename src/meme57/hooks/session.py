@@ -1,4 +1,4 @@
-"""Hooks of its own for every Kedro session: Kedro gives all sessions of a process the objects of `settings.HOOKS`."""
+"""Separate hooks for every Kedro session: Kedro shares the objects of `settings.HOOKS` among a process's sessions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NAME = "meme57"
 
 
 class SessionHooks:
-    """Registers a `ParametersHook` and a `TrackingHook` with the session of each context; holds nothing itself."""
+    """Registers a `ParametersHook` and a `TrackingHook` with the session of each context; has no state itself."""
 
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
-        """Makes them for the session's first context; of later ones pluggy tells them, as of everything else."""
+        """Make the hooks for the session's first context; pluggy calls them for later contexts and other events."""
         manager = context._hook_manager
         if manager.has_plugin(NAME):
             return

@@ -1,6 +1,6 @@
-"""Follows a pipeline run in MLflow, and turns signals and errors into statuses.
+"""Record a pipeline run in MLflow, and turn signals and errors into statuses.
 
-Generator nodes tell Kedro's node hooks nothing after their first yield, so everything hangs on the pipeline hooks.
+Kedro calls no node hook for a generator node after its first yield, so this uses pipeline hooks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class TrackingHook:
-    """Opens a child run before the pipeline and closes it after, whatever happened in between."""
+    """Opens a child run before the pipeline and closes it afterwards, with or without an error."""
 
     def __init__(self, parameters: ParametersHook) -> None:
         self._checked = parameters
@@ -44,23 +44,23 @@ class TrackingHook:
         self._restore: Callable[[], None] = lambda: None
         self._active: ActiveRun | None = None
         self._outer: ActiveRun | None = None
-        """Of the pipeline whose node runs this one."""
+        """The active run of the pipeline whose node runs this pipeline."""
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
-        """Reads `conf/base/mlflow.yml`."""
+        """Read `conf/base/mlflow.yml`."""
         with one_line_errors():
             self._settings = load_optional(context.config_loader, "mlflow")
 
     @hook_impl  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        """Opens the run, hands its ids to nodes as `tracking_run`, and takes over the signals that ask to stop."""
+        """Open the run, give its ids to nodes as `tracking_run`, and handle the signals that ask to stop."""
         from meme57.tracking.runs import active_run, set_active_run
 
         try:
             with one_line_errors():
                 active, given = self._open_or_go_without(run_params)
-        except BaseException:  # Kedro tells no hook of it
+        except BaseException:  # Kedro calls no other hook in this case
             self._checked.end_work()
             raise
         self._active, self._outer = active, active_run()
@@ -71,22 +71,22 @@ class TrackingHook:
 
     @hook_impl  # type: ignore[untyped-decorator]
     def before_node_run(self, node: Node) -> None:
-        """Says which node runs, or stops between two nodes."""
+        """Log which node runs, or stop between two nodes."""
         from meme57.tracking.runs import set_active_run
 
         set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
-            raise Interrupted(f"stopped before {node.name}: the same command goes on from there")
+            raise Interrupted(f"stopped before {node.name}: the same command resumes from there")
         log.info("%s", node.name)
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_pipeline_run(self) -> None:
-        """Marks the run FINISHED."""
+        """Mark the run FINISHED."""
         self._close("FINISHED")
 
     @hook_impl(trylast=True)  # type: ignore[untyped-decorator]
     def on_pipeline_error(self, error: Exception) -> None:
-        """Marks the run KILLED after a polite stop, else FAILED; an error of ours becomes one line."""
+        """Mark the run KILLED after a polite stop, else FAILED; an error of this package becomes one line."""
         own = own_error(error)
         killed = isinstance(own, Interrupted)
         self._close("KILLED" if killed else "FAILED", str(own or f"{type(error).__name__}: {error}"))
@@ -94,7 +94,7 @@ class TrackingHook:
             raise OneLineError(own) from error
 
     def _open_or_go_without(self, run_params: dict[str, Any]) -> tuple[ActiveRun | None, TrackingRun]:
-        """As a server that is away, a database that cannot be used does not stop a run: nothing follows it, then."""
+        """Open the run, or continue without MLflow if its database cannot be used."""
         from meme57.tracking.store import is_unusable
 
         try:
@@ -145,7 +145,7 @@ class TrackingHook:
         )
 
     def _former_fingerprint(self) -> str:
-        """The label under which commit fd8d2c1 opened the same run, study or suite."""
+        """Compute the label under which commit fd8d2c1 opened the same run, study or suite."""
         from meme57.config.identity import former_fingerprint
         from meme57.config.members import former_suite_fingerprint
         from meme57.tuning.identity import former_study_fingerprint
@@ -179,15 +179,15 @@ class TrackingHook:
         try:
             if active is not None:
                 active.close(status, note)
-        except Exception as error:  # a store that is gone must not hide what the pipeline has to say
+        except Exception as error:  # a failing store must not hide the pipeline's own error
             log.warning("the MLflow run of this pipeline stays open: %s", error)
         finally:
-            self._restore()  # not before: a terminal that closes may send SIGHUP twice
+            self._restore()  # not earlier: a terminal that closes may send SIGHUP twice
             self._checked.end_work()
 
 
 def git_commit(project_path: Path) -> str:
-    """The short commit, with `-dirty` where files differ from it; `unknown` outside a repository."""
+    """Return the short commit, with `-dirty` if files differ from it; `unknown` outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=project_path, capture_output=True, text=True, timeout=10, check=False)
@@ -207,7 +207,7 @@ def _setting(tree: dict[str, Any], *path: str) -> str | None:
         if value is not None and not isinstance(value, Mapping):
             group = ".".join(path[:depth])
             raise ConfigurationError(
-                f"conf/base/mlflow.yml: {group}={value!r} is no group: write `{group}: {{{key}: ...}}`"
+                f"conf/base/mlflow.yml: {group}={value!r} is not a group: write `{group}: {{{key}: ...}}`"
             )
         value = (value or {}).get(key)
     return None if value is None else str(value)

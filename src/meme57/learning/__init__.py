@@ -1,1 +1,1 @@
-"""Who learns: the update, the rate limiter, the trainer generator, and offline distillation."""
+"""Learning: the update, the rate limiter, the trainer generator, and offline distillation."""

@@ -1,7 +1,7 @@
 """Training without Kedro and MLflow: `python -m meme57.learning --set env.game=Pong --folder runs/pong`.
 
-Metrics go to standard output as JSON lines, progress to standard error. Where nobody takes the lines any more (a closed
-pipe, a full disk), the run stops politely.
+Metrics go to standard output as JSON lines, progress to standard error. If the lines cannot be written any more (a
+closed pipe, a full disk), the run stops at its next checkpoint.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from meme57.streams import never_fail
 
 
 def main() -> int:
-    """Trains, and returns the exit status: 0 done, 130 interrupted after a checkpoint, 1 an error or lost rows."""
+    """Train, and return the exit status: 0 done, 130 interrupted after a checkpoint, 1 an error or lost rows."""
     arguments = _parser().parse_args()
     lost: list[OSError] = []
 
     def stop(error: OSError) -> None:
         lost.append(error)
         request_stop()
-        print(f"nobody takes the rows any more ({error.strerror}): stopping at the next checkpoint", file=sys.stderr)
+        print(f"rows cannot be written any more ({error.strerror}): stopping at the next checkpoint", file=sys.stderr)
 
     never_fail(on_lost=stop)
     try:
@@ -87,7 +87,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigurationError(f'--config {path} holds no JSON object: write {{"group": {{"name": value}}}}')
+        raise ConfigurationError(f'--config {path} is not a JSON object: write {{"group": {{"name": value}}}}')
     return tree
 
 

@@ -1,4 +1,4 @@
-"""Where collected experience comes from: in turn with learning, or from a thread beside it."""
+"""Collecting experience: in turn with learning, or in a thread at the same time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Collector(Protocol):
     """The trainer's view of the actors."""
 
     def next(self) -> Collected:
-        """The next round of experience; waits for it if need be."""
+        """Return the next round of experience, waiting for it if necessary."""
 
     def paused(self) -> AbstractContextManager[Collected]:
-        """A context in which the actors stand still; its value is what they had finished before."""
+        """Return a context in which the actors pause; its value is what they had finished before."""
 
     def close(self) -> None:
-        """Stops collecting."""
+        """Stop collecting."""
 
 
 class TurnCollector:
@@ -49,7 +49,7 @@ class TurnCollector:
         self._num_steps = 0
 
     def next(self) -> Collected:
-        """Sends the weights and plays a round."""
+        """Send the weights and play a round."""
         self._pool.load_weights(*self._weights())
         collected = self._pool.collect(self._round_steps(self._num_steps), stop=self._stop)
         self._num_steps += collected.num_steps
@@ -57,19 +57,18 @@ class TurnCollector:
 
     @contextmanager
     def paused(self) -> Iterator[Collected]:
-        """Nothing runs between two calls anyway."""
+        """Do nothing: no actor runs between two calls."""
         yield Collected()
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to stop."""
 
 
 class ThreadCollector:
-    """Collects in a thread beside the learner; at most `depth` rounds wait, then the actors do.
+    """Collects in a thread while the learner learns; when `depth` rounds wait, the actors wait too.
 
-    The weights of a round are those of the moment before an earlier one was taken, so a round is at most
-    `depth` + 1 rounds behind. A pause, the end and `stop` end a round early. An error in the thread is
-    raised by `next`.
+    `next` passes on the newest weights before it takes a round. So a round's weights are at most `depth` + 1 rounds
+    old. A pause, the end and `stop` end a round early. An error in the thread is raised by `next`.
     """
 
     def __init__(
@@ -94,8 +93,8 @@ class ThreadCollector:
         self._thread.start()
 
     def next(self) -> Collected:
-        """Takes a round, and leaves the newest weights for the next one."""
-        self._latest = self._weights()  # before: a thread that waits to hand over begins its next round at once
+        """Take a round, and pass the newest weights to the next one."""
+        self._latest = self._weights()  # first: a thread that waits with a round begins its next round immediately
         taken = self._rounds.get()
         if isinstance(taken, BaseException):
             raise taken
@@ -103,7 +102,7 @@ class ThreadCollector:
 
     @contextmanager
     def paused(self) -> Iterator[Collected]:
-        """Ends the round in progress, and gives all that was collected."""
+        """End the round in progress, and yield all that was collected."""
         finished = Collected()
         self._pausing.set()
         while not self._playing.acquire(timeout=0.05):
@@ -116,7 +115,7 @@ class ThreadCollector:
             self._playing.release()
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._stop.set()
         while self._thread.is_alive():
             self._drain(Collected())
@@ -159,7 +158,7 @@ class ThreadCollector:
 
 
 def own_stream() -> AbstractContextManager[object]:
-    """On a GPU, a stream ahead of the learner's: an acting step must not wait for an update to end."""
+    """Use, on a GPU, a stream with priority over the learner's: acting must not wait for an update to end."""
     if not torch.cuda.is_available():
         return nullcontext()
     return torch.cuda.stream(torch.cuda.Stream(priority=-1))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Offline distillation: a small student learns what the exploiting policy does, on replayed and on its own states."""
+"""Offline distillation: a small student learns to act like the exploiting policy, on replayed and on its own states."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Segment(NamedTuple):
     """T steps of B sequences with the teacher's preferences."""
 
     frames: Tensor  # [T, B, H, W] uint8
-    actions: Tensor  # [T, B] long, previous
-    rewards: Tensor  # [T, B] previous
-    first: Tensor  # [T, B] bool
-    state: Tensor  # [2, B, H] of the student before the first step
+    actions: Tensor  # [T, B] long, the previous actions
+    rewards: Tensor  # [T, B] the previous rewards
+    first: Tensor  # [T, B] bool, True where an episode begins
+    state: Tensor  # [2, B, H] the student's state before the first step
     teacher: Tensor  # [T, B, A] preferences
     mask: Tensor  # [T, B] bool
 
@@ -52,17 +52,17 @@ def distill(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
-    """Trains the student, writes it to `folder`, and says how faithful it is.
+    """Train the student, write it to `folder`, and measure how faithful it is.
 
     Returns:
-        agreement (share of equal greedy actions) and kl (teacher || student) on fresh states of the student's own
+        agreement (share of equal greedy actions) and kl (teacher || student) on new states of the student's own
         play, and parameter counts.
 
     Raises:
         CheckpointError, ReplayError: the teacher or its replay cannot be read.
         Interrupted: `stop` asked for it; nothing is written.
     """
-    chosen = parameters.distill
+    settings = parameters.distill
     torch.set_num_threads(parameters.learner.torch_threads)
     teacher = Teacher.load(checkpoint, torso=parameters.network.torso)
     refuse_code(teacher.env, (parameters.env.game, *parameters.env.wrappers))
@@ -73,20 +73,20 @@ def distill(
             f"the replay in {replay_folder} holds no sequence: train longer with `kedro run --pipelines learn`"
         )
     student = _make_student(parameters, teacher)
-    optimiser = torch.optim.Adam(student.parameters(), lr=chosen.learning_rate)
+    optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
     rng = np.random.default_rng([parameters.run.seed, 3])
-    play = OwnPlay(teacher, student, num_envs=chosen.num_envs, seed=parameters.run.seed, rng=rng)
+    play = OwnPlay(teacher, student, num_envs=settings.num_envs, seed=parameters.run.seed, rng=rng)
     try:
-        for update in range(chosen.updates):
+        for update in range(settings.updates):
             if stop():
                 raise Interrupted("stopped while distilling: start again to distil the student")
-            _set_rate(optimiser, chosen.learning_rate * (1.0 - update / chosen.updates))
-            own = rng.random() < chosen.on_policy_share
-            segment = play.segment() if own else replayed_segment(teacher, student, replay, chosen.batch_size, rng)
-            _update(student, optimiser, segment, temperature=chosen.temperature)
-            progress(update + 1, chosen.updates)
+            _set_rate(optimiser, settings.learning_rate * (1.0 - update / settings.updates))
+            own = rng.random() < settings.on_policy_share
+            segment = play.segment() if own else replayed_segment(teacher, student, replay, settings.batch_size, rng)
+            _update(student, optimiser, segment, temperature=settings.temperature)
+            progress(update + 1, settings.updates)
         save_student(student, folder, teacher.env)
-        fidelity = play.fidelity(chosen.fidelity_steps, temperature=chosen.temperature)
+        fidelity = play.fidelity(settings.fidelity_steps, temperature=settings.temperature)
     finally:
         play.close()
     fidelity["parameters_teacher"] = float(sum(p.numel() for p in teacher.network.parameters()))
@@ -95,7 +95,7 @@ def distill(
 
 
 class OwnPlay:
-    """The student plays, the teacher watches the same episodes and says what it would have done."""
+    """The student plays. The teacher watches the same episodes and gives its own preferences."""
 
     def __init__(
         self, teacher: Teacher, student: StudentNetwork, *, num_envs: int, seed: int, rng: np.random.Generator
@@ -110,14 +110,14 @@ class OwnPlay:
         self._student.begin(observation)
 
     def segment(self) -> Segment:
-        """A recent segment; every few calls a new one is played."""
+        """Return a recent segment; every few calls, play a new one."""
         if self._uses % UPDATES_A_SEGMENT == 0:
             self._segments.append(self.play(SEGMENT_STEPS, exploration=EXPLORATION))
         self._uses += 1
         return self._segments[int(self._rng.integers(len(self._segments)))]
 
     def play(self, num_steps: int, *, exploration: float) -> Segment:
-        """The next steps of all environments."""
+        """Play the next steps of all environments."""
         student, rows = self._student, []
         state = student.state.clone()
         for _ in range(num_steps):
@@ -137,7 +137,7 @@ class OwnPlay:
 
     @torch.inference_mode()
     def fidelity(self, num_steps: int, *, temperature: float) -> dict[str, float]:
-        """Agreement and KL over that many steps of the student's own greedy play, none of them trained on."""
+        """Measure agreement and KL over that many steps of the student's own greedy play, which it never trained on."""
         segment = self.play(max(1, num_steps // self._num_envs), exploration=0.0)
         student = _unroll(self._student.network, segment)
         agreement = (student.argmax(-1) == segment.teacher.argmax(-1)).float().mean()
@@ -146,7 +146,7 @@ class OwnPlay:
         return {"agreement": float(agreement), "kl": float(kl)}
 
     def close(self) -> None:
-        """Frees the environments."""
+        """Close the environments."""
         self._env.close()
 
 
@@ -154,10 +154,10 @@ class OwnPlay:
 def replayed_segment(
     teacher: Teacher, student: StudentNetwork, replay: SequenceReplay, batch_size: int, rng: np.random.Generator
 ) -> Segment:
-    """A batch of replayed sequences; the teacher goes on from its stored state, the student from zeros."""
+    """Draw a batch of replayed sequences; the teacher starts from the stored state, the student from zeros."""
     batch = to_tensors(replay.sample(batch_size, rng), torch.device("cpu"))
     output = teacher.network(batch.frames, batch.features, batch.state)
-    acts_on_values = teacher.network.acting_betas is not None  # those of policy 0 are extrinsic alone
+    acts_on_values = teacher.network.acting_betas is not None  # policy 0 acts on extrinsic values only
     preferences = (output.q_extrinsic if acts_on_values else output.logits)[:-1, :, 0]
     return Segment(
         frames=batch.frames[:, :-1].transpose(0, 1),
@@ -171,7 +171,10 @@ def replayed_segment(
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy from softmax(teacher / temperature) to softmax(student), mean over real steps.  [T, B, A] -> []."""
+    """Average the cross-entropy from softmax(teacher / temperature) to softmax(student) over real steps.
+
+    [T, B, A] -> [].
+    """
     target = (teacher / temperature).softmax(-1)
     losses = functional.cross_entropy(student.flatten(0, 1), target.flatten(0, 1), reduction="none").view_as(mask)
     return losses.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)

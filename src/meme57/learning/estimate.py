@@ -1,7 +1,7 @@
-"""How much memory and disk a run will need, from its parameters alone, before it starts.
+"""Estimating the memory and disk that a run needs, from its parameters, before it starts.
 
-Networks are built without data (torch's meta device), so parameters and what autograd saves are counted, not guessed.
-The constants below are measured (docs/evaluation.md says on what); an estimate is good to a third, not to a percent.
+Networks are built without data (torch's meta device). So parameters and autograd's saved tensors are counted, not
+guessed. The constants below are measured (docs/evaluation.md says on what). An estimate is good to about a third.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ STEP_BYTES = 22
 CHUNK_BYTES = 2_900
 """The objects around a chunk in memory."""
 ALLOCATOR_SHARE = 1.1
-"""What the allocator takes over what is in use."""
+"""Memory that the allocator takes / memory in use."""
 SNAPSHOT_SHARE = 1.3
-"""Replay on disk over replay in memory: segments that kept checkpoints still share."""
+"""Replay on disk / replay in memory: retained checkpoints keep older segments."""
 SMALL_FILES_BYTES = 64 * MIB
 """Report, plots, video, tables, student."""
 
@@ -49,14 +49,14 @@ class Estimate:
     disk: Parts = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Bytes by part, and their sums."""
+        """Return the bytes by part, and their sums."""
         kinds = {"memory": self.memory, "device": self.device, "disk": self.disk}
         return {kind: {**parts, "total": sum(parts.values())} for kind, parts in kinds.items()}
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a machine has left, in bytes; None where it does not say."""
+    """What a machine has free, in bytes; None where that is unknown."""
 
     memory: int | None
     device: int | None
@@ -64,7 +64,7 @@ class Resources:
 
 
 def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool) -> Estimate:
-    """What a run needs at its largest: replay full, an update under way, a checkpoint being written."""
+    """Estimate a run's largest need: replay full, during an update, while a checkpoint is written."""
     network, novelty = _parameter_bytes(parameters, env)
     update = {
         "networks": 5 * network + 4 * novelty,  # weights, gradients, two moments, target; novelty has no target
@@ -85,12 +85,12 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool)
 
 
 def replay_bytes(parameters: Parameters, env: EnvSpec) -> int:
-    """Of the full replay in memory: as many steps as fit, or as the run plays."""
+    """Return the bytes of the full replay in memory: as many steps as fit, or as the run plays."""
     return int(_num_chunks(parameters) * (_chunk_bytes(parameters, env) + CHUNK_BYTES))
 
 
 def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
-    """What autograd keeps for one update, and the target network's outputs."""
+    """Return the bytes that autograd keeps for one update, and those of the target network's outputs."""
     spec = agent_spec(parameters, env).network
     steps, batch = 2 * parameters.replay.period + 1, parameters.learner.batch_size
     with torch.device("meta"):
@@ -105,23 +105,23 @@ def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
 
 
 def shortfall(estimate: Estimate, resources: Resources, *, run_name: str) -> str | None:
-    """One line on the first thing that does not fit and what to change; None when everything fits."""
+    """Return one line on the first thing that does not fit and what to change; None when everything fits."""
     for kind, has in (("disk", resources.disk), ("memory", resources.memory), ("device", resources.device)):
         parts: Parts = getattr(estimate, kind)
         needed = sum(parts.values())
         if has is not None and needed > has:
             largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
-            told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in largest)
+            shares = ", ".join(f"{name} {size / GIB:.1f}" for name, size in largest)
             return (
-                f"run {run_name!r} needs about {needed / GIB:.1f} GiB of {WORDS[kind]} ({told}), and "
+                f"run {run_name!r} needs about {needed / GIB:.1f} GiB of {WORDS[kind]} ({shares}), and "
                 f"{has / GIB:.1f} GiB are free: {REMEDIES[largest[0][0]]}, or run.check_resources=false to try it "
-                "all the same"
+                "anyway"
             )
     return None
 
 
 def describe(estimate: Estimate) -> str:
-    """The sums in one line."""
+    """Describe the sums in one line."""
     sums = [f"{sum(parts.values()) / GIB:.2f} GiB of {WORDS[kind]}" for kind, parts in _kinds(estimate) if parts]
     return f"needs about {', '.join(sums)}"
 
@@ -141,7 +141,7 @@ REMEDIES = {
     "checkpoints in MLflow": "make room, or raise run.checkpoint_period_frames",
     "small files": "make room",
 }
-"""What to change, by the largest part."""
+"""Largest part -> what to change."""
 
 
 def _kinds(estimate: Estimate) -> tuple[tuple[str, Parts], ...]:
@@ -167,7 +167,7 @@ def _num_chunks(parameters: Parameters) -> int:
 
 
 def _chunk_bytes(parameters: Parameters, env: EnvSpec) -> float:
-    """Of one chunk's data, in memory or on disk; the numbers of a vector are taken as not compressed."""
+    """Return the bytes of one chunk's data, in memory or on disk; a vector is counted uncompressed."""
     period, pixels = parameters.replay.period, env.height * env.width
     is_image = env.frame_dtype == "uint8"
     frame, first = (FRAME_BYTES_PER_PIXEL, FIRST_FRAME_BYTES_PER_PIXEL) if is_image else (4.0, 4.0)
@@ -185,13 +185,13 @@ def _batch_bytes(parameters: Parameters, env: EnvSpec) -> int:
 
 
 def _episodic_bytes(parameters: Parameters) -> int:
-    chosen = parameters.novelty
-    steps = min(chosen.memory_size, parameters.env.max_episode_frames // parameters.env.frame_skip)
-    return 4 * steps * chosen.embedding_size if chosen.enabled else 0
+    novelty = parameters.novelty
+    steps = min(novelty.memory_size, parameters.env.max_episode_frames // parameters.env.frame_skip)
+    return 4 * steps * novelty.embedding_size if novelty.enabled else 0
 
 
 def _parameter_bytes(parameters: Parameters, env: EnvSpec) -> tuple[int, int]:
-    """Of the agent's network and of the novelty networks, float32."""
+    """Return the float32 bytes of the agent's network and of the novelty networks."""
     spec = agent_spec(parameters, env)
     with torch.device("meta"):
         network, novelty = MemeNetwork(spec.network), NoveltyNetworks(spec.novelty)
@@ -203,7 +203,7 @@ def _numel(module: nn.Module) -> int:
 
 
 def _saved_bytes(network: MemeNetwork, images: Tensor, features: Features, state: Tensor) -> int:
-    """What autograd saves in one pass, each storage once, parameters apart."""
+    """Return the bytes that autograd saves in one pass, each storage once, without the parameters."""
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
     seen: dict[int, int] = {}
 
@@ -211,7 +211,7 @@ def _saved_bytes(network: MemeNetwork, images: Tensor, features: Features, state
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
             seen[storage._cdata] = storage.nbytes()
-            alive.append(tensor)  # or its storage's address would be used again
+            alive.append(tensor)  # otherwise its storage's address would be used again
         return tensor
 
     alive: list[Tensor] = []

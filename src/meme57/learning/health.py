@@ -1,4 +1,4 @@
-"""Diagnostics of an agent in training that cost more than the loss itself, so they are taken now and then."""
+"""Diagnostics of an agent in training. They cost more than the loss itself, so they are computed rarely."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from meme57.learning.objective import Component, Objective
 from meme57.learning.tensors import TensorBatch
 
 PERIOD_UPDATES = 37
-"""Updates from one health check to the next; the first update has one. No divisor of the usual target periods, since
-right after a copy online and target network agree."""
+"""Updates from one health check to the next; the first update has one. It divides no usual target period, because
+right after a copy the online and the target network agree."""
 FRAMES = 256
-"""Frames of the batch that are looked at for dead and active units."""
+"""Frames of the batch that are examined for dead and active units."""
 
 
 @torch.no_grad()
@@ -24,11 +24,11 @@ def health(
     network: MemeNetwork, online: NetworkOutput, target: NetworkOutput, result: Objective, batch: TensorBatch,
     images: Tensor, parameters: LossParameters,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """What docs/metrics.md says of `health/*`; of policy 0 where it does not say otherwise, over real steps.
+    """Compute `health/*` of docs/metrics.md, over real steps; of policy 0 where that page does not say otherwise.
 
     Args:
         online, target: outputs at observations 0..T, [T+1, B, N, A].
-        images: [B * (T+1), 1, H, W], what the torso sees.
+        images: [B * (T+1), 1, H, W], the torso's inputs.
     """
     mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
     greedy, before = (greedy_actions(output, parameters) for output in (online, target))
@@ -53,20 +53,20 @@ def health(
 
 
 def greedy_actions(output: NetworkOutput, parameters: LossParameters) -> Tensor:
-    """Those of policy 0 at observations 0..T-1, [T, B]: the distilled policy's; without one, of Qe (its beta is 0)."""
+    """Return policy 0's greedy actions at observations 0..T-1, [T, B]: of the distilled policy, or else of Qe."""
     scores = output.logits if parameters.distil_policy else output.q_extrinsic
     return scores[:-1, :, 0].argmax(-1)
 
 
 def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:
-    """Where an action is worth less than the best one by more than kappa |max Q|: [..., A], [...] -> [...] bool."""
+    """Return where an action is worse than the best one by more than kappa |max Q|: [..., A], [...] -> [...] bool."""
     best = q.amax(-1, keepdim=True)
     taken = q.gather(-1, actions.unsqueeze(-1))
     return (as_good(best - kappa * best.abs() - taken, q) == 0).squeeze(-1)
 
 
 def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:
-    """Rewards that enter the return at each step, weighted by their traces: n_t = 1 + c_{t+1} n_{t+1}.
+    """Count the rewards that enter the return at each step, weighted by their traces: n_t = 1 + c_{t+1} n_{t+1}.
 
     traces [T, B, N], is_last_step [T, B] bool -> [T, B, N]; 1 is one-step learning.
     """
@@ -77,16 +77,16 @@ def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:
 
 
 def explained_variance(targets: Tensor, errors: Tensor, mask: Tensor) -> Tensor:
-    """1 - Var(errors) / Var(targets) over masked-in steps: 1 where values tell the targets, 0 where a constant would.
+    """Compute 1 - Var(errors) / Var(targets) over masked-in steps: [T, B], [T, B], [T, B] bool -> [].
 
-    [T, B], [T, B], [T, B] bool -> []; 0 where the targets do not vary.
+    It is 1 where values predict the targets exactly, 0 where a constant does as well or the targets do not vary.
     """
     spread = masked_variance(targets, mask)
     return torch.where(spread > 1e-12, 1.0 - masked_variance(errors, mask) / spread.clamp_min(1e-12), 0.0)
 
 
 def unit_health(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> dict[str, Tensor]:
-    """Share [] of the advantage streams' units that are on, and of saturated gates, over the first sequences."""
+    """Return the share [] of active advantage units and that of saturated gates, over the first sequences."""
     num_steps = len(batch.mask)
     few = max(1, FRAMES // (num_steps + 1))
     features = Features(*(values[:, :few] for values in batch.features))
@@ -102,15 +102,15 @@ def unit_health(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> dic
 
 
 def dead_share(features: Tensor) -> Tensor:
-    """Share of rectified units that are zero on every frame: [M, D] -> []."""
+    """Return the share of rectified units that are zero on every frame: [M, D] -> []."""
     return (features <= 0).all(0).float().mean()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [T, B] where the mask is True."""
+    """Average [T, B] where the mask is True."""
     return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
 
 
 def masked_variance(values: Tensor, mask: Tensor) -> Tensor:
-    """Population variance of [T, B] where the mask is True."""
+    """Compute the population variance of [T, B] where the mask is True."""
     return masked_mean((values - masked_mean(values, mask)).square(), mask)

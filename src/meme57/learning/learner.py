@@ -23,26 +23,26 @@ from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch
 
 Metrics = dict[str, Tensor]
-TOLD = 5
-"""Numbers behind the priorities in an update's outcome."""
+NUM_FACTS = 5
+"""How many numbers follow the priorities in an update's outcome."""
 NOVELTY_LOSSES = ("novelty/action_loss", "novelty/rnd_loss")
 
 
 class Prepared(NamedTuple):
-    """A batch on the device, with all that needs no online weights."""
+    """A batch on the device, with everything that can be computed without the online weights."""
 
     batch: TensorBatch
     images: Tensor  # [B * (T+1), 1, H, W] centred frames
     target: NetworkOutput  # of the target network
     novelty_metrics: Metrics
-    novelty_told: Tensor  # [2] loss and gradient norm of the novelty networks; zeros without them
+    novelty_facts: Tensor  # [2] loss and gradient norm of the novelty networks; zeros without them
 
 
 class Pending(NamedTuple):
-    """An update that was handed to the device."""
+    """An update that was sent to the device."""
 
     outcome: Tensor  # [B + 5] on the host: priorities, loss, gradient norm, whether it was usable, novelty's loss, norm
-    copied: torch.cuda.Event | None  # after which `outcome` may be read; None: at once
+    copied: torch.cuda.Event | None  # after it `outcome` may be read; None: immediately
     metrics: Metrics
 
 
@@ -57,33 +57,33 @@ class Learner:
         target, _ = make_networks(spec, seed=parameters.run.seed)
         self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
         self.novelty = novelty.to(self.device)
-        chosen = parameters.learner
+        learner = parameters.learner
         self.optimiser = torch.optim.AdamW(
-            parameter_groups(self.network, weight_decay=chosen.weight_decay),
-            lr=chosen.learning_rate, eps=chosen.adam_eps, fused=True,
+            parameter_groups(self.network, weight_decay=learner.weight_decay),
+            lr=learner.learning_rate, eps=learner.adam_eps, fused=True,
         )  # fmt: skip
         trainable = [p for p in self.novelty.parameters() if p.requires_grad]
         self.novelty_optimiser = torch.optim.Adam(trainable, lr=parameters.novelty.learning_rate, fused=True)
         decay, n = parameters.loss.sigma_decay, self._family.num_policies
         self.scales = {name: RunningScale(n, decay=decay, device=self.device) for name in ("extrinsic", "intrinsic")}
-        self._target_lock, self._novelty_lock = threading.Lock(), threading.Lock()  # `prepare` may run beside the rest
+        self._target_lock, self._novelty_lock = threading.Lock(), threading.Lock()  # `prepare` may run in a thread
         self.num_updates = 0
         self.num_skipped = 0
         self._bad_in_a_row = {"learner": 0, "novelty": 0}
 
     def fit_frames(self, frames: Tensor) -> None:
-        """Centres every network on these frames [M, H, W] uint8; once, before the first update."""
+        """Centre every network on these frames [M, H, W] uint8; once, before the first update."""
         for network in (self.network, self.target, self.novelty):
             network.frames.fit(frames.to(self.device))
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
-        """One update: `prepare`, `start` and `finish`."""
+        """Make one update: `prepare`, `start` and `finish`."""
         return self.finish(self.start(self.prepare(batch)))
 
     def prepare(self, batch: SequenceBatch) -> Prepared:
-        """All that needs no online weights: tensors on the device, the target network's outputs, novelty's training.
+        """Do all that needs no online weights: tensors on the device, target network's outputs, novelty's training.
 
-        May run in another thread than the rest. `batch` must not change until `finish`.
+        It may run in another thread than the rest. `batch` must not change until `finish`.
         """
         tensors = to_tensors(batch, self.device)
         with self._target_lock, torch.no_grad(), self._autocast():
@@ -95,9 +95,9 @@ class Learner:
         return Prepared(tensors, images, target, *novelty)
 
     def start(self, prepared: Prepared) -> Pending:
-        """Hands one update to the device without waiting for it.
+        """Send one update to the device without waiting for it.
 
-        A loss or gradient that is not finite changes nothing of the agent: the device itself drops the step.
+        If the loss or gradient is not finite, the device itself drops the step and the agent does not change.
         """
         tensors = prepared.batch
         online, result = self._objective(prepared)
@@ -109,21 +109,21 @@ class Learner:
             metrics |= health(
                 self.network, online, prepared.target, result, tensors, prepared.images, self._parameters.loss
             )
-        told = torch.stack([result.loss.detach(), gradient_norm, usable])
-        return Pending(*to_host(torch.cat([result.priorities.detach(), told, prepared.novelty_told])), metrics)
+        facts = torch.stack([result.loss.detach(), gradient_norm, usable])
+        return Pending(*to_host(torch.cat([result.priorities.detach(), facts, prepared.novelty_facts])), metrics)
 
     def finish(self, pending: Pending) -> tuple[npt.NDArray[np.float32], Metrics]:
-        """Waits for a started update: new priorities [B] and metrics (tensors [], read them only to log them).
+        """Wait for a started update; return new priorities [B] and metrics (tensors [], read them only to log them).
 
-        Of an update that was dropped the priorities are ones and there are no metrics.
+        If the update was dropped, the priorities are 1 and there are no metrics.
 
         Raises:
             NonFiniteLossError: `learner.max_bad_updates` updates in a row had a non-finite loss or gradient.
         """
         if pending.copied is not None:
             pending.copied.synchronize()
-        priorities = pending.outcome[:-TOLD].numpy()
-        loss, gradient_norm, usable, novelty_loss, novelty_norm = pending.outcome[-TOLD:].tolist()
+        priorities = pending.outcome[:-NUM_FACTS].numpy()
+        loss, gradient_norm, usable, novelty_loss, novelty_norm = pending.outcome[-NUM_FACTS:].tolist()
         metrics = pending.metrics
         if not math.isfinite(novelty_loss + novelty_norm):
             self._count_skipped("novelty", novelty_loss, novelty_norm)
@@ -155,7 +155,7 @@ class Learner:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bfloat16)
 
     def _step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient's norm [], and whether the step was taken [] bool."""
+        """Take the step if it is usable; return the gradient's norm [], and whether it was taken [] bool."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._parameters.learner.max_gradient_norm)
@@ -169,8 +169,8 @@ class Learner:
         if (in_a_row := self._bad_in_a_row[group]) >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
                 f"{group} loss {loss} with gradient norm {gradient_norm} in {in_a_row} updates in a row: "
-                f"lower {group}.learning_rate under another run.name, or let the same command go on from the last "
-                "checkpoint"
+                f"lower {group}.learning_rate under another run.name, or run the same command again to resume from the "
+                "last checkpoint"
             )
 
     def _update_novelty(self, batch: TensorBatch) -> tuple[Metrics, Tensor]:
@@ -180,21 +180,21 @@ class Learner:
         self.novelty_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None])
-        told = torch.stack([loss.detach(), norm])
-        usable = torch.isfinite(told).all()
+        facts = torch.stack([loss.detach(), norm])
+        usable = torch.isfinite(facts).all()
         with self._novelty_lock:
             step_where(self.novelty_optimiser, usable)
             self.novelty.update_statistics(error.flatten(), mask.flatten() & usable)
-        return dict(zip(NOVELTY_LOSSES, (inverse_loss.detach(), rnd_loss.detach()), strict=True)), told
+        return dict(zip(NOVELTY_LOSSES, (inverse_loss.detach(), rnd_loss.detach()), strict=True)), facts
 
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
-        """What actors need: copies of the network's and novelty networks' states, and the number of updates."""
+        """Return copies of the states of network and novelty networks for actors, and the number of updates."""
         with self._novelty_lock:
             novelty = copy_state(self.novelty)
         return copy_state(self.network), novelty, self.num_updates
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything that is not a counter, for a checkpoint: file name -> tensors."""
+        """Return everything but the counters, for a checkpoint: file name -> tensors."""
         scales = {f"{name}.{key}": value for name, s in self.scales.items() for key, value in s.state_dict().items()}
         return {
             "network": copy_state(self.network),
@@ -206,7 +206,7 @@ class Learner:
         }
 
     def load_tensors(self, files: dict[str, dict[str, Tensor]]) -> None:
-        """Restores `tensors()`."""
+        """Restore `tensors()`."""
         self.network.load_state_dict(files["network"])
         self.target.load_state_dict(files["target"])
         self.novelty.load_state_dict(files["novelty"])
@@ -216,18 +216,18 @@ class Learner:
             scale.load_state_dict({key: files["scales"][f"{name}.{key}"] for key in ("moments", "weight")})
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters, JSON-able."""
+        """Return the counters, as JSON types."""
         return {"num_updates": self.num_updates, "num_skipped": self.num_skipped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()`."""
+        """Restore `state_dict()`."""
         self.num_updates, self.num_skipped = state["num_updates"], state["num_skipped"]
         if self.num_updates > 0 and not self.optimiser.state:
             raise ValueError(f"{self.num_updates} updates left no state of the optimiser")
 
 
 def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay applies to matrices and kernels, not to biases and gains [ours]."""
+    """Apply weight decay to matrices and kernels, not to biases and gains [ours]."""
     named = list(network.named_parameters())
     exempt = [p.ndim <= 1 or name.endswith(("bias", "gain")) for name, p in named]
     decayed = [p for (_, p), is_exempt in zip(named, exempt, strict=True) if not is_exempt]
@@ -236,7 +236,7 @@ def parameter_groups(network: nn.Module, *, weight_decay: float) -> list[dict[st
 
 
 def last_steps(batch: TensorBatch, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The last `count` real steps of each sequence: frames [K+1, B, H, W], actions [K, B], mask [K, B]."""
+    """Return the last `count` real steps of each sequence: frames [K+1, B, H, W], actions [K, B], mask [K, B]."""
     count = min(count, len(batch.actions))
     first = (batch.lengths - count).clamp_min(0)
     steps = first + torch.arange(count + 1, device=first.device).unsqueeze(1)
@@ -246,16 +246,16 @@ def last_steps(batch: TensorBatch, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def step_where(optimiser: torch.optim.Optimizer, usable: Tensor) -> None:
-    """One step of a fused Adam where `usable` [] bool, decided on the device: nobody waits for the answer.
+    """Take a step of a fused Adam if `usable` [] bool. The device decides, so the host does not wait.
 
-    The fused kernels leave weights, moments and step counts alone where `found_inf` is 1, as a gradient scaler asks.
+    If `found_inf` is 1, the fused kernels change no weights, moments or step counts; gradient scalers use that too.
     """
     optimiser.found_inf = (~usable).to(torch.float32)  # type: ignore[attr-defined]
     optimiser.step()
 
 
 def to_host(outcome: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """The tensor on the host, and the event after which it is there (None: at once)."""
+    """Copy the tensor to the host; return it and the event after which it is there (None: immediately)."""
     if outcome.device.type != "cuda":
         return outcome, None
     host = torch.empty(outcome.shape, dtype=outcome.dtype, pin_memory=True)
@@ -266,20 +266,20 @@ def to_host(outcome: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
 
 
 def copy_state(module: nn.Module) -> dict[str, Tensor]:
-    """Detached copies of a module's parameters and buffers, on the CPU."""
+    """Copy a module's parameters and buffers to the CPU, detached."""
     return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's moments and steps as flat names: `<parameter index>.<name>`."""
+    """Return Adam's moments and steps under flat names: `<parameter index>.<name>`."""
     state = optimiser.state_dict()["state"]
     return {f"{i}.{key}": value.detach().cpu().clone() for i, entry in state.items() for key, value in entry.items()}
 
 
 def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Inverse of `optimiser_tensors`; moments get the memory format of their parameter, which fused Adam relies on.
+    """Restore `optimiser_tensors`; moments get the memory format of their parameter, as fused Adam requires.
 
-    `ValueError`: a tensor is missing, too many, or of another shape than its parameter.
+    `ValueError`: a tensor is missing or superfluous, or has another shape than its parameter.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -298,7 +298,7 @@ def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, 
 
 
 def _metrics(result: Objective, batch: TensorBatch, gradient_norm: Tensor) -> Metrics:
-    """Diagnostics over real steps; rates are shares that were dropped."""
+    """Compute diagnostics over real steps; rates are the shares that were dropped."""
     steps = batch.mask.sum().clamp_min(1)
 
     def share(kept: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What this machine has left for a run: memory, the accelerator's memory, disk."""
+"""Memory, accelerator memory and disk that are free on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_resources(data: Path, run_folders: Iterable[Path] = ()) -> Resources:
-    """What a run may take; what its own folders hold already is its own, and counts as free."""
+    """Return what a run may use; the contents of its own folders count as free."""
     mine = sum(file.stat().st_size for folder in run_folders for file in folder.rglob("*") if file.is_file())
     existing = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.is_dir())
     device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
@@ -23,9 +23,9 @@ def free_resources(data: Path, run_folders: Iterable[Path] = ()) -> Resources:
 
 
 def free_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
-    """Bytes: what the system calls available, or less where a control group (a container) allows less.
+    """Return the bytes that the system calls available, or fewer if a control group (a container) allows fewer.
 
-    This process's own memory counts as free, since an estimate includes it. None where the system does not say.
+    This process's own memory counts as free, since an estimate includes it. None: the system does not report it.
     """
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)

@@ -43,7 +43,7 @@ class Component(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What one batch asks for."""
+    """Loss, priorities and diagnostics of one batch."""
 
     loss: Tensor  # []
     value_loss: Tensor  # []
@@ -65,11 +65,11 @@ def objective(
     *,
     priority_eta: float,
 ) -> Objective:
-    """The loss of a batch and the new priorities of its sequences.
+    """Compute the loss of a batch and the new priorities of its sequences.
 
     Args:
         online: outputs of the online network at observations 0..T, with gradient: [T+1, B, N, A].
-        target: outputs of the target network, likewise, without.
+        target: outputs of the target network, of the same shape, without gradient.
         batch: T steps of B sequences.
 
     Source: MEME section 3 (docs/specification.md).
@@ -113,7 +113,7 @@ def objective(
 
 
 def target_policy(q: Tensor, logits: Tensor, parameters: LossParameters) -> Tensor:
-    """pi_j [..., A]: the distilled policy at the target temperature; without distillation, eps-greedy of q."""
+    """Return pi_j [..., A]: the distilled policy at the target temperature, or else the eps-greedy policy of q."""
     if parameters.distil_policy:
         return (logits / parameters.target_temperature).softmax(-1)
     return epsilon_greedy(q, epsilon=parameters.distillation_epsilon)
@@ -122,7 +122,7 @@ def target_policy(q: Tensor, logits: Tensor, parameters: LossParameters) -> Tens
 def behaviour_priorities(
     extrinsic: Component, intrinsic: Component, betas: Tensor, batch: TensorBatch, *, priority_eta: float
 ) -> Tensor:
-    """New priorities [B] from the normalised TD errors of the policy that acted; components combined as C2 [ours]."""
+    """Compute new priorities [B] from the normalised TD errors of the acting policy; components as in C2 [ours]."""
     normalised = combine_components(
         (extrinsic.td_errors / extrinsic.sigma).abs(), (intrinsic.td_errors / intrinsic.sigma).abs(), betas
     )
@@ -131,7 +131,7 @@ def behaviour_priorities(
 
 
 def _traces(q: Tensor, actions: Tensor, pi: Tensor, batch: TensorBatch, parameters: LossParameters) -> Tensor:
-    """c_t [T, B, N] at each step."""
+    """Compute c_t [T, B, N] at each step."""
     if parameters.target == "soft_watkins":
         return soft_watkins_traces(q, actions, pi, lambda_=parameters.lambda_, kappa=parameters.kappa)
     if parameters.target == "retrace":
@@ -148,7 +148,7 @@ def _returns(
     batch: TensorBatch,
     parameters: LossParameters,
 ) -> Tensor:
-    """G_e and G_i, untransformed: [T, B, N, 2]; the trace is cut at the last real step."""
+    """Compute G_e and G_i, untransformed: [T, B, N, 2]; the trace is cut at the last real step."""
     raw = signed_parabolic(torch.stack([bootstrap.q_extrinsic, bootstrap.q_intrinsic], dim=3).detach())
     values = (pi.unsqueeze(3) * raw).sum(-1)
     following = torch.cat([traces[1:], torch.zeros_like(traces[:1])])
@@ -178,12 +178,12 @@ def _component(
 
 
 def _average(losses: Tensor, batch: TensorBatch, eta: float) -> Tensor:
-    """Cross-mixture, then the importance-weighted mean over real steps: [T, B, N] -> []."""
+    """Apply the cross-mixture, then the importance-weighted mean over real steps: [T, B, N] -> []."""
     mixed = cross_mixture(losses, batch.policies.expand(batch.actions.shape), eta=eta)
     weighted = mixed.masked_fill(~batch.mask, 0.0) * batch.importance
     return weighted.sum() / batch.mask.sum().clamp_min(1)
 
 
 def _taken(q: Tensor, actions: Tensor) -> Tensor:
-    """Values of the actions taken: [T or T+1, B, N, A], [T, B, N] -> [T, B, N]."""
+    """Select the values of the actions taken: [T or T+1, B, N, A], [T, B, N] -> [T, B, N]."""
     return q[: len(actions)].gather(-1, actions.unsqueeze(-1)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Teacher and student as policies at play: greedy, E environments at once, loaded from their folders."""
+"""Teacher and student as greedy policies that play E environments at once, loaded from their folders."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 MEANT_BEFORE = {"normalise_heads": False, "balance_inputs": False}
-"""What weights mean that were stored before these could be chosen."""
+"""Values of settings that did not exist when older weights were stored."""
 
 
 class Policy(Protocol):
     """Something that plays E environments."""
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """Episodes begin at `observation` [E, H, W]."""
+        """Begin episodes at `observation` [E, H, W]."""
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Greedy actions [E] for the current observation."""
+        """Return greedy actions [E] for the current observation."""
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
-        """Takes in what the actions led to."""
+        """Take in the result of the actions."""
 
 
 class Teacher:
-    """A checkpoint's weights with what is needed to use them."""
+    """A checkpoint's weights with everything that is needed to use them."""
 
     def __init__(self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None) -> None:
         self.env, self.network, self.novelty = env, network, novelty
 
     @classmethod
     def load(cls, folder: Path, *, torso: str | None = None) -> Teacher:
-        """Reads a checkpoint folder; with a manifest, every file's checksum is checked first.
+        """Read a checkpoint folder; if it has a manifest, check every file's checksum first.
 
         Args:
             torso: the torso that the user's own configuration or command names. A class path is imported only if it
@@ -99,19 +99,19 @@ class Teacher:
         return cls(env, network, novelty)
 
     def to(self, device: torch.device) -> Teacher:
-        """Moves the networks."""
+        """Move the networks to `device`."""
         self.network.to(device)
         if self.novelty is not None:
             self.novelty.to(device)
         return self
 
     def player(self, num_envs: int, *, policy: int = 0) -> GreedyTeacher:
-        """The greedy policy j at play; j = 0 is the exploiting one."""
+        """Return the greedy policy j for `num_envs` environments; j = 0 is the exploiting one."""
         return GreedyTeacher(self, num_envs, policy=policy)
 
 
 def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -> dict[str, Any]:
-    """What is needed to use a checkpoint's weights alone; JSON-able."""
+    """Return, as JSON types, what is needed to use a checkpoint's weights on their own."""
     return {
         "env": env.to_json(),
         "network": asdict(network),
@@ -132,21 +132,21 @@ class GreedyTeacher:
 
     @torch.inference_mode()
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """Episodes begin."""
+        """Begin episodes."""
         self._player.begin(observation)
 
     @torch.inference_mode()
     def preferences(self) -> Tensor:
-        """[E, A], and the recurrent state moves on."""
+        """Return preferences [E, A] and advance the recurrent state."""
         return self._player.preferences(self._policies)
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Greedy actions [E]."""
+        """Return greedy actions [E]."""
         return self.preferences().argmax(-1).cpu().numpy()
 
     @torch.inference_mode()
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
-        """Takes in what the actions led to."""
+        """Take in the result of the actions."""
         self._player.observe(actions, result)
 
 
@@ -157,7 +157,7 @@ class GreedyStudent:
         self.network, self._num_envs = network, num_envs
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
-        """Episodes begin."""
+        """Begin episodes."""
         self.observation = observation
         self.actions = np.full(self._num_envs, self.network.spec.num_actions, np.int64)
         self.rewards = np.zeros(self._num_envs, np.float32)
@@ -166,7 +166,7 @@ class GreedyStudent:
 
     @torch.inference_mode()
     def logits(self) -> Tensor:
-        """[E, A], and the recurrent state moves on."""
+        """Return logits [E, A] and advance the recurrent state."""
         logits, self.state = self.network(
             torch.from_numpy(self.observation),
             torch.from_numpy(self.actions),
@@ -177,11 +177,11 @@ class GreedyStudent:
         return greedy_logits
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Greedy actions [E]."""
+        """Return greedy actions [E]."""
         return self.logits().argmax(-1).numpy()
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
-        """Takes in what the actions led to."""
+        """Take in the result of the actions."""
         self.observation = result.observation
         self.actions = np.where(result.is_reset, self.network.spec.num_actions, actions)
         self.rewards = result.reward
@@ -190,7 +190,7 @@ class GreedyStudent:
 
 
 def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = None) -> None:
-    """Writes weights and spec, and with `env` the game that it knows: the folder then stands alone."""
+    """Write weights and spec; with `env` also the game, which makes the folder self-contained."""
     weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     write_atomically(folder / STUDENT_WEIGHTS, lambda path: save_file(weights, path))
     write_json(folder / STUDENT_SPEC, asdict(network.spec))
@@ -199,7 +199,7 @@ def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = No
 
 
 def load_student(folder: Path) -> StudentNetwork:
-    """Reads what `save_student` wrote.
+    """Read a student that `save_student` wrote.
 
     Raises:
         CheckpointError: a file is missing or damaged.
@@ -208,13 +208,13 @@ def load_student(folder: Path) -> StudentNetwork:
         spec = checked(StudentSpec, read_json(folder / STUDENT_SPEC), folder / STUDENT_SPEC)
         return load_network(partial(StudentNetwork, spec), folder / STUDENT_WEIGHTS).eval()
     except CheckpointError as error:
-        raise CheckpointError(f"{error}: `kedro run --pipelines distill` makes the student anew") from error
+        raise CheckpointError(f"{error}: `kedro run --pipelines distill` makes the student again") from error
 
 
 def load_network(make: Callable[[], Network], path: Path) -> Network:
-    """The network with the weights of a safetensors file.
+    """Make a network with the weights of a safetensors file.
 
-    It is made without memory first: sizes that are not those of the file cost nothing, however large they are.
+    It is first made without memory, so wrong sizes cost nothing, however large they are.
 
     Raises:
         CheckpointError: the file is missing or damaged, or its shapes are not the network's.
@@ -233,7 +233,7 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
 
 
 def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:
-    """Refuses networks of another game than `env`, and sizes that no weights need to have and nothing can."""
+    """Refuse networks of another game than `env`, and impossible sizes."""
     for spec in specs:
         sizes = (spec.height, spec.width, spec.num_actions, spec.frame_dtype)
         if sizes != (*env.frame_shape, env.num_actions, env.frame_dtype):

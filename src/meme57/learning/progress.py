@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a bar on a terminal, plain lines elsewhere."""
+"""Showing progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from meme57.learning.trainer import TrainingEvent
 
 
 def show_progress(events: Iterable[TrainingEvent], *, total_frames: int, title: str) -> Iterator[TrainingEvent]:
-    """Passes events through and shows frames, speed, updates, last returns and the time left."""
+    """Pass events through and show frames, speed, updates, last returns and the time left."""
     if not sys.stderr.isatty():
         for event in events:
             if line := describe_event(event, total_frames):
@@ -34,7 +34,7 @@ def show_progress(events: Iterable[TrainingEvent], *, total_frames: int, title: 
 
 @contextmanager
 def counter(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A function (done, total) that moves a bar on a terminal; elsewhere one line at the end."""
+    """Yield a function (done, total) that moves a bar on a terminal; elsewhere print one line at the end."""
     if not sys.stderr.isatty():
         last = [0, 0]
         yield lambda done, total: last.__setitem__(slice(None), [done, total])
@@ -49,7 +49,7 @@ def counter(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def progress_bar() -> Progress:
-    """A bar with elapsed and remaining time, on stderr."""
+    """Make a bar with elapsed and remaining time, on stderr."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -63,7 +63,7 @@ def progress_bar() -> Progress:
 
 
 def describe_event(event: TrainingEvent, total_frames: int) -> str:
-    """One line: frames, frames/s, updates, returns; empty when there is nothing new."""
+    """Return one line: frames, frames/s, updates, returns; empty when there is nothing new."""
     if not event.rows:
         return ""
     row = event.rows[-1]

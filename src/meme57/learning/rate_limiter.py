@@ -1,4 +1,4 @@
-"""Samples per insert, held exactly: how often a sequence is drawn is never a side effect of machine speed."""
+"""Keeping samples per insert exact: how often a sequence is drawn does not depend on the machine's speed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class RateLimiter:
     """Allows an update when drawing its batch keeps drawn / inserted at or below `samples_per_insert`.
 
-    Counting begins when the warm-up is over: the sequences inserted before then are not owed any draws.
+    Counting begins after the warm-up: sequences inserted before then give no right to draws.
     Source: MEME: 6 samples per insert [reported]; the accounting [ours].
     """
 
@@ -18,11 +18,11 @@ class RateLimiter:
         self._inserted = 0
 
     def insert(self, count: int) -> None:
-        """`count` sequences entered the replay."""
+        """Record that `count` sequences entered the replay."""
         self._inserted += count
 
     def draw(self) -> None:
-        """One batch was drawn."""
+        """Record that one batch was drawn."""
         self._drawn += self._batch
 
     @property
@@ -40,9 +40,9 @@ class RateLimiter:
         return self._ratio * (self._inserted - self._min)
 
     def state_dict(self) -> dict[str, int]:
-        """JSON-able."""
+        """Return the state as JSON types."""
         return {"drawn": self._drawn, "inserted": self._inserted}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restores `state_dict()`."""
+        """Restore `state_dict()`."""
         self._drawn, self._inserted = state["drawn"], state["inserted"]

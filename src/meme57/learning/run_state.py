@@ -1,4 +1,4 @@
-"""What a run knows and remembers: learner, replay, actors and counters, as a checkpoint keeps them."""
+"""The state of a run, as a checkpoint stores it: learner, replay, actors and counters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunState:
-    """The parts of one run, and what they add up to; it is saved to a checkpoint and restored from one."""
+    """The parts of one run and their counters; it is saved to a checkpoint and restored from one."""
 
     def __init__(self, parameters: Parameters, env: EnvSpec, folder: Path, *, clock: Callable[[], float]) -> None:
         self._parameters, self._env, self._replay_folder = parameters, env, folder / "replay"
@@ -56,7 +56,7 @@ class RunState:
             keep=parameters.run.keep_checkpoints,
         )
         self.statistics = TrainingStatistics()
-        is_remote = parameters.actors.pool == "ray"  # the local pool's chunks are as old as its rounds, by construction
+        is_remote = parameters.actors.pool == "ray"  # a local pool's chunks cannot be older than its rounds
         self._staleness = Staleness(parameters.ray.max_staleness_updates if is_remote else math.inf)
         self.speed = Speed(clock)
         self.rng = np.random.default_rng([parameters.run.seed, 2])
@@ -69,7 +69,7 @@ class RunState:
         return self.frames >= self._parameters.run.total_frames
 
     def take(self, collected: Collected) -> None:
-        """Takes in what the actors played."""
+        """Take in what the actors played."""
         self.frames += collected.num_steps * self._env.frame_skip
         fresh = self._staleness.fresh(collected.chunks, self.learner.num_updates)
         self.limiter.insert(self.replay.add(fresh))
@@ -77,28 +77,28 @@ class RunState:
         self.statistics.add_episodes(collected.episodes)
 
     def take_seed_replay(self, folder: Path) -> None:
-        """Takes in the frames of `collect_seed_replay`.
+        """Take in the frames of `collect_seed_replay`.
 
         Raises:
-            ConfigurationError: they are all the frames that the run may see.
+            ConfigurationError: they already are all the frames of the run.
         """
         chunks, record = load_seed_replay(self._parameters, folder)
         self.limiter.insert(self.replay.add(chunks))
-        self.limiter.insert(self.replay.end_pending())  # of actors that were lost
+        self.limiter.insert(self.replay.end_pending())  # episodes of actors that were lost
         self.frames += record["frames"]
         if self.is_done:
             raise ConfigurationError(
                 f"the seed replay has {self.frames:,} frames and run.total_frames={self._parameters.run.total_frames} "
-                "is no more: nothing would be learned; raise run.total_frames, or lower replay.min_sequences"
+                "leaves none to learn from: raise run.total_frames, or lower replay.min_sequences"
             )
 
     def cut_episodes(self) -> None:
-        """Ends all open episodes as truncations, so that nothing is under way; `pool.restart` must follow."""
+        """End all open episodes as truncations, so that no episode is open; `pool.restart` must follow."""
         self.take(self.pool.cut_episodes())
         self.limiter.insert(self.replay.end_pending())
 
     def fit_frames(self) -> None:
-        """Centres the networks on frames of the untrained agent."""
+        """Centre the networks on frames of the untrained agent."""
         size, rng = self._parameters.learner.batch_size, np.random.default_rng([self._parameters.run.seed, 5])
         drawn, batch = [], self.replay.new_batch(size)
         for _ in range(FRAME_SEQUENCES // size + 1):
@@ -108,7 +108,7 @@ class RunState:
         self.learner.fit_frames(torch.cat(drawn))
 
     def row(self) -> dict[str, float]:
-        """Everything that is told since the last row."""
+        """Return all metrics since the last row."""
         steps_stored = max(1, self.replay.num_chunks * self._parameters.replay.period)
         return {
             **self.speed.row(self.frames, self.learner.num_updates),
@@ -123,7 +123,7 @@ class RunState:
         }
 
     def save(self, row: dict[str, float], *, score: float | None, measure: str) -> CheckpointRecord:
-        """Writes a checkpoint with its metrics row."""
+        """Write a checkpoint with its metrics row."""
         self._replay_index = save_snapshot(self.replay, self._replay_folder, self._replay_index)
         record = self.store.save(
             tensors=self.learner.tensors(),
@@ -148,7 +148,7 @@ class RunState:
         return record
 
     def resume(self) -> tuple[CheckpointRecord, dict[str, float]] | None:
-        """Goes on from the newest whole checkpoint: its record and its metrics row; None where there is none."""
+        """Resume from the newest valid checkpoint; return its record and metrics row, or None if there is none."""
         rows: list[dict[str, float]] = []
         record = self.store.restore(lambda checkpoint: rows.append(self.restore(checkpoint)))
         if record is None:
@@ -157,10 +157,10 @@ class RunState:
         return record, rows[-1]
 
     def restore(self, checkpoint: Checkpoint) -> dict[str, float]:
-        """Takes on the state of a checkpoint, and returns its metrics row.
+        """Restore the state of a checkpoint, and return its metrics row.
 
         Raises:
-            CheckpointError, ReplayError: it is damaged, or of another run.
+            CheckpointError, ReplayError: it is damaged, or belongs to another run.
         """
         state = parse_state(checkpoint.state, checkpoint.folder / "state.json")
         tensors = {name: checkpoint.tensors(name) for name in TENSOR_FILES}
@@ -180,8 +180,8 @@ class RunState:
         return state.row
 
     def _collect_garbage(self) -> None:
-        """Removes replay files that no checkpoint needs; a failure costs space, not the run."""
+        """Remove replay files that no checkpoint needs; a failure costs space but does not stop the run."""
         try:
             collect_garbage(self._replay_folder, self.store.replay_indices())
         except (CheckpointError, StorageError, OSError) as error:
-            logger.warning("replay files that nothing needs stay: %s", error)
+            logger.warning("replay files that no checkpoint needs could not be removed: %s", error)

@@ -16,13 +16,13 @@ class RunningScale:
 
     @property
     def std(self) -> Tensor:
-        """[N] float32; zeros before the first update."""
+        """Standard deviation [N] float32; zeros before the first update."""
         mean, square = self._moments / self._weight.clamp_min(1e-12)
         std: Tensor = (square - mean.square()).clamp_min(0.0).sqrt().float()
         return std
 
     def update(self, td_errors: Tensor, mask: Tensor, importance: Tensor, usable: Tensor) -> None:
-        """Takes in a batch where `usable` [].  td_errors [T, B, N], mask [T, B] bool, importance [B]."""
+        """Add a batch if `usable` [] is True.  td_errors [T, B, N], mask [T, B] bool, importance [B]."""
         weights = (mask * importance).double().unsqueeze(-1)
         kept = td_errors.masked_fill(~mask.unsqueeze(-1), 0.0).double()
         total = weights.sum().clamp_min(1e-12)
@@ -32,11 +32,11 @@ class RunningScale:
         self._weight = torch.where(usable, self._decay * self._weight + (1.0 - self._decay), self._weight)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Tensors."""
+        """Return the state as tensors."""
         return {"moments": self._moments, "weight": self._weight}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restores `state_dict()`. `ValueError`: it is of another number of policies."""
+        """Restore `state_dict()`. `ValueError`: it has another number of policies."""
         if state["moments"].shape != self._moments.shape:
             raise ValueError(f"moments {list(state['moments'].shape)} are not {list(self._moments.shape)}")
         self._moments = state["moments"].to(self._moments.device).clone()

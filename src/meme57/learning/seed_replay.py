@@ -1,4 +1,4 @@
-"""The seed replay: the experience of the untrained agent that learning begins with."""
+"""The seed replay: experience of the untrained agent, with which learning begins."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from meme57.actors import Collected, make_pool
 from meme57.blueprint import agent_spec, make_replay
@@ -34,7 +36,7 @@ def collect_seed_replay(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Plays the untrained agent until `replay.min_sequences` sequences are there; a matching replay is kept.
+    """Play the untrained agent until there are `replay.min_sequences` sequences; keep a replay that matches.
 
     Returns:
         The record, also written to `folder`: fingerprint, frames, sequences, bytes, checksum.
@@ -42,7 +44,7 @@ def collect_seed_replay(
     Raises:
         Interrupted: `stop` asked for it; nothing is written.
         RunConflictError: another process collects into this folder.
-        StorageError: the folder cannot be written to, or what is there cannot be read.
+        StorageError: the folder cannot be written to, or its files cannot be read.
     """
     with storage_errors(folder / CHUNKS), hold(folder):
         if (existing := _matching_record(parameters, folder)) is not None:
@@ -57,6 +59,7 @@ def _collect(
     stop: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
+    torch.set_num_threads(parameters.learner.torch_threads)
     pool = make_pool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
     replay = make_replay(parameters, env)
     collected = Collected()
@@ -67,7 +70,7 @@ def _collect(
             _take(pool.collect(_round_steps(parameters, len(replay)), stop=stop), replay, collected)
             progress(min(len(replay), parameters.replay.min_sequences), parameters.replay.min_sequences)
         _take(pool.cut_episodes(), replay, collected)
-        replay.end_pending()  # actors that were lost
+        replay.end_pending()  # episodes of actors that were lost
     finally:
         pool.close()
     content = encode_chunks(collected.chunks)
@@ -91,23 +94,23 @@ def _collect(
 
 
 def _round_steps(parameters: Parameters, num_sequences: int) -> int:
-    """Vector steps of a round: no more than the missing sequences take, at about a period of steps for each."""
+    """Return the vector steps of a round: at most those for the missing sequences, about a period of steps each."""
     missing = (parameters.replay.min_sequences - num_sequences) * parameters.replay.period
     needed = max(parameters.replay.period, math.ceil(missing / parameters.env.num_envs))
     return min(parameters.actors.weights_period_steps, needed)
 
 
 def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk], dict[str, Any]]:
-    """The chunks and the record.
+    """Load the chunks and the record.
 
     Raises:
-        ReplayError: missing, damaged, or collected with other settings.
+        ReplayError: the seed replay is missing, damaged, or was collected with other settings.
     """
     record = _checked_record(parameters, folder)
     decoded = decode_chunks((folder / CHUNKS).read_bytes())
     steps = sum(chunk.num_steps for chunk in decoded)
     if record.get("steps") != steps or record.get("frames") != steps * parameters.env.frame_skip:
-        raise _damaged(folder, f"{folder / RECORD} is damaged: it does not count {steps} steps")
+        raise _damaged(folder, f"{folder / RECORD} is damaged: its counts do not fit {steps} steps")
     return decoded, record
 
 
@@ -122,7 +125,7 @@ def _take(new: Collected, replay: SequenceReplay, collected: Collected) -> None:
 
 
 def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
-    """The record, after settings and checksum were found right; `ReplayError` where they are not."""
+    """Return the record after checking settings and checksum. `ReplayError`: they do not match."""
     if not (folder / RECORD).is_file():
         raise ReplayError(f"no seed replay in {folder}: {REMEDY}")
     try:
@@ -130,7 +133,7 @@ def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
     except CheckpointError as error:
         raise _damaged(folder, str(error)) from error
     if not isinstance(record, dict) or not isinstance(record.get("settings", {}), dict):
-        raise _damaged(folder, f"{folder / RECORD} is damaged: it holds no object")
+        raise _damaged(folder, f"{folder / RECORD} is damaged: it is not a JSON object")
     settings, now = record.get("settings"), seed_settings(parameters)
     if not is_same(settings, record.get("fingerprint"), now, former_seed_fingerprint(parameters)):
         what = "an older version kept no list" if settings is None else changes(settings, now)
@@ -150,17 +153,17 @@ def _damaged(folder: Path, what: str) -> ReplayError:
 
 
 def _matching_record(parameters: Parameters, folder: Path) -> dict[str, Any] | None:
-    """The record of a whole replay of the same settings; None where there is none, and a line that says why.
+    """Return the record of a valid replay with the same settings; None if there is none, with a line that says why.
 
     Raises:
-        StorageError: it cannot be read; it is not collected in its place.
+        StorageError: the files cannot be read; then no other replay is collected in their place.
     """
     if not (folder / RECORD).exists():
         return None
     try:
         return _checked_record(parameters, folder)
     except ReplayError as error:
-        logger.warning("collected anew: %s", error)
+        logger.warning("collecting again: %s", error)
         return None
 
 

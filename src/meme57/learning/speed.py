@@ -1,4 +1,4 @@
-"""How fast a run goes: frames and updates a second between two log lines, and the time since it began."""
+"""The speed of a run: frames and updates per second between two log lines, and the time since it began."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Speed:
-    """Counts from `start`, and from row to row; `elapsed_seconds` are those of the whole run, resumes included."""
+    """Counts from `start`, and from row to row; `elapsed_seconds` covers the whole run, across resumes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -14,11 +14,11 @@ class Speed:
         self._since, self._frames, self._updates = clock(), 0, 0
 
     def start(self, frames: int, updates: int) -> None:
-        """The next row counts from here."""
+        """Make the next row count from here."""
         self._since, self._frames, self._updates = self._clock(), frames, updates
 
     def row(self, frames: int, updates: int) -> dict[str, float]:
-        """Counters, and what a second brought since the last row."""
+        """Return the counters, and the rates per second since the last row."""
         since, before_frames, before_updates = self._since, self._frames, self._updates
         self.start(frames, updates)
         seconds = max(1e-9, self._since - since)

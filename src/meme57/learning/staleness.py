@@ -1,4 +1,4 @@
-"""How old the weights behind arriving experience are, and the bound on it."""
+"""The age of the weights that played the arriving experience, and the limit on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from meme57.replay import Chunk
 
 
 class Staleness:
-    """Measures chunks in learner updates between the weights that began them and their arrival; `row` starts over."""
+    """Measures a chunk's age: learner updates between its first weights and its arrival; `row` starts over."""
 
     def __init__(self, limit_updates: float) -> None:
         self._limit = limit_updates
@@ -16,7 +16,7 @@ class Staleness:
         self._sum = self._count = self._largest = 0
 
     def fresh(self, chunks: Iterable[Chunk], num_updates: int) -> list[Chunk]:
-        """Those within the limit; the others are counted. No sequence bridges the gap that they leave."""
+        """Return the chunks within the limit and count the others. No sequence bridges the gap that those leave."""
         taken = []
         for chunk in chunks:
             age = num_updates - chunk.weight_version
@@ -28,7 +28,7 @@ class Staleness:
         return taken
 
     def row(self) -> dict[str, float]:
-        """Mean and largest age since the last row, in updates; chunks refused so far."""
+        """Return the mean and largest age since the last row, in updates, and the chunks refused so far."""
         row = {"actors/refused_chunks": float(self.num_refused)}
         if self._count:
             row["actors/staleness_updates"] = self._sum / self._count

@@ -1,4 +1,4 @@
-"""What is told about training between two log lines."""
+"""Statistics of training between two log lines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from meme57.actors import EpisodeResult
 
 EXPLOIT_WINDOW = 20
-"""Episodes of policy 0 whose mean return ranks checkpoints when no evaluation is asked for."""
+"""Number of last episodes of policy 0 whose mean return ranks checkpoints when there is no evaluation."""
 
 NEARLY_GREEDY = 0.02
-"""Exploration rate below which an episode of policy 0 tells whether the predicted values come true."""
+"""Exploration rate below which an episode of policy 0 is compared with the network's predicted return."""
 
 
 class TrainingStatistics:
-    """Accumulates episodes and learner metrics; `row` gives their means and starts over."""
+    """Accumulates episodes and learner metrics; `row` returns their means and starts over."""
 
     def __init__(self) -> None:
         self.num_episodes = 0
@@ -26,7 +26,7 @@ class TrainingStatistics:
         self._clear()
 
     def add_episodes(self, episodes: Iterable[EpisodeResult]) -> None:
-        """Finished episodes."""
+        """Add finished episodes."""
         for episode in episodes:
             self.num_episodes += 1
             self._episodes.append(episode)
@@ -34,13 +34,13 @@ class TrainingStatistics:
                 self.exploit_returns.append(episode.extrinsic_return)
 
     def add_update(self, metrics: dict[str, Tensor]) -> None:
-        """Metrics of one update, as tensors; they are read in `row` alone."""
+        """Add the metrics of one update, as tensors; only `row` reads them."""
         for name, value in metrics.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def row(self) -> dict[str, float]:
-        """Means since the last row."""
+        """Return the means since the last row."""
         row = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         row["episodes/count"] = float(self.num_episodes)
         row["episodes/finished"] = float(len(self._episodes))
@@ -51,9 +51,9 @@ class TrainingStatistics:
                 row[f"policy_episodes/{policy}"] = float(sum(e.policy == policy for e in self._episodes))
             if exploiting := [e for e in self._episodes if e.policy == 0]:
                 row["episodes/return_exploit"] = _mean(e.extrinsic_return for e in exploiting)
-            if told := [e for e in exploiting if e.epsilon < NEARLY_GREEDY]:
-                row["value/predicted"] = _mean(e.predicted_return for e in told)
-                row["value/returned"] = _mean(e.discounted_return for e in told)
+            if greedy := [e for e in exploiting if e.epsilon < NEARLY_GREEDY]:
+                row["value/predicted"] = _mean(e.predicted_return for e in greedy)
+                row["value/returned"] = _mean(e.discounted_return for e in greedy)
         self._clear()
         return row
 
@@ -63,11 +63,11 @@ class TrainingStatistics:
         return _mean(self.exploit_returns) if self.exploit_returns else None
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able; taken right after `row`, when nothing is accumulated."""
+        """Return the state as JSON types. Call it right after `row`, when nothing is accumulated."""
         return {"num_episodes": self.num_episodes, "exploit_returns": list(self.exploit_returns)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict()`."""
+        """Restore `state_dict()`."""
         self.num_episodes = state["num_episodes"]
         self.exploit_returns.clear()
         self.exploit_returns.extend(state["exploit_returns"])

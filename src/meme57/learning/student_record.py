@@ -1,4 +1,4 @@
-"""The record of a distilled student: which checkpoint it is of, and the checksum of every file that makes it up."""
+"""The record of a distilled student: the checkpoint it comes from, and the checksums of all its files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from meme57.learning.policies import STUDENT_ENV, STUDENT_SPEC, STUDENT_WEIGHTS
 RECORD = "record.json"
 ONNX = "student.onnx"
 FILES = (STUDENT_WEIGHTS, STUDENT_SPEC, STUDENT_ENV, ONNX)
-"""What a student's folder holds beside its record; the last one only where it could be exported."""
-REMEDY = "`kedro run --pipelines distill` makes it anew"
+"""Files of a student's folder in addition to its record; the last one only if it could be exported."""
+REMEDY = "`kedro run --pipelines distill` makes it again"
 
 
 class StudentRecord(BaseModel):
-    """What `distill` writes beside the student; the first versions lacked what has a default here."""
+    """The record that `distill` writes with the student; the first versions lacked the fields with defaults."""
 
     model_config = ConfigDict(strict=True)
 
@@ -34,12 +34,12 @@ class StudentRecord(BaseModel):
 
 
 def student_checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file that makes up the student."""
+    """Compute the SHA-256 of every file of the student."""
     return {name: checksum(folder / name) for name in FILES if (folder / name).is_file()}
 
 
 def check_student(record: Mapping[str, Any], folder: Path, teacher: Source) -> None:
-    """Refuses a student that was distilled from another checkpoint, or whose files are not those of its record.
+    """Refuse a student that was distilled from another checkpoint, or whose files differ from its record.
 
     Raises:
         CheckpointError: one line with the command that helps.
@@ -49,9 +49,9 @@ def check_student(record: Mapping[str, Any], folder: Path, teacher: Source) -> N
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder with another file than the record in it names; without a record there is nothing to compare.
+    """Refuse a folder whose files differ from its record; without a record there is nothing to compare.
 
-    A file that is not there is not used: who plays through ONNX Runtime needs no weights.
+    Missing files are not checked, since they are not used: to play through ONNX Runtime, no weights are needed.
 
     Raises:
         CheckpointError: one line with the command that helps.
@@ -67,7 +67,7 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_files(record: Mapping[str, Any], folder: Path, names: Iterable[str] = FILES) -> None:
-    """An older record names the checksum of the weights alone."""
+    """Compare the files with the record. An older record has only the checksum of the weights."""
     with reading_errors(folder):
         found = student_checksums(folder)
     expected = record.get("files") or {**found, STUDENT_WEIGHTS: record.get("weights_sha256")}

@@ -30,7 +30,7 @@ class TensorBatch(NamedTuple):
 
 
 def to_tensors(batch: SequenceBatch, device: torch.device) -> TensorBatch:
-    """Copies (on a CPU: wraps) the arrays of `batch`."""
+    """Copy (on a CPU: wrap) the arrays of `batch`."""
 
     def put(array: object) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
@@ -56,7 +56,7 @@ def to_tensors(batch: SequenceBatch, device: torch.device) -> TensorBatch:
 
 
 def pin(batch: SequenceBatch) -> SequenceBatch:
-    """A copy in page-locked memory, from which a GPU reads while the processor goes on."""
+    """Copy the batch to page-locked memory, from which a GPU reads while the processor continues."""
 
     def locked(arrays: dict[str, Any]) -> dict[str, Any]:
         return {name: torch.from_numpy(array).pin_memory().numpy() for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""The trainer: a generator that collects, learns, logs and checkpoints, and goes on from the newest checkpoint."""
+"""The trainer: a generator that collects, learns, logs and checkpoints, and resumes from the newest checkpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from meme57.replay import SequenceBatch
 from meme57.stopping import never
 
 TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
-"""What a checkpoint's score measures: the mean return of policy 0 as it learned, or of episodes played for it."""
+"""What a checkpoint's score measures: the mean return of policy 0 in training, or of evaluation episodes."""
 
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 """Mean return of the greedy exploiting policy; it may raise `Interrupted`."""
@@ -35,7 +35,7 @@ Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 
 @dataclass(frozen=True)
 class TrainingEvent:
-    """What the trainer tells as it goes: a metrics row, a checkpoint, or both."""
+    """What the trainer reports: a metrics row, a checkpoint, or both."""
 
     frames: int
     updates: int
@@ -62,19 +62,19 @@ class Trainer:
         self.state = RunState(parameters, env, folder, clock=clock)
 
     def run(self, seed_replay: Path | None = None) -> Iterator[TrainingEvent]:
-        """Trains; resumes from the newest checkpoint of the folder if there is one.
+        """Train, resuming from the newest checkpoint of the folder if there is one.
 
-        A resumed run begins with the row and the record of that checkpoint once more: a process that was killed
-        between writing it and telling of it leaves no gap.
+        A resumed run first yields the row and the record of that checkpoint again. So there is no gap if the process
+        was killed after writing the checkpoint and before reporting it.
 
         Args:
-            seed_replay: folder of `collect_seed_replay`, taken in at update 0; without it the actors warm up.
+            seed_replay: folder of `collect_seed_replay`, loaded at update 0; without it the actors warm up.
 
         Raises:
-            Interrupted: `stop` asked for it; a checkpoint was written and yielded before. Under `run.exact_resume` that
-                is the next regular one, since one more would end episodes that an uninterrupted run plays on.
+            Interrupted: `stop` asked for it; a checkpoint was written and yielded before. With `run.exact_resume` it is
+                the next regular one: an extra one would end episodes that an uninterrupted run continues.
             RunConflictError: another process trains in this folder.
-            ConfigurationError: the seed replay has all the frames that the run may see.
+            ConfigurationError: the seed replay already has all the frames of the run.
             CheckpointError, ReplayError, NonFiniteLossError, StorageError: see there.
         """
         try:
@@ -118,7 +118,7 @@ class Trainer:
                     if state.is_done:
                         return
                     if self._stop():
-                        raise Interrupted(f"stopped at {state.frames:,} frames: the same command goes on from there")
+                        raise Interrupted(f"stopped at {state.frames:,} frames: the same command resumes from there")
                 elif state.frames >= next_log:
                     next_log = _next_multiple(state.frames, run.log_period_frames)
                     yield self._event([state.row()])
@@ -129,7 +129,7 @@ class Trainer:
                 collector.close()
 
     def _checkpoint(self, collector: Collector) -> TrainingEvent:
-        """Writes one while the actors stand still; the last, and any under `run.exact_resume`, ends their episodes."""
+        """Write one while the actors pause; the last one, and each one with `run.exact_resume`, ends their episodes."""
         state = self.state
         with collector.paused() as finished:
             state.take(finished)
@@ -149,21 +149,21 @@ class Trainer:
         return self._event([row], record)
 
     def _make_collector(self) -> Collector:
-        chosen, begun, skip = self._parameters.learner, self.state.frames, self._env.frame_skip
+        learner, begun, skip = self._parameters.learner, self.state.frames, self._env.frame_skip
         pool, weights = self.state.pool, self.state.learner.weights
         stop = never if self._parameters.run.exact_resume else self._stop
 
         def round_steps(num_steps: int) -> int:
             return self._round_steps(begun + num_steps * skip)
 
-        if chosen.mode == "synchronous":
+        if learner.mode == "synchronous":
             return TurnCollector(pool, weights, round_steps=round_steps, stop=stop)
-        return ThreadCollector(pool, weights, round_steps=round_steps, torch_threads=chosen.torch_threads, stop=stop)
+        return ThreadCollector(pool, weights, round_steps=round_steps, torch_threads=learner.torch_threads, stop=stop)
 
     def _round_steps(self, frames: int) -> int:
-        """Vector steps of a round that begins at `frames`: none goes far beyond a checkpoint, or beyond the end.
+        """Return the vector steps of a round that begins at `frames`; it ends near a checkpoint and at the run's end.
 
-        A function of `frames` alone, so that a resumed run has the rounds of an uninterrupted one.
+        They depend only on `frames`, so a resumed run has the same rounds as an uninterrupted one.
         """
         run = self._parameters.run
         end = min(run.total_frames, _next_multiple(frames, run.checkpoint_period_frames))
@@ -171,7 +171,7 @@ class Trainer:
         return max(0, min(left, self._parameters.actors.weights_period_steps))
 
     def make_updates(self) -> Updates:
-        """From replay to learner and back, in turn with collecting or beside it."""
+        """Make the updates: in turn with collecting, or at the same time."""
         make = TurnUpdates if self._parameters.learner.mode == "synchronous" else OverlappedUpdates
         state = self.state
         return make(
@@ -207,7 +207,7 @@ def learn(
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[TrainingEvent]:
-    """Trains a run in `folder` and yields events as they come; see `Trainer.run`."""
+    """Train a run in `folder` and yield its events; see `Trainer.run`."""
     yield from Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock).run(seed_replay)
 
 

@@ -1,4 +1,4 @@
-"""From replay to learner and back: one update after the other, or with the next batch drawn meanwhile."""
+"""Updates from replay: one after the other, or with the next batch drawn during the present update."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Drawn = tuple[SequenceBatch, Prepared | None]
 
 @contextmanager
 def _named(batch: SequenceBatch) -> Iterator[None]:
-    """Tells a `NonFiniteLossError` which batch it happened with."""
+    """Attach to a `NonFiniteLossError` the batch that caused it."""
     try:
         yield
     except NonFiniteLossError as error:
@@ -44,17 +44,17 @@ class Updates:
     on_update: OnUpdate
 
     def __post_init__(self) -> None:
-        """What a way of learning needs beside these."""
+        """Set up what a subclass needs in addition."""
 
     def step(self) -> bool:
-        """One more update where the rate limiter allows it; False where it does not."""
+        """Make one more update if the rate limiter allows it; return False if it does not."""
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Finishes every update whose batch was drawn; afterwards nothing is in flight."""
+        """Finish every update whose batch was drawn; afterwards nothing is in flight."""
 
     def close(self) -> None:
-        """Stops drawing."""
+        """Stop drawing."""
 
 
 class TurnUpdates(Updates):
@@ -64,7 +64,7 @@ class TurnUpdates(Updates):
         self._batch = self.replay.new_batch(self.batch_size)
 
     def step(self) -> bool:
-        """One whole update."""
+        """Make one whole update."""
         if not self.limiter.may_update:
             return False
         batch = self.replay.sample(self.batch_size, self.rng, out=self._batch)
@@ -77,21 +77,21 @@ class TurnUpdates(Updates):
 
 
 class OverlappedUpdates(Updates):
-    """While an update runs, a thread draws the next batch, and the device is never waited for before it has work.
+    """A thread draws the next batch during an update; the host waits for the device only after giving it new work.
 
-    On a CPU the thread prepares the batch too: the target network's outputs and the novelty networks' training are more
-    than a third of an update's work. What it gains depends on the cores (docs/performance.md).
+    On a CPU the thread also prepares the batch: the target network's outputs and the novelty networks' training are
+    more than a third of an update's work. The gain depends on the cores (docs/performance.md).
 
-    One batch waits at most, and one update is in flight while the next one is handed over; so the priorities that a
-    batch is drawn by, and its target network, are at most two updates old. A drawn batch counts at once, and is always
-    learned from (`drain`). An error in the thread is raised by `step`.
+    At most one batch waits, and one update is in flight while the next one is sent. So the priorities for drawing a
+    batch, and its target network, are at most two updates old. A drawn batch counts immediately, and is always learned
+    from (`drain`). An error in the thread is raised by `step`.
     """
 
     def __post_init__(self) -> None:
         on_gpu = self.learner.device.type == "cuda"
         self._prepares_ahead, self._torch_threads = not on_gpu, torch.get_num_threads()
         batches = [self.replay.new_batch(self.batch_size) for _ in range(3)]
-        # one that waits, one that is learned from, one in flight
+        # one waits, one is learned from, one is in flight
         self._free = [pin(batch) if on_gpu else batch for batch in batches]
         self._wanted: queue.SimpleQueue[SequenceBatch | None] = queue.SimpleQueue()
         self._drawn: queue.SimpleQueue[Drawn | BaseException] = queue.SimpleQueue()
@@ -101,7 +101,7 @@ class OverlappedUpdates(Updates):
         self._thread.start()
 
     def step(self) -> bool:
-        """Hands over one update and finishes the one before."""
+        """Send one update to the device and finish the one before."""
         self._draw_next()
         if not self._is_drawing:
             self._finish()
@@ -110,13 +110,13 @@ class OverlappedUpdates(Updates):
         return True
 
     def drain(self) -> None:
-        """Learns from what was drawn and finishes it."""
+        """Learn from the batch that was drawn and finish its update."""
         if self._is_drawing:
             self._hand_over(draw_next=False)
         self._finish()
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._wanted.put(None)
         self._thread.join()
 

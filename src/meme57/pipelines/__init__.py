@@ -1,4 +1,4 @@
-"""Wiring: one package a pipeline, `nodes.py` thin, `pipeline.py` without heavy imports."""
+"""The pipelines, one package each: `nodes.py` is thin, and `pipeline.py` has no heavy imports."""
 
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report", "register")
-"""The pipelines of `kedro run`, in their order."""
+"""The pipelines of `kedro run`, in order."""

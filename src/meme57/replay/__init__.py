@@ -1,4 +1,4 @@
-"""What is remembered: chunks of episodes, sequences drawn by priority, snapshots on disk."""
+"""The replay: chunks of episodes, sequences drawn by priority, snapshots on disk."""
 
 from meme57.replay.chunks import Chunk, SequenceBatch, StepInputs
 from meme57.replay.codec import compress_frames, decode_chunks, decompress_frames_into, encode_chunks

@@ -19,7 +19,7 @@ Pair = tuple[Chunk, Chunk | None]
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """The sizes that every chunk and batch of a replay shares; T = 2 `period`."""
+    """The sizes that all chunks and batches of a replay share; T = 2 `period`."""
 
     period: int
     frame_shape: tuple[int, int]
@@ -30,11 +30,11 @@ class BatchLayout:
 
     @property
     def stored_shape(self) -> tuple[int, int]:
-        """A frame's shape in a chunk: H, and W in bytes."""
+        """Return a frame's shape in a chunk: H, and W in bytes."""
         return self.frame_shape[0], self.frame_shape[1] * np.dtype(self.frame_dtype).itemsize
 
     def arrays(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], npt.DTypeLike]]:
-        """Shape and dtype of each array of a `SequenceBatch`, fields of `inputs` as `inputs.<name>`."""
+        """Return shape and dtype of each array of a `SequenceBatch`, fields of `inputs` as `inputs.<name>`."""
         T, B = 2 * self.period, batch_size
         per_step, per_input, per_sequence = (T, B), (T + 1, B), (B,)
         return {
@@ -60,7 +60,7 @@ class BatchLayout:
 
 
 def new_batch(layout: BatchLayout, batch_size: int) -> SequenceBatch:
-    """Allocates a batch of zeros, to be filled again and again."""
+    """Allocate a batch of zeros, which can be filled again and again."""
     arrays: dict[str, Any] = {
         name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.arrays(batch_size).items()
     }
@@ -69,7 +69,7 @@ def new_batch(layout: BatchLayout, batch_size: int) -> SequenceBatch:
 
 
 def check_batch(layout: BatchLayout, batch: SequenceBatch, batch_size: int) -> None:
-    """`ReplayError` unless every array has the layout's shape and dtype and is C-contiguous."""
+    """Raise `ReplayError` unless every array has the layout's shape and dtype and is C-contiguous."""
     for name, (shape, dtype) in layout.arrays(batch_size).items():
         group, _, field = name.rpartition(".")
         array = getattr(batch.inputs if group else batch, field)
@@ -81,9 +81,9 @@ def check_batch(layout: BatchLayout, batch: SequenceBatch, batch_size: int) -> N
 
 
 def fill_batch(batch: SequenceBatch, pairs: Sequence[Pair], num_actions: int) -> None:
-    """Writes the sequences `pairs` [B] into `batch`; nothing of its earlier content remains.
+    """Write the sequences `pairs` [B] into `batch`, replacing all of its earlier content.
 
-    `inputs` at t = 0 are the first chunk's first inputs, at t > 0 what step t-1 left. Padding is zero, its
+    `inputs` at t = 0 are the first chunk's first inputs, at t > 0 the record of step t-1. Padding is zero; its
     `inputs.action` is `num_actions` ("none"). `ReplayError`: damaged frames. Source: MEME section 3 [paper]; the
     layout is [ours].
     """
@@ -112,7 +112,7 @@ def _clear(batch: SequenceBatch, num_actions: int) -> None:
 
 
 def _fill_steps(batch: SequenceBatch, chunks: Sequence[Chunk]) -> None:
-    """Scatters the steps of all chunks, in order of sequence, to their times; a step's record is the next input."""
+    """Copy the steps of all chunks, in order of sequence, to their times; a step's record is the next input."""
     sequence, time = np.nonzero(batch.mask.T)  # sequence by sequence, as the chunks come
     B = len(batch.lengths)
     here = time * B + sequence
@@ -130,12 +130,12 @@ def _fill_steps(batch: SequenceBatch, chunks: Sequence[Chunk]) -> None:
 
 
 def _rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """[T, B, ...] -> [T*B, ...], a view."""
+    """Return a view [T, B, ...] -> [T*B, ...]."""
     return array.reshape(-1, *array.shape[2:])
 
 
 def _fill_frames(frames: npt.NDArray[np.uint8], first: Chunk, second: Chunk | None) -> None:
-    """Decodes a sequence into [T+1, H, bytes]; the observation that the two chunks share is simply written twice."""
+    """Decode a sequence into [T+1, H, bytes]; the observation that the two chunks share is simply written twice."""
     end = first.num_steps
     decompress_frames_into(first.frames, frames[: end + 1])
     if second is not None:

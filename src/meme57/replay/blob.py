@@ -19,7 +19,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def pack(arrays: Mapping[str, npt.NDArray[Any]], *, kind: str) -> bytes:
-    """Packs arrays into one safetensors block whose metadata say kind, version and checksum; same input, same bytes."""
+    """Pack arrays into one safetensors block whose metadata hold kind, version and checksum; same input, same bytes."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = json.dumps({"kind": kind, "version": FORMAT_VERSION, "crc32": _checksum(contiguous)})
     # one entry only: safetensors writes several metadata entries in random order
@@ -27,7 +27,7 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], *, kind: str) -> bytes:
 
 
 def unpack(data: bytes, *, kind: str) -> Arrays:
-    """Gives the arrays of `pack` back. `ReplayError`: damaged, of another kind or version, or no such block at all."""
+    """Return the arrays of `pack`. `ReplayError`: damaged, of another kind or version, or not such a block at all."""
     try:
         arrays: Arrays = safetensors.numpy.load(data)
         header = _header(data)
@@ -44,7 +44,7 @@ def unpack(data: bytes, *, kind: str) -> Arrays:
 def take(
     arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike, *shape: int | None
 ) -> npt.NDArray[Any]:
-    """The array `name`, checked for dtype and shape (None: any length). `ReplayError` where it is not so."""
+    """Return the array `name` after checking dtype and shape (None: any length). `ReplayError`: they differ."""
     array = arrays.get(name)
     if array is None:
         raise ReplayError(f"the array {name!r} is missing")

@@ -1,4 +1,4 @@
-"""What an actor hands over: chunks of one replay period, and the batch of sequences a learner takes in."""
+"""Chunks of one replay period, which actors produce, and batches of sequences, which the learner reads."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ StepInputs = Inputs[npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """n <= P consecutive steps of one episode and n + 1 observations; only an episode's last chunk is short.
+    """n <= P consecutive steps of one episode and n + 1 observations; only an episode's last chunk may be short.
 
-    It stands alone (recurrent state and inputs of its first step are inside), is never changed, and is shared by
-    the sequences that overlap in it. `frames` is one zstd block of uint8 [n + 1, H, W], see `codec`; a vector of D
-    numbers is a row of 4 D bytes.
+    It is self-contained: it holds the recurrent state and the inputs of its first step. It is never changed, and it is
+    shared by the sequences that overlap in it. `frames` is one zstd block of uint8 [n + 1, H, W], see `codec`; a vector
+    of D numbers is a row of 4 D bytes.
     """
 
     actor: int  # identity: actor, episode number on that actor, index within the episode
     episode: int
     index: int
     policy: int  # j
-    weight_version: int  # learner updates behind the weights that acted
+    weight_version: int  # number of learner updates of the weights that acted
     is_last: bool  # the episode ends after this chunk
     terminal: bool  # its last step was a true terminal (False with is_last: a truncation)
     frames: bytes
     frame_shape: tuple[int, int]  # H, and W in bytes
     lstm_state: FloatArray  # [2, lstm_size]: hidden, cell before the first step
     first_inputs: StepInputs  # [] inputs of the first step
-    steps: StepInputs  # [n] what each step left: action taken, rewards, embedding of the next observation
+    steps: StepInputs  # [n] record of each step: action taken, rewards, embedding of the next observation
     mu: FloatArray  # [n] behaviour probability of the action taken
 
     @property
@@ -56,7 +56,7 @@ class Chunk:
 
 @dataclass
 class SequenceBatch:
-    """B sequences of T = 2 P steps, time-major but for the frames; padding is zero and masked out.
+    """B sequences of T = 2 P steps, time-major except for the frames; padding is zero and masked out.
 
     A sequence of L real steps has mask True at t < L; observation L is its bootstrap observation. The arrays are
     reused by the next `sample` call.
@@ -73,7 +73,7 @@ class SequenceBatch:
     terminal: npt.NDArray[np.bool_]  # [B] whether step L-1 was a true terminal
     policies: npt.NDArray[np.int64]  # [B] j of the policy that acted
     lstm_state: FloatArray  # [2, B, lstm_size]
-    probabilities: npt.NDArray[np.float64]  # [B] with which each sequence was drawn
+    probabilities: npt.NDArray[np.float64]  # [B] probability with which each sequence was drawn
     importance: FloatArray  # [B] importance weights, largest 1
     sequence_ids: npt.NDArray[np.int64]  # [B] for `update_priorities`
     weight_versions: npt.NDArray[np.int64]  # [B] of the first chunk

@@ -16,14 +16,14 @@ from meme57.replay.chunks import Chunk, StepInputs
 
 KIND = "meme57 chunks"
 COMPRESSION_LEVEL = 1
-LARGEST_ACTION = np.iinfo(np.int16).max  # actions travel as int16
+LARGEST_ACTION = np.iinfo(np.int16).max  # actions are stored as int16
 _IDENTITY = ("actor", "episode", "index", "policy", "weight_version")
 _FLAGS = ("is_last", "terminal")
 _local = threading.local()  # zstd contexts are costly to make and must not be shared by threads
 
 
 def compress_frames(frames: npt.NDArray[np.uint8]) -> bytes:
-    """Compresses uint8 [n+1, H, W] as one zstd block that states its content size.
+    """Compress uint8 [n+1, H, W] into one zstd block that states its content size.
 
     Consecutive frames of a game compress several times better together than one by one. Source: [ours].
     `ReplayError`: not uint8 with three dimensions.
@@ -37,9 +37,9 @@ def compress_frames(frames: npt.NDArray[np.uint8]) -> bytes:
 
 
 def decompress_frames_into(data: bytes, out: npt.NDArray[np.uint8]) -> None:
-    """Decodes `compress_frames` straight into `out`, a C-contiguous uint8 [n+1, H, W], without a block in between.
+    """Decode `compress_frames` directly into `out`, a C-contiguous uint8 [n+1, H, W], without a copy in between.
 
-    `ReplayError`: data damaged, or not of the size of `out` (whose content is then undefined).
+    `ReplayError`: the data are damaged, or do not have the size of `out` (whose content is then undefined).
     """
     if out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ReplayError(f"frames are decoded into C-contiguous uint8, not {out.dtype} with strides {out.strides}")
@@ -59,7 +59,7 @@ def decompress_frames_into(data: bytes, out: npt.NDArray[np.uint8]) -> None:
 
 
 def check_frames(data: bytes, num_bytes: int) -> None:
-    """Checks, without decoding, that a block states a content of `num_bytes`. `ReplayError` where it does not."""
+    """Check, without decoding, that a block states a content of `num_bytes`. `ReplayError`: it does not."""
     try:
         stated = zstandard.get_frame_parameters(data).content_size
     except (zstandard.ZstdError, ValueError) as error:
@@ -69,10 +69,10 @@ def check_frames(data: bytes, num_bytes: int) -> None:
 
 
 def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
-    """Packs chunks into one block of about a dozen arrays: stacked where sizes agree, else concatenated with offsets.
+    """Pack chunks into one block of about a dozen arrays: stacked where sizes agree, else concatenated with offsets.
 
-    The exact inverse of `decode_chunks`. `ReplayError`: chunks whose recurrent states or embeddings differ in size,
-    or an action above 32767.
+    `decode_chunks` is its exact inverse. `ReplayError`: the chunks' recurrent states or embeddings differ in size, or
+    an action is above 32767.
     """
     try:
         tables = _tables(chunks)
@@ -83,9 +83,9 @@ def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
 
 
 def decode_chunks(data: bytes) -> list[Chunk]:
-    """Unpacks `encode_chunks`; each chunk owns its memory, so that one can be freed without the others.
+    """Unpack `encode_chunks`; each chunk owns its memory, so that one can be freed without the others.
 
-    `ReplayError`, and nothing else, for damaged or foreign bytes.
+    Damaged or foreign bytes raise `ReplayError` and no other error.
     """
     tables = unpack(data, kind=KIND)
     count = len(take(tables, "identity", np.int64, None, len(_IDENTITY)))

@@ -1,4 +1,4 @@
-"""The check at the replay's door: what enters is whole, finite and of this replay's sizes. Inside it is trusted."""
+"""The check of chunks that enter the replay: complete, finite and of this replay's sizes. Inside, they are trusted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MU_TOLERANCE = 1e-5  # float32 probabilities may round to a little above 1
 
 
 def check_chunk(chunk: Chunk, layout: BatchLayout) -> None:
-    """`ReplayError` unless the chunk keeps the contract of `Chunk` and fits the layout.
+    """Raise `ReplayError` unless the chunk keeps the contract of `Chunk` and fits the layout.
 
-    Only an episode's last chunk may be shorter than the period, only it may be terminal; steps' actions lie in
-    [0, num_actions), the first input's action may also be num_actions ("none"); every number is finite. Frames are
-    checked for their stated size; they are not decoded.
+    Only an episode's last chunk may be shorter than the period or terminal. The steps' actions lie in [0, num_actions);
+    the first input's action may also be num_actions ("none"). Every number is finite. Frames are not decoded: only
+    their stated size is checked.
     """
     try:
         _check_identity(chunk, layout)

@@ -1,4 +1,4 @@
-"""Prioritised replay of sequences: two consecutive chunks of one episode each, overlapping by one chunk."""
+"""Prioritised replay of sequences. Each one is two consecutive chunks of an episode; neighbours share a chunk."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from meme57.replay.entry import check_chunk
 from meme57.replay.ring import PrioritisedRing
 from meme57.replay.store import ChunkStore
 
-PADDING = -1  # stands for the chunk number of a missing second chunk
+PADDING = -1  # in place of the number of a missing second chunk
 
 
 class SequenceReplay:
-    """Remembers `capacity_sequences` sequences of T = 2 `period` steps and draws them by priority.
+    """Stores `capacity_sequences` sequences of T = 2 `period` steps and draws them by priority.
 
-    An episode of chunks c_0 .. c_{m-1} makes the sequences (c_i, c_{i+1}), and (c_0, padding) if m = 1; the last
-    chunk starts none, and none crosses an episode. A sequence enters when its second chunk arrives or the episode
-    ends. Chunks of one (actor, episode) must arrive in order; episodes may interleave. Methods may be called from
-    several threads; `sample` decodes outside the lock. Source: MEME section 3, Sequences [period paper; trace
+    An episode of chunks c_0 .. c_{m-1} makes the sequences (c_i, c_{i+1}), and (c_0, padding) if m = 1. The last
+    chunk starts no sequence, and no sequence crosses episodes. A sequence enters when its second chunk arrives or the
+    episode ends. Chunks of one (actor, episode) must arrive in order; episodes may interleave. Methods may be called
+    from several threads; `sample` decodes outside the lock. Source: MEME section 3, Sequences [period paper; trace
     inherited].
     """
 
@@ -54,26 +54,26 @@ class SequenceReplay:
         self._ring = PrioritisedRing(capacity_sequences, priority_exponent)
         self._chunks = ChunkStore()
         self._sequences = np.full((capacity_sequences, 2), PADDING, dtype=np.int64)  # slot -> chunk numbers
-        self._pending: dict[tuple[int, int], int] = {}  # (actor, episode) -> the chunk that waits for its partner
+        self._pending: dict[tuple[int, int], int] = {}  # (actor, episode) -> the chunk that waits for the next one
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        """Sequences present."""
+        """Return the number of sequences present."""
         return len(self._ring)
 
     @property
     def num_inserted(self) -> int:
-        """Sequences that ever entered; the next sequence's id."""
+        """Number of sequences that ever entered, which is the next sequence's id."""
         return self._ring.num_inserted
 
     @property
     def num_chunks(self) -> int:
-        """Chunks held, pending ones included; a chunk that two sequences share counts once."""
+        """Number of chunks held, pending ones included; a chunk that two sequences share counts once."""
         return len(self._chunks)
 
     @property
     def num_pending(self) -> int:
-        """Open episodes whose newest chunk waits for its partner."""
+        """Number of open episodes whose newest chunk waits for the next one."""
         return len(self._pending)
 
     @property
@@ -82,11 +82,11 @@ class SequenceReplay:
         return self._chunks.num_bytes
 
     def add(self, chunks: Iterable[Chunk]) -> int:
-        """Takes chunks in and returns the number of sequences that entered; the oldest ones make room.
+        """Add chunks and return the number of sequences that entered; the oldest sequences are evicted if it is full.
 
-        All chunks are checked first: on `ReplayError` (see `entry.check_chunk`) none was taken in. A partner is the
-        next index of the same episode and policy; after a gap the chunk waits as a new start, and no sequence
-        bridges the gap. Chunks belong to the replay from here on and must not change.
+        All chunks are checked first: on `ReplayError` (see `entry.check_chunk`) none is added. Two chunks are paired
+        if they have consecutive indices, the same episode and the same policy. After a gap the chunk waits as a new
+        start, and no sequence bridges the gap. The replay owns the chunks from here on; they must not change.
         """
         arriving = list(chunks)
         for chunk in arriving:
@@ -99,10 +99,10 @@ class SequenceReplay:
         return len(completed)
 
     def end_pending(self, actors: Collection[int] | None = None) -> int:
-        """Open episodes of these actors (None: of all) count as truncated; for actors that stopped or died.
+        """Treat the open episodes of these actors (None: of all) as truncated; for actors that stopped or died.
 
-        A first chunk that waits alone becomes a sequence with padding; every other waiting chunk is in one already.
-        So no chunk that was taken in is lost.
+        If an episode's first chunk waits alone, it becomes a sequence with padding. Every other waiting chunk already
+        belongs to a sequence. So no chunk is lost.
 
         Returns:
             The number of sequences that entered.
@@ -120,15 +120,15 @@ class SequenceReplay:
         return len(alone)
 
     def new_batch(self, batch_size: int) -> SequenceBatch:
-        """Allocates a batch that `sample` can fill again and again."""
+        """Allocate a batch that `sample` can fill again and again."""
         return new_batch(self.layout, batch_size)
 
     def sample(self, batch_size: int, rng: np.random.Generator, out: SequenceBatch | None = None) -> SequenceBatch:
-        """Draws sequences by priority into `out` (None: a new batch) and returns it.
+        """Draw sequences by priority into `out` (None: a new batch) and return it.
 
-        P(i) = p_i^priority_exponent / sum; importance w_i = (1 / (n P(i)))^importance_exponent over its largest
+        P(i) = p_i^priority_exponent / sum. Importance w_i = (1 / (n P(i)))^importance_exponent, divided by its largest
         value in the batch. Positions are stratified [ours], see `PrioritisedRing.draw`. `ReplayError`: the replay
-        is empty, or `out` is of another layout. Source: prioritised replay [inherited].
+        is empty, or `out` has another layout. Source: prioritised replay [inherited].
         """
         if batch_size < 1:
             raise ReplayError(f"a batch needs at least one sequence, not {batch_size}")
@@ -146,19 +146,19 @@ class SequenceReplay:
         return batch
 
     def update_priorities(self, sequence_ids: npt.ArrayLike, priorities: npt.ArrayLike) -> None:
-        """Sets priorities [K] of sequences [K], floored at 1e-6 [ours]; evicted sequences are ignored.
+        """Set priorities [K] of sequences [K], floored at 1e-6 [ours]; evicted sequences are ignored.
 
-        `ReplayError`, nothing changed: a priority negative or not finite, an id never given out.
+        `ReplayError`, nothing changed: a priority is negative or not finite, or an id was never assigned.
         """
         with self._lock:
             self._ring.update(sequence_ids, priorities)
 
     def sequence_ids(self) -> npt.NDArray[np.int64]:
-        """Ids of the sequences present [n], oldest first."""
+        """Return the ids of the sequences present [n], oldest first."""
         return self._ring.ids()
 
     def priorities(self) -> npt.NDArray[np.float64]:
-        """Priorities of the sequences present [n], oldest first."""
+        """Return the priorities of the sequences present [n], oldest first."""
         with self._lock:
             return self._ring.priorities()
 
@@ -168,11 +168,11 @@ class SequenceReplay:
             return self._ring.effective_share()
 
     def state_dict(self) -> Arrays:
-        """All tables but the chunks themselves, which are named by number (see `contents`)."""
+        """Return all tables, which refer to the chunks by number (see `contents`)."""
         return self.contents()[0]
 
     def contents(self) -> tuple[Arrays, dict[int, Chunk]]:
-        """The tables and the chunks they name, of one moment; chunks are shared, not copied."""
+        """Return the tables and the chunks that they refer to, at one moment; chunks are shared, not copied."""
         with self._lock:
             numbers = list(self._chunks)
             tables: Arrays = {
@@ -188,9 +188,9 @@ class SequenceReplay:
             return tables, {number: self._chunks[number] for number in numbers}
 
     def load_state_dict(self, tables: Mapping[str, npt.NDArray[np.generic]], chunks: Mapping[int, Chunk]) -> None:
-        """Takes over `contents` of a replay with the same sizes; what was here is forgotten.
+        """Restore `contents` of a replay with the same sizes, replacing what was here.
 
-        `ReplayError`, nothing changed: tables inconsistent, a chunk missing, superfluous or not the one named.
+        `ReplayError`, nothing changed: tables are inconsistent, or a chunk is missing, superfluous or a different one.
         """
         own = dict(tables)
         settings = self._settings()
@@ -219,7 +219,7 @@ class SequenceReplay:
             self._pending = pending
 
     def _accept(self, chunk: Chunk) -> tuple[int, int] | None:
-        """Stores a chunk; returns the pair of chunk numbers that it completes, holding both once, or None."""
+        """Store a chunk; return the pair of chunk numbers that it completes, with one reference to each, or None."""
         key = (chunk.actor, chunk.episode)
         number = self._chunks.put(chunk)
         previous = self._pending.pop(key, None)

@@ -1,8 +1,8 @@
-"""The replay on disk, incrementally: chunks are immutable, so each save writes only those not yet there.
+"""The replay on disk, incrementally: chunks are immutable, so each save writes only the new ones.
 
-A snapshot is an *index* (JSON, carried by the checkpoint's manifest) that names one tables file and the segment
-files in which the live chunks lie. Names contain the content's hash: a name never stands for two contents, and
-snapshots of several checkpoints share segments in one folder.
+A snapshot is an *index* (JSON, stored with the checkpoint) that names one tables file and the segment files with the
+live chunks. File names contain the content's hash, so a name never stands for two contents, and the snapshots of
+several checkpoints share segments in one folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from meme57.replay.replay import SequenceReplay
 
 INDEX_FORMAT = 1
 TABLES_KIND = "meme57 replay tables"
-SEGMENT_BYTES = 128 << 20  # a segment is closed beyond this many bytes of chunks, which bounds the memory of a save
+SEGMENT_BYTES = 128 << 20  # a segment is closed at this many bytes of chunks, which bounds the memory of a save
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"(?:segment-[0-9]{12}|tables)-[0-9a-f]{16}\.safetensors")
 _TEMPORARY = re.compile(rf"\.{_NAME.pattern}\.[0-9]+\.tmp")
@@ -45,11 +45,11 @@ class _Segment:
 
 
 def save_snapshot(replay: SequenceReplay, folder: Path, previous: Index | None) -> Index:
-    """Writes what `previous` lacks and returns the new index; `previous` is an earlier save's or the load's, or None.
+    """Write the chunks that `previous` lacks, and return the new index. `previous` is the last index saved or loaded.
 
-    A segment of which less than half is alive is not carried over: its live chunks are written again. So the
-    segments of one index never hold more than twice the live chunks, and of K retained indices never more than 2 K
-    times. What `previous` names but the folder lacks is written again. No file is removed, see `collect_garbage`.
+    If less than half of a segment is alive, its live chunks are written again into a new one. So the segments of one
+    index hold at most twice the live chunks, and those of K retained indices at most 2 K times. If a file of
+    `previous` is missing, its chunks are written again. No file is removed, see `collect_garbage`.
     `OSError`: the disk is full or read-only. Source: [ours].
     """
     tables, chunks = replay.contents()
@@ -74,10 +74,10 @@ def save_snapshot(replay: SequenceReplay, folder: Path, previous: Index | None) 
 
 
 def load_snapshot(replay: SequenceReplay, folder: Path, index: Index) -> None:
-    """Restores the replay that was saved: same draws from the same generator, pending chunks and counters included.
+    """Restore a saved replay: same draws from the same generator, pending chunks and counters included.
 
-    `CheckpointError`, the replay unchanged: a file missing or damaged (named), an index not of `save_snapshot`, or
-    a snapshot of a replay with other sizes.
+    `CheckpointError`, the replay unchanged: a file is missing or damaged (the message names it), the index does not
+    come from `save_snapshot`, or the saved replay had other sizes.
     """
     tables_file, segments = _read_index(index)
     tables = _read_tables(folder, *tables_file)
@@ -95,16 +95,16 @@ def load_snapshot(replay: SequenceReplay, folder: Path, index: Index) -> None:
 
 
 def replay_version(index: Index) -> str:
-    """Short digest of a snapshot's content: the same one, the same replay, wherever it lies."""
+    """Return a short digest of a snapshot's content: equal digests mean equal replays, in any folder."""
     _read_index(index)
     return tree_digest(index)[:16]
 
 
 def collect_garbage(folder: Path, keep: Iterable[Index]) -> list[str]:
-    """Removes the snapshot files that no index in `keep` names, and left-over temporaries; returns their names.
+    """Remove the snapshot files that no index in `keep` names, and left-over temporary files; return their names.
 
-    To be called when the newest manifest is durable, with the indices of all checkpoints that are retained. Files
-    that are not named like a snapshot's are left alone. `CheckpointError`, nothing removed: an index is damaged.
+    Call it when the newest manifest is on disk, with the indices of all retained checkpoints. Files that are not named
+    like a snapshot's are left alone. `CheckpointError`, nothing removed: an index is damaged.
     """
     kept: set[str] = set()
     for index in keep:
@@ -120,14 +120,14 @@ def collect_garbage(folder: Path, keep: Iterable[Index]) -> list[str]:
 
 
 def _reusable(folder: Path, previous: Index | None, tables: Arrays) -> tuple[dict[str, _Segment], dict[int, Location]]:
-    """Segments of `previous` worth keeping, and where in them live chunks lie; a chunk must match by checksum too."""
+    """Return the segments of `previous` to keep and the live chunks' places in them; checksums must match too."""
     if previous is None:
         return {}, {}
     try:
         tables_file, segments = _read_index(previous)
         old = _read_tables(folder, *tables_file)
         places = _places(old, segments, folder / tables_file[0])
-    except (CheckpointError, StorageError) as error:  # must not keep the new snapshot from being whole
+    except (CheckpointError, StorageError) as error:  # the new snapshot must be complete anyway
         _log.warning("the earlier replay snapshot is unusable, all chunks are written again: %s", error)
         return {}, {}
     stored = dict(zip(old["chunk_numbers"].tolist(), old["chunk_checksums"].tolist(), strict=True))
@@ -169,7 +169,7 @@ def _write_segment(folder: Path, numbers: Sequence[int], chunks: Mapping[int, Ch
 
 
 def _read_index(index: Index) -> tuple[tuple[str, str], list[_Segment]]:
-    """The names and checksums of an index, none of them trusted before it was looked at."""
+    """Return the names and checksums of an index after checking each of them."""
     try:
         if index["format"] != INDEX_FORMAT:
             raise CheckpointError(f"the replay index has format {index['format']!r}, expected {INDEX_FORMAT}")
@@ -188,7 +188,7 @@ def _read_index(index: Index) -> tuple[tuple[str, str], list[_Segment]]:
 
 def _checked_name(name: object, start: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.startswith(start):
-        raise CheckpointError(f"the replay index names {name!r}, which is no snapshot file; nothing was read")
+        raise CheckpointError(f"the replay index names {name!r}, which is not a snapshot file; nothing was read")
     return name
 
 
@@ -214,7 +214,7 @@ def _read_tables(folder: Path, name: str, sha256: str) -> Arrays:
 
 
 def _places(tables: Arrays, segments: Sequence[_Segment], path: Path) -> dict[int, Location]:
-    """Chunk number -> where it lies, every place checked to exist."""
+    """Map each chunk number to its place, after checking that the place exists."""
     columns = (tables[name].tolist() for name in ("chunk_numbers", "chunk_segments", "chunk_rows"))
     places: dict[int, Location] = {}
     for number, position, row in zip(*columns, strict=True):

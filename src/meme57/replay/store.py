@@ -1,4 +1,4 @@
-"""The chunks that are held: each has an ever-increasing number, and is freed when nothing refers to it any more."""
+"""The chunks of the replay: each has an ever-increasing number, and is freed when nothing refers to it any more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Held:
 
 
 class ChunkStore:
-    """Chunks by number, counted references, and the memory they take. Trusts its caller, who validates."""
+    """Chunks by number, with reference counts and their total memory. It trusts its caller to validate."""
 
     def __init__(self) -> None:
         self._held: dict[int, _Held] = {}
@@ -37,15 +37,15 @@ class ChunkStore:
         return self._held[number].chunk
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers held, increasing."""
+        """Iterate over the numbers held, in increasing order."""
         return iter(sorted(self._held))
 
     def checksum(self, number: int) -> int:
-        """The `chunk_checksum` of a chunk held."""
+        """Return the `chunk_checksum` of a chunk held."""
         return self._held[number].checksum
 
     def put(self, chunk: Chunk) -> int:
-        """Takes a chunk in under the next number, with one reference, the caller's."""
+        """Store a chunk under the next number, with one reference that belongs to the caller."""
         number = self.next_number
         self._held[number] = _Held(chunk, chunk_checksum(chunk), num_references=1)
         self.next_number += 1
@@ -53,11 +53,11 @@ class ChunkStore:
         return number
 
     def hold(self, number: int) -> None:
-        """One more reference."""
+        """Add a reference."""
         self._held[number].num_references += 1
 
     def release(self, number: int) -> None:
-        """One reference less; the last one frees the chunk."""
+        """Remove a reference; removing the last one frees the chunk."""
         held = self._held[number]
         held.num_references -= 1
         if held.num_references == 0:
@@ -68,9 +68,9 @@ class ChunkStore:
     def restored(
         cls, checksums: Mapping[int, int], chunks: Mapping[int, Chunk], references: Mapping[int, int], next_number: int
     ) -> ChunkStore:
-        """The store that held these numbers with these counts of references.
+        """Rebuild the store that held these numbers with these reference counts.
 
-        `ReplayError`: a number without reference or the other way round, a chunk missing or not the one stored.
+        `ReplayError`: numbers and references do not match, or a chunk is missing or differs from the one stored.
         """
         if set(checksums) != set(references) or not all(0 <= number < next_number for number in checksums):
             raise ReplayError("stored sequences and stored chunk numbers do not fit each other")
@@ -85,7 +85,7 @@ class ChunkStore:
 
 
 def chunk_checksum(chunk: Chunk) -> int:
-    """CRC-32 of all that a chunk says: tells a chunk from another one that got the same number in another run."""
+    """Return the CRC-32 of a chunk's content, to tell it from a chunk with the same number in another run."""
     identity = (chunk.actor, chunk.episode, chunk.index, chunk.policy, chunk.weight_version, chunk.is_last)
     value = zlib.crc32(repr((*map(int, identity), int(chunk.terminal), tuple(map(int, chunk.frame_shape)))).encode())
     value = zlib.crc32(chunk.frames, value)

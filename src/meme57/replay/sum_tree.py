@@ -30,14 +30,14 @@ class SumTree:
         return float(self._nodes[1])
 
     def get(self, indices: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """The weights of `indices` [...], a copy. `ReplayError`: an index out of range."""
+        """Return a copy of the weights of `indices` [...]. `ReplayError`: an index is out of range."""
         return self._nodes[self._leaves(indices)]
 
     def set(self, indices: npt.ArrayLike, values: npt.ArrayLike) -> None:
-        """Sets the weights of `indices` [K] to `values` ([K] or one number); of a repeated index the last value stays.
+        """Set the weights of `indices` [K] to `values` ([K] or one number). A repeated index keeps its last value.
 
-        `ReplayError`: an index out of range; a value negative or not finite; shapes that do not fit. The tree is
-        unchanged then.
+        `ReplayError`, the tree unchanged: an index is out of range, a value is negative or not finite, or the shapes do
+        not fit.
         """
         leaves = self._leaves(indices).reshape(-1)
         weights = np.asarray(values, dtype=np.float64)
@@ -52,10 +52,10 @@ class SumTree:
             self._sum_above(leaves)
 
     def find(self, u: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """For each u in [0, total), the smallest i whose cumulative weight is > u; never a leaf of weight zero.
+        """Find, for each u in [0, total), the smallest i whose cumulative weight is > u; never a leaf of weight zero.
 
-        u [...] -> [...]. Where float rounding would lead beyond the last weight of a subtree, the last leaf of
-        positive weight there is taken. `ReplayError`: the tree is empty, or a u is outside [0, total).
+        u [...] -> [...]. If rounding would lead beyond the last weight of a subtree, its last leaf of positive weight
+        is returned. `ReplayError`: the tree is empty, or a u is outside [0, total).
         """
         rest = np.array(u, dtype=np.float64)
         if not np.all((rest >= 0) & (rest < self.total)):

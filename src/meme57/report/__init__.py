@@ -1,1 +1,1 @@
-"""Pages and figures: what people look at. Numbers come from `meme57.evaluation`."""
+"""Pages and figures for people; `meme57.evaluation` computes the numbers."""

@@ -1,7 +1,7 @@
-"""Figures of a run: what was learnt, by which policies, and whether the learner was healthy.
+"""Figures of a run: what it learned, which policies played, and whether the learner was healthy.
 
-Each function takes the learning curve (wide, one row a log period, NaN where nothing was logged) or the episodes
-table, and gives a plotly `Figure`, or None when the columns it needs are absent or empty. Colours, grounds and grids
+Each function takes the learning curve (wide, one row per log period, NaN for unlogged values) or the table of episodes.
+It returns a plotly `Figure`, or None if the columns that it needs are missing or empty. Colours, backgrounds and grids
 are readable on a light and on a dark page.
 """
 
@@ -23,6 +23,7 @@ from meme57.report.style import (
     VIOLET,
     add_band,
     add_reference_lines,
+    agent_label,
     logged,
     new_figure,
     points,
@@ -31,9 +32,9 @@ from meme57.report.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "favourite": GREEN, "student": ORANGE}
+AGENT_COLOURS = {"random": GREY, "teacher": BLUE, "bandit_policy": GREEN, "student": ORANGE}
 POLICY_RAMP = ("#2f6fd0", "#8d5fd0", "#d0598f", "#e0873a")
-"""From the exploiting policy 0 to the most exploring one."""
+"""Colours from the exploiting policy 0 to the most exploring one."""
 
 NUM_SMOOTHING_WINDOWS = 25
 NUM_BANDIT_BARS = 40
@@ -42,7 +43,7 @@ NUM_BANDIT_BARS = 40
 def all_figures(
     learning_curve: pd.DataFrame, episodes: pd.DataFrame, reference: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Every figure there are data for, by name, in the order of the report."""
+    """Draw every figure that has data, by name, in the order of the report."""
     figures = {
         "learning_curve": learning_curve_figure(learning_curve, reference),
         "returns": returns_figure(episodes, reference),
@@ -55,11 +56,11 @@ def all_figures(
 
 
 def learning_curve_figure(curve: pd.DataFrame, reference: Mapping[str, Any] | None = None) -> Any:
-    """Training returns against frames, faint as logged and strong as a running mean weighted by episodes.
+    """Draw training returns against frames: faint as logged, strong as a running mean weighted by episodes.
 
     Args:
         curve: needs `frames` and one of `episodes/return`, `episodes/return_exploit`, `evaluation/return`.
-        reference: `random` and `human`, drawn as lines (named at the edge when far outside the data).
+        reference: `random` and `human`, drawn as lines, or named at the edge if they are far outside the data.
     """
     figure = new_figure("Return per episode while learning", x="ALE frames", y="return, game points")
     for column, weight, label, colour in (
@@ -77,7 +78,7 @@ def learning_curve_figure(curve: pd.DataFrame, reference: Mapping[str, Any] | No
 
 
 def returns_figure(episodes: pd.DataFrame, reference: Mapping[str, Any] | None = None) -> Any:
-    """Every evaluation episode of each agent as a point, over a box of its quartiles and mean."""
+    """Draw each agent's evaluation episodes as points, over a box of quartiles and mean."""
     if episodes.empty:
         return None
     figure = new_figure("Return of every evaluation episode", x="", y="return, game points")
@@ -87,7 +88,7 @@ def returns_figure(episodes: pd.DataFrame, reference: Mapping[str, Any] | None =
         rows = episodes[episodes["agent"] == agent]
         figure.add_box(
             y=rows["return"].to_numpy(np.float64),
-            name=str(agent),
+            name=agent_label(agent),
             text=[f"episode {episode}" for episode in rows["episode"]],
             boxpoints="all",
             boxmean=True,
@@ -103,7 +104,7 @@ def returns_figure(episodes: pd.DataFrame, reference: Mapping[str, Any] | None =
 
 
 def bandit_figure(curve: pd.DataFrame) -> Any:
-    """The share of episodes that each policy played, stacked, in bins of whole log periods."""
+    """Draw the share of episodes that each policy played, stacked, in bins of whole log periods."""
     import plotly.colors
 
     policies = sorted(int(match[1]) for name in curve.columns if (match := re.match(r"policy_episodes/(\d+)$", name)))
@@ -127,12 +128,12 @@ def bandit_figure(curve: pd.DataFrame) -> Any:
             hovertemplate=f"policy {j}: %{{y:.0%}}<extra></extra>",
         )
     figure.update_layout(barmode="stack", bargap=0, hovermode="closest", legend={"itemclick": False})
-    figure.update_xaxes(tick0=0, dtick=_round_step(float(frames[-1])))  # else few bars get their centres as ticks
+    figure.update_xaxes(tick0=0, dtick=_round_step(float(frames[-1])))  # few bars would get their centres as ticks
     return figure.update_yaxes(range=[0, 1], tickformat=".0%")
 
 
 def running_mean(values: NDArray[np.float64], weights: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """The weighted mean over `window` rows around each row, fewer at the ends; NaN where all weights are 0.
+    """Compute the weighted mean over `window` rows around each row, fewer at the ends; NaN if all weights are 0.
 
     Args:
         values: `[n]`, finite.
@@ -150,9 +151,9 @@ def running_mean(values: NDArray[np.float64], weights: NDArray[np.float64], wind
 
 
 def running_error(values: NDArray[np.float64], weights: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """The standard error of `running_mean`: its weighted standard deviation over the root of the effective rows.
+    """Compute the standard error of `running_mean`: its weighted standard deviation / sqrt(effective rows).
 
-    Rows count as independent; (sum w)^2 / sum w^2 of them are effective. 0 where one row stands alone.
+    Rows count as independent, and (sum w)^2 / sum w^2 of them are effective. A single row has 0.
     """
     weights = np.nan_to_num(weights)
     mean = running_mean(values, weights, window)
@@ -187,7 +188,7 @@ def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, la
 
 
 def _round_step(end: float) -> float:
-    """About a fifth of `end`: 1, 2 or 5 times a power of ten."""
+    """Choose a step of about a fifth of `end`: 1, 2 or 5 times a power of ten."""
     power = 10.0 ** np.floor(np.log10(max(end, 1.0) / 5))
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= end / 5))
 
@@ -195,7 +196,7 @@ def _round_step(end: float) -> float:
 def _binned_shares(
     curve: pd.DataFrame, columns: list[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centres and widths of the bins in frames `[bins]`, shares `[bins, policies]`; a bin needs an episode."""
+    """Compute centres and widths of bins in frames `[bins]`, and shares `[bins, policies]`; empty bins are dropped."""
     ends = curve["frames"].to_numpy(np.float64)
     starts = np.concatenate([[0.0], ends[:-1]])
     counts = np.nan_to_num(curve[columns].to_numpy(np.float64))

@@ -1,4 +1,4 @@
-"""The page that tells how a run went."""
+"""The report page of a run."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 EXPLANATIONS = {
     "learning_curve": (
-        "What you see: the mean undiscounted return of the episodes that ended in each log period; the strong lines "
-        "are running means weighted by episodes, each in a band of 1.96 standard errors over log periods; policy 0 "
-        "only exploits, and dashed lines are the published random and human scores."
+        "What you see: the mean undiscounted return of the episodes that ended in each log period. The strong lines "
+        "are running means weighted by episodes, in a band of 1.96 standard errors over log periods. Policy 0 only "
+        "exploits. Dashed lines are the published random and human scores."
     ),
     "returns": (
-        "What you see: one point per evaluation episode; the box spans the middle half, its solid line is the median "
-        "and its dashed line the mean."
+        "What you see: one point per evaluation episode. The box spans the middle half; its solid line is the median "
+        "and its dashed line is the mean."
     ),
     "bandit": (
         "What you see: how often each policy of the family played an episode, from the far-sighted exploiting "
-        "policy 0 to the short-sighted one that explores most; under the bandit a share that grows means that "
-        "policy's recent returns were better, without it all are drawn evenly."
+        "policy 0 to the short-sighted one that explores most. With the bandit, a growing share means better recent "
+        "returns of that policy. Without the bandit, all policies are drawn evenly."
     ),
     "diagnostics": (
-        "What you see: a healthy learner drops few steps, keeps its traces well above 0 and its gradient norm below "
-        "the clipping limit most of the time; sigma follows the scale of the game's TD errors."
+        "What you see: the health of the learner. A healthy one drops few steps, keeps its traces well above 0, and "
+        "its gradient norm mostly below the clipping limit. Sigma follows the scale of the game's TD errors."
     ),
     "novelty": (
-        "What you see: the intrinsic reward and its lifelong factor, which falls towards 1 as the game becomes "
-        "familiar, and the losses of the two networks that judge what is new."
+        "What you see: the intrinsic reward, its lifelong factor, and the losses of the two networks that measure "
+        "novelty. The factor falls towards 1 as the game becomes familiar."
     ),
     "throughput": (
-        "What you see: how fast frames came in and updates went out, how full and how compact the replay was, and how "
-        "often a stored sequence was drawn, which the rate limiter holds at its target after the warm-up."
+        "What you see: frames and updates per second, the size of the replay and its bytes per step, and how often a "
+        "stored sequence was drawn. The rate limiter holds this last number at its target after the warm-up."
     ),
 }
 FIDELITY_LABELS = {
@@ -62,19 +62,19 @@ def build_report(
     video: bytes | None,
     lineage: Mapping[str, Any],
 ) -> str:
-    """The whole page as text.
+    """Build the whole page as text.
 
     Args:
-        run_name: as in the paths.
+        run_name: the run's name, as in the paths.
         scores: `game`, `frames`, `confidence`, `protocol`, `agents` (name to a summary of `summarise_returns`) and
             `reference` (`random`, `human`, `record`, `source`) or None.
-        learning_curve: the columns that `plots` knows; what is absent is left out.
+        learning_curve: the columns of `meme57.report.figures`; a figure with missing columns is left out.
         episodes: `agent`, `episode`, `return`, `length_steps`, `seed`.
         fidelity: flat numbers of the distillation, or None.
         video: an mp4, or None.
-        lineage: where it comes from (commit, fingerprint, seeds, versions ...); values may be nested.
+        lineage: where the run comes from (commit, fingerprint, seeds, versions ...); values may be nested.
     """
-    reference, told = scores.get("reference"), ("protocol", "departures", "changed_since_training")
+    reference, above = scores.get("reference"), ("protocol", "departures", "changed_since_training")
     return render_page(
         "run.html",
         all_figures(learning_curve, episodes, reference),
@@ -83,7 +83,7 @@ def build_report(
         scores=scores,
         reference=reference,
         judged=protocol_line(scores),
-        settings={key: value for key, value in scores["protocol"].items() if key not in told},
+        settings={key: value for key, value in scores["protocol"].items() if key not in above},
         same_return=one_value_line(scores),
         video=None if video is None else base64.b64encode(video).decode(),
         fidelity=[

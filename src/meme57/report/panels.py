@@ -1,4 +1,4 @@
-"""Small plots of learner, novelty and throughput, one below another over the same frames."""
+"""Small plots of learner, novelty and throughput, one below the other over the same frames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 PANEL_HEIGHT = 165
 LABEL_HEIGHT = 52
-"""Pixels: a panel with its label, and the label with the room around it."""
+"""Heights in pixels: of a panel with its label, and of the label with the space around it."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One small plot: what it shows, its unit, and the columns it draws by their labels."""
+    """One small plot: its title, its unit, and the columns that it draws with their labels."""
 
     title: str
     unit: str
     columns: Mapping[str, str]
-    """Learning-curve column to label, in drawing order."""
+    """Column of the learning curve -> its label, in drawing order."""
     tick_format: str = ""
 
 
@@ -59,22 +59,22 @@ THROUGHPUT = (
 
 
 def diagnostics_figure(curve: pd.DataFrame) -> Any:
-    """Losses, what the trust region and the KL limit dropped, traces, sigma and gradient norm."""
+    """Draw losses, steps dropped by the trust region and the KL limit, traces, sigma and gradient norm."""
     return small_multiples("Health of the learner", curve, DIAGNOSTICS)
 
 
 def novelty_figure(curve: pd.DataFrame) -> Any:
-    """Intrinsic reward, its lifelong factor, and the losses of both novelty networks; None with novelty off."""
+    """Draw the intrinsic reward, its lifelong factor and the losses of both novelty networks; None without novelty."""
     return small_multiples("Novelty", curve, NOVELTY)
 
 
 def throughput_figure(curve: pd.DataFrame) -> Any:
-    """Frames and updates a second, and what replay holds, costs and gives."""
+    """Draw frames and updates per second, and the replay's size, memory and ratio."""
     return small_multiples("Speed and replay", curve, THROUGHPUT)
 
 
 def small_multiples(title: str, curve: pd.DataFrame, panels: tuple[Panel, ...]) -> Any:
-    """One figure with a row for each panel that has data, over shared frames; None when no panel has."""
+    """Draw one figure with a row for each panel that has data, over shared frames; None if no panel has data."""
     from plotly.subplots import make_subplots
 
     drawn = [panel for panel in panels if any(points(curve, column) for column in panel.columns)]

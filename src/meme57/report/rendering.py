@@ -1,7 +1,7 @@
-"""Pages from the templates beside: Jinja escapes every value that comes in, here is how values become words.
+"""Render pages from the templates in this folder. Jinja escapes every value; filters here turn values into words.
 
-A page is one file that asks for nothing: plotly.js, figures and film are in it, a content security policy forbids every
-request.
+A page is one file that loads nothing: it contains plotly.js, figures and film, and its content security policy forbids
+every request.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from meme57.report.style import TITLE_HEIGHT
+from meme57.report.style import TITLE_HEIGHT, agent_label
 
 ABSENT = "–"
 
 
 def render_page(template: str, figures: Mapping[str, Any], captions: Mapping[str, str], **values: Any) -> str:
-    """The page as text; its `plots` are the Plotly `figures` in their order, each with the caption of its name."""
+    """Render the page as text; its `plots` are the Plotly `figures` in order, each with the caption of its name."""
     from plotly.offline import get_plotlyjs
 
     plain = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
@@ -31,7 +31,7 @@ def render_page(template: str, figures: Mapping[str, Any], captions: Mapping[str
 
 
 def _take_title(layout: dict[str, Any]) -> str:
-    """The page has it as a heading: a figure's own title would not wrap on a phone."""
+    """Take the title out of a figure; the page shows it as a heading, which wraps on a phone."""
     layout["margin"]["t"] -= TITLE_HEIGHT
     layout["height"] -= TITLE_HEIGHT
     title: str = layout.pop("title")["text"]
@@ -39,7 +39,7 @@ def _take_title(layout: dict[str, Any]) -> str:
 
 
 def text(value: Any) -> str:
-    """Any value in words: mappings with dots between, sequences with commas, numbers ungrouped (seeds)."""
+    """Write any value in words: mappings joined by dots, sequences by commas, numbers ungrouped (seeds)."""
     if isinstance(value, Mapping):
         return " · ".join(f"{words(key)} {text(item)}" for key, item in value.items()) or ABSENT
     if isinstance(value, (list, tuple)):
@@ -52,29 +52,29 @@ def text(value: Any) -> str:
 
 
 def words(key: object) -> str:
-    """`max_pool` is `max pool`."""
+    """Replace underscores: `max_pool` becomes `max pool`."""
     return str(key).replace("_", " ")
 
 
 def score(value: float) -> str:
-    """A measured score: one decimal, none from a thousand on."""
+    """Format a measured score: one decimal, none from 1000 on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
 def exact(value: float) -> str:
-    """A published figure as it is printed."""
+    """Format a published number exactly."""
     return f"{value:,.10g}"
 
 
 def number(value: float) -> str:
-    """A count in full, any other measure to four significant digits."""
+    """Format a count in full, any other number to four significant digits."""
     if not math.isfinite(value):
         return ABSENT
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def percent(fraction: float) -> str:
-    """A fraction as a score of a hundred."""
+    """Format a fraction as a percentage."""
     return f"{score(100 * fraction)} %"
 
 
@@ -85,5 +85,5 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, score, exact, number, percent)}
+_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, agent_label, score, exact, number, percent)}
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -1,4 +1,4 @@
-"""How every figure looks: one palette and one template, readable on a light and on a dark page."""
+"""The look of every figure: one palette and one template, readable on a light and on a dark page."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ Series = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 BLUE, ORANGE, GREEN, VIOLET, GREY = "#2f80d8", "#d9631e", "#1a9b6c", "#8d68d8", "#7d828a"
 PALETTE = (BLUE, ORANGE, GREEN, VIOLET, GREY)
-"""Each with a contrast of at least 3:1 against the light and against the dark page."""
+"""Each colour has a contrast of at least 3:1 against the light and against the dark page."""
 TITLE_HEIGHT = 48
-"""Pixels that a figure's own title takes; a page with headings of its own may take them off again."""
+"""Height of a figure's own title in pixels; a page with its own headings removes it."""
+AGENT_LABELS = {"bandit_policy": "bandit's policy"}
+"""Names of agents on pages, if they differ from those in files."""
 FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
 
 
+def agent_label(agent: object) -> str:
+    """Return the name of an agent for a table or a figure."""
+    return AGENT_LABELS.get(str(agent), str(agent))
+
+
 def new_figure(title: str, *, x: str, y: str, height: int = 440) -> Any:
-    """An empty plotly figure in the project's style, with units on its axes; `height` in pixels."""
+    """Make an empty plotly figure in the project's style, with units on its axes; `height` is in pixels."""
     import plotly.graph_objects
 
     figure = apply_style(plotly.graph_objects.Figure(), title, height=height)
@@ -30,7 +37,7 @@ def new_figure(title: str, *, x: str, y: str, height: int = 440) -> Any:
 
 
 def apply_style(figure: Any, title: str, *, height: int, above: int = 16) -> Any:
-    """Gives `figure` the template, a title, a height and room `above` the plot; its grounds stay transparent."""
+    """Give `figure` the template, a title, a height and space `above` the plot; its background is transparent."""
     axis: dict[str, Any] = {
         "gridcolor": "rgba(128,128,128,0.22)",
         "zeroline": False,
@@ -55,7 +62,7 @@ def apply_style(figure: Any, title: str, *, height: int, above: int = 16) -> Any
 
 
 def logged(curve: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows of the learning curve where `column` has a finite value; none when there is no such column."""
+    """Return the rows of the learning curve with a finite value in `column`; none if there is no such column."""
     if column not in curve or "frames" not in curve:
         return curve.iloc[:0]
     finite = np.isfinite(curve[["frames", column]].to_numpy(np.float64)).all(axis=1)
@@ -64,7 +71,7 @@ def logged(curve: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def points(curve: pd.DataFrame, column: str) -> Series | None:
-    """Frames and values of the rows where `column` was logged; None when there are none."""
+    """Return frames and values of the rows in which `column` was logged; None if there are none."""
     rows = logged(curve, column)
     if rows.empty:
         return None
@@ -74,7 +81,7 @@ def points(curve: pd.DataFrame, column: str) -> Series | None:
 def add_band(
     figure: Any, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], colour: str, **place: int
 ) -> None:
-    """Fills between `low` and `high` where both are known; `place` is the row and column of a subplot."""
+    """Fill the area between `low` and `high` where both are known; `place` is the row and column of a subplot."""
     known = np.isfinite(low) & np.isfinite(high)
     x, low, high = x[known], low[known], high[known]
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -85,9 +92,9 @@ def add_band(
 
 
 def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> None:
-    """Draws the random and human scores as lines, inside the axis range.
+    """Draw the random and human scores as lines inside the axis range.
 
-    One that lies far outside the data would flatten them: it is named at the edge instead.
+    A score far outside the data would flatten them, so it is only named at the edge.
     """
     if reference is None:
         return
@@ -108,5 +115,5 @@ def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> Non
             above = score > high
             label["text"] += ", above this plot" if above else ", below this plot"
             figure.add_annotation(label, yref="paper", y=1 if above else 0, yanchor="top" if above else "bottom")
-            shown.append(high + 0.15 * span if above else low - 0.15 * span)  # room for the words
+            shown.append(high + 0.15 * span if above else low - 0.15 * span)  # space for the text
     figure.update_yaxes(autorangeoptions={"include": shown})

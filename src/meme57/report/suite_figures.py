@@ -1,4 +1,4 @@
-"""Figures of a suite: how each game went, how the scores are distributed, and how they grew."""
+"""Figures of a suite: the score of each game, the distribution of scores, and the learning curves."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TICKS = (-1000, -100, -10, 0, 10, 100, 1000, 10_000, 100_000)
-"""Of the signed logarithmic axis, in percent."""
+"""Ticks of the signed logarithmic axis, in percent."""
 PROFILE_POINTS = 101
 GRID_POINTS = 40
 PIXELS_PER_BAR = 18
 
 Curves = dict[str, dict[str, list[NDArray[np.float64]]]]
-"""Game to variant to each seed's returns on the game's grid of frames."""
+"""Game -> variant -> each seed's returns on the game's grid of frames."""
 
 
 def suite_figures(
@@ -37,7 +37,7 @@ def suite_figures(
     repetitions: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The figures by name; one without data says so and stays empty."""
+    """Draw the figures by name; a figure without data says so and stays empty."""
     rows = [row for row in table_rows(results) if row["agent"] == REFERENCE_AGENT]
     settings = {"confidence": confidence, "repetitions": repetitions, "seed": seed}
     protocols = ", ".join(dict.fromkeys(row["protocol"] for row in rows))
@@ -50,13 +50,13 @@ def suite_figures(
 
 
 def table_rows(results: pd.DataFrame) -> list[Row]:
-    """The table's rows; an empty cell is None."""
+    """Return the table's rows; an empty cell is None."""
     cells = results.astype(object).where(results.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in cells.to_dict(orient="records")]
 
 
 def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
-    """A bar for each game and variant: the mean human-normalised score of its runs, with every run as a point."""
+    """Draw a bar for each game and variant, the mean human-normalised score, with every run as a point."""
     scores = {
         variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
     }
@@ -87,7 +87,7 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
 
 
 def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
-    """The share of runs above each human-normalised score, with its interval."""
+    """Draw the share of runs above each human-normalised score, with its interval."""
     scores = {
         variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
     }
@@ -114,7 +114,7 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
 
 
 def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str], confidence: float) -> Any:
-    """Return while learning, a panel for each game: the mean over seeds, and its interval where there are several."""
+    """Draw returns while learning, one panel per game: the mean over seeds, with an interval if there are several."""
     from plotly.subplots import make_subplots
 
     grids = curve_grids(members)
@@ -138,9 +138,9 @@ def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str],
 def curve_grids(
     members: Sequence[Mapping[str, Any]],
 ) -> dict[str, tuple[NDArray[np.float64], dict[str, list[NDArray[np.float64]]]]]:
-    """Game to a grid of frames [K] and, by variant, the returns [K] of every seed on it.
+    """Map each game to a grid of frames [K] and, by variant, the returns [K] of every seed on it.
 
-    A grid ends where the shortest run of its game ends; before its first episode ended a run has its first return.
+    A grid ends where the shortest run of its game ends. Before its first episode ends, a run has its first return.
     """
     grids = {}
     for game in dict.fromkeys(member["game"] for member in members):
@@ -204,12 +204,12 @@ def _colours(variants: Sequence[str]) -> list[str]:
 
 
 def _signed_log(percent: Sequence[float]) -> list[float]:
-    """sign(x) log10(1 + |x|): linear around 0, logarithmic beyond; scores span four decades, and some are negative."""
+    """Compute sign(x) log10(1 + |x|), linear around 0: scores span four decades, and some are negative."""
     values = np.asarray(percent, np.float64)
     found: list[float] = (np.sign(values) * np.log10(1 + np.abs(values))).tolist()
     return found
 
 
 def _spaced(game: str) -> str:
-    """`MontezumaRevenge` as words."""
+    """Split `MontezumaRevenge` into words."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", game)

@@ -1,4 +1,4 @@
-"""The page of a suite: the scores over games and seeds, every game, and which members failed."""
+"""The page of a suite: scores over games and seeds, every game, and the members that failed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 from meme57.report.rendering import ABSENT, render_page
+from meme57.report.style import agent_label
 from meme57.report.suite_figures import table_rows
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 AGENT_NAMES = {
     "random": "random play",
     "teacher": "policy 0, exploiting",
-    "favourite": "the bandit's favourite",
+    "bandit_policy": agent_label("bandit_policy"),
     "student": "student",
 }
 STATISTIC_NAMES = {
@@ -31,16 +32,16 @@ STATISTIC_NAMES = {
 }
 CAPTIONS = {
     "games": (
-        "What you see: policy 0 of every run. Bars are means over seeds, points single runs, the dashed line is the "
-        "published human score; the axis is linear around 0 and logarithmic beyond 10 %."
+        "What you see: policy 0 of every run. Bars are means over seeds, points are single runs, and the dashed line "
+        "is the published human score. The axis is linear around 0 and logarithmic beyond 10 %."
     ),
     "profile": (
-        "What you see: the share of runs (averaged within each game, then over games) that score above each value, "
-        "with its pointwise interval over runs where every game has two or more. Higher is better."
+        "What you see: the share of runs that score above each value, averaged within each game, then over games. Its "
+        "pointwise interval is over runs; it needs two or more runs of every game. Higher is better."
     ),
     "curves": (
-        "What you see: the mean undiscounted return of training episodes, exploring policies included, averaged over "
-        "n seeds, with Student's interval of that mean over seeds where n is 2 or more."
+        "What you see: the mean undiscounted return of training episodes of all policies, averaged over n seeds. With "
+        "2 or more seeds there is Student's interval of that mean over seeds."
     ),
 }
 
@@ -48,7 +49,7 @@ CAPTIONS = {
 def suite_page(
     record: Mapping[str, Any], scores: Mapping[str, Any], results: pd.DataFrame, figures: Mapping[str, Any]
 ) -> str:
-    """One HTML page, without server or network; it links to the pages of the members beside it."""
+    """Build one HTML page, which needs no server or network; it links to the members' pages beside it."""
     rows, members = table_rows(results), record["members"]
     by_run = {row["run"]: row for row in rows if row["agent"] == REFERENCE_AGENT}
     return render_page(
@@ -75,17 +76,17 @@ def suite_page(
 
 
 def _game_rows(rows: Sequence[Row], games: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Each game's mean over seeds, by variant and agent."""
+    """Yield each game's mean over seeds, by variant and agent."""
     variants = dict.fromkeys(row["variant"] for row in rows)
     for game, variant, agent in product(games, variants, AGENT_NAMES):
-        chosen = [row for row in rows if (row["game"], row["variant"], row["agent"]) == (game, variant, agent)]
-        if chosen:
-            returns, human = by_game(chosen, "return")[game], by_game(chosen, "human_normalised").get(game)
+        mine = [row for row in rows if (row["game"], row["variant"], row["agent"]) == (game, variant, agent)]
+        if mine:
+            returns, human = by_game(mine, "return")[game], by_game(mine, "human_normalised").get(game)
             yield {
                 "game": game,
                 "variant": variant,
                 "agent": agent,
-                "seeds": len(chosen),
+                "seeds": len(mine),
                 "mean": np.mean(returns),
                 "low": min(returns),
                 "high": max(returns),

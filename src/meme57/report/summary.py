@@ -1,4 +1,4 @@
-"""The table that a run ends with."""
+"""The table that a run prints at its end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from meme57.report.style import agent_label
+
 
 def print_summary(
     scores: Mapping[str, Any], model_versions: Mapping[str, Any], *, report: Path, console: Console | None = None
 ) -> None:
-    """Random, human, teacher, student and the registered versions; then what to open next."""
+    """Print random play, human, teacher, student and the registered versions; then what to open next."""
     console = console or Console()
     console.print(summary_table(scores, model_versions))
     if (line := one_value_line(scores)) is not None:
@@ -25,7 +27,7 @@ def print_summary(
 
 
 def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) -> Table:
-    """One row an agent."""
+    """Build the table, one row per agent."""
     confidence = f"{100 * scores['confidence']:g} %"
     title = f"{scores['game']} after {scores['frames']:,} frames ({scores['run']})"
     table = Table(title=title, title_justify="left", caption=protocol_line(scores), caption_justify="left")
@@ -42,17 +44,17 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
     table.add_row("random", *_numbers(agents["random"]), "")
     if scores["reference"] is not None:
         table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "", "100 %", "")
-    for agent in ("teacher", "favourite", "student"):
+    for agent in ("teacher", "bandit_policy", "student"):
         if agent not in agents:
             continue
-        table.add_row(agent, *_numbers(agents[agent]), _version(model_versions.get(agent)))
+        table.add_row(agent_label(agent), *_numbers(agents[agent]), _version(model_versions.get(agent)))
     return table
 
 
 def protocol_line(scores: Mapping[str, Any]) -> str | None:
-    """Which protocol judged, where the result departs from it, and what training had otherwise.
+    """Name the protocol, where the result departs from it, and which settings differ from training.
 
-    None for scores of before there was a choice.
+    None for scores of older versions, which had only one protocol.
     """
     protocol = scores.get("protocol", {})
     if "protocol" not in protocol:
@@ -64,18 +66,19 @@ def protocol_line(scores: Mapping[str, Any]) -> str | None:
         f"{key.replace('_', ' ')} {values['evaluation']} (training {values['training']})"
         for key, values in protocol["changed_since_training"].items()
     ]
-    return f"{line}; other than in training: {', '.join(changed)}" if changed else line
+    return f"{line}; different from training: {', '.join(changed)}" if changed else line
 
 
 def one_value_line(scores: Mapping[str, Any]) -> str | None:
-    """Whose episodes all had the same return, and what that does not mean; None where nobody's."""
+    """Name the agents whose episodes all had the same return, and what that does not mean; None if there are none."""
     agents = scores["agents"]
     constant = [agent for agent, summary in agents.items() if summary["episodes"] > 1 and not summary["std"]]
     if not constant:
         return None
+    names = ", ".join(map(agent_label, constant))
     return (
-        f"All episodes had the same return: {', '.join(constant)}. An interval without width says so, and nothing of "
-        "other games or other seeds."
+        f"All episodes had the same return: {names}. An interval of width 0 says only that, and nothing about other "
+        "games or other seeds."
     )
 
 

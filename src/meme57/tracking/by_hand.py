@@ -1,4 +1,4 @@
-"""People move the alias `champion` themselves, and say why; the versions keep what was done and the reason."""
+"""Move the alias `champion` by hand; the versions keep the change and the reason."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from meme57.tracking.store import first_line
 
 @dataclass(frozen=True)
 class AliasChange:
-    """What a person changed, or would change."""
+    """What changes, or would change."""
 
     model: str
     before: str | None
-    """The champion's version before; None where there was none."""
+    """The champion's version before; None if there was none."""
     after: str | None
     score: str
-    """Of the version that is promoted or demoted."""
+    """Score of the version that is promoted or demoted."""
 
 
 def plan_promotion(client: MlflowClient, model: str, version: str | None, run: str | None) -> AliasChange:
-    """What `promote` would change: to `version`, else the newest one of `run`, else the challenger.
+    """Plan what `promote` would change: to `version`, else the newest one of `run`, else the challenger.
 
     Raises:
-        TrackingError: there is no such model or version; one line with those that there are.
+        TrackingError: there is no such model or version; the message lists those that exist.
     """
-    chosen = _chosen(client, model, version, run)
-    return AliasChange(model, alias_number(client, model, CHAMPION), str(chosen.version), _score(chosen))
+    selected = _selected(client, model, version, run)
+    return AliasChange(model, alias_number(client, model, CHAMPION), str(selected.version), _score(selected))
 
 
 def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
-    """Makes `change.after` the champion, whatever the champion rule says.
+    """Make `change.after` the champion; the champion rule does not apply.
 
     Raises:
         TrackingError: the registry refuses.
@@ -53,7 +53,7 @@ def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
 
 
 def plan_demotion(client: MlflowClient, model: str) -> AliasChange:
-    """What `demote` would change.
+    """Plan what `demote` would change.
 
     Raises:
         TrackingError: there is no such model, or it has no champion.
@@ -66,7 +66,7 @@ def plan_demotion(client: MlflowClient, model: str) -> AliasChange:
 
 
 def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
-    """Takes the alias `champion` away; `register` does not give it back to this version by itself.
+    """Take the alias `champion` away; `register` never gives it back to this version.
 
     Raises:
         TrackingError: the registry refuses.
@@ -79,7 +79,7 @@ def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
         raise TrackingError(f"{change.model} is not demoted: {first_line(error)}") from error
 
 
-def _chosen(client: MlflowClient, model: str, version: str | None, run: str | None) -> ModelVersion:
+def _selected(client: MlflowClient, model: str, version: str | None, run: str | None) -> ModelVersion:
     versions = _versions(client, model)
     there = ", ".join(str(found.version) for found in versions)
     if version is not None:
@@ -98,7 +98,7 @@ def _chosen(client: MlflowClient, model: str, version: str | None, run: str | No
 
 
 def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
-    """The oldest first."""
+    """List the versions of a model, the oldest first."""
     try:
         names = [found.name for found in client.search_registered_models(max_results=1000)]
         if model in names:

@@ -1,4 +1,4 @@
-"""A training checkpoint becomes a light LoggedModel: initialise, upload the small files, finalise; about 0.1 s."""
+"""Store a training checkpoint as a light LoggedModel: initialise, upload the small files, finalise; about 0.1 s."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def log_checkpoint(
     metrics: Mapping[str, object],
     files: Sequence[str],
 ) -> str:
-    """Stores the named files of a checkpoint folder (never the replay) with its metrics at step `frames`.
+    """Store the named files of a checkpoint folder (never the replay), and its metrics at step `frames`.
 
     Returns:
         The id of the LoggedModel; `models:/<id>` is its address.
 
     Raises:
-        TrackingError: a file is not there, and nothing is stored; or the store refuses, and the LoggedModel is FAILED.
+        TrackingError: a file is missing, and nothing is stored; or the store refuses, and the LoggedModel is FAILED.
     """
     absent = [file for file in files if not (folder / file).is_file()]
     if absent:
@@ -54,12 +54,12 @@ def log_checkpoint(
 
 
 def logged_model_name(name: str) -> str:
-    """The name without the characters that MLflow forbids there."""
+    """Replace the characters that MLflow forbids in a model's name."""
     return re.sub(r"""[/:.%"']""", "-", name)
 
 
 def upload_folder(client: MlflowClient, model_id: str, folder: Path) -> None:
-    """Uploads a whole folder as the LoggedModel's artifacts and finalises it, as READY or as FAILED."""
+    """Upload a whole folder as the LoggedModel's artifacts, and finalise it as READY or FAILED."""
     try:
         client.log_model_artifacts(model_id, str(folder))
     except Exception:

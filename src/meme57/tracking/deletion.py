@@ -1,4 +1,4 @@
-"""A deleted run is marked deleted in MLflow too; `mlflow gc` frees its artifacts."""
+"""Mark a deleted run as deleted in MLflow too; `mlflow gc` frees its artifacts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meme57.tracking.store import first_line
 
 
 def delete_runs(client: MlflowClient, run_name: str) -> int:
-    """Marks the parents and pipeline runs of `run_name` deleted, in every experiment; how many those were.
+    """Mark the parents and pipeline runs of `run_name` deleted in every experiment; return their number.
 
     Trials and studies of that name stay.
 

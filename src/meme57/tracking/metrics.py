@@ -1,4 +1,4 @@
-"""Metrics are written in batches, every few seconds, by one writer: a single one costs almost as much as fifty."""
+"""Write metrics in batches, every few seconds, with one writer: one metric costs almost as much as fifty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meme57.tracking.store import first_line
 LARGEST_BATCH = 1000
 LARGEST_BACKLOG = 100_000
 RETRY_SECONDS = 60.0
-"""After a failure the next attempt waits this long, since each one holds training up."""
+"""Wait between attempts after a failure, since each attempt delays training."""
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 class MetricsWriter:
     """Buffers the metrics of one run; `step` is emulator frames.
 
-    A store that does not answer never stops training: the rows wait for the next flush, and the learning curve on
-    disk has them in any case.
+    A store that does not answer never stops training. The rows wait for the next flush, and the learning curve on disk
+    has them in any case.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class MetricsWriter:
         period_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`add` leaves out what the run has already: a metric's steps rise, so none is there twice."""
+        """`add` skips what the run has already. A metric's steps only rise, so each step is written once."""
         self._client = client
         self._run_id = run_id
         self._last_steps: dict[str, int] = {}
@@ -47,7 +47,7 @@ class MetricsWriter:
         self._flushed_at = clock()
 
     def add(self, metrics: Mapping[str, object], *, step: int) -> None:
-        """Takes finite numbers (None, NaN, infinities and text are left out), and writes when the period is over."""
+        """Add finite numbers (None, NaN, infinities and text are skipped), and write if the period is over."""
         timestamp = int(time.time() * 1000)
         new = {key: value for key, value in _finite(metrics).items() if step > self._last_steps.get(key, -1)}
         self._waiting += [Metric(key, value, timestamp, step) for key, value in new.items()]
@@ -56,17 +56,17 @@ class MetricsWriter:
             self.flush()
 
     def note(self, names: Iterable[str], *, step: int) -> None:
-        """What the run has up to `step`, whoever wrote it."""
+        """Note that the run has these metrics up to `step`, from this process or another."""
         self._last_steps |= dict.fromkeys(map(metric_name, names), step)
 
     def flush(self) -> bool:
-        """Writes everything that waits; False when the store did not take it all."""
+        """Write everything that waits; return False if the store did not accept all."""
         self._flushed_at = self._clock()
         while self._waiting:
             batch = self._waiting[:LARGEST_BATCH]
             try:
                 self._client.log_batch(self._run_id, metrics=batch)
-            except Exception as error:  # training goes on, whatever the store says
+            except Exception as error:  # training continues even if the store fails
                 log.warning("%d metrics wait for the MLflow store: %s", len(self._waiting), first_line(error))
                 self._waiting = self._waiting[-LARGEST_BACKLOG:]
                 self._wait_seconds = RETRY_SECONDS
@@ -82,7 +82,7 @@ def _finite(metrics: Mapping[str, object]) -> dict[str, float]:
 
 
 def finite_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    """The entries that are finite numbers, as floats; booleans count as 0 and 1."""
+    """Return the entries that are finite numbers, as floats; booleans count as 0 and 1."""
     numbers = {}
     for key, value in metrics.items():
         try:
@@ -95,5 +95,5 @@ def finite_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
 
 
 def metric_name(name: str) -> str:
-    """The name as MLflow takes it: letters, digits and `_-. :/`; anything else becomes `_`."""
+    """Make a name that MLflow accepts: letters, digits and `_-. :/`; other characters become `_`."""
     return re.sub(r"[^\w\-. :/]", "_", name)

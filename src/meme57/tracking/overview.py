@@ -1,6 +1,6 @@
-"""What is known of each run, from the files that it writes: run record, locks, checkpoints' manifests, learning curve.
+"""What is known about each run from its files: run record, locks, checkpoints' manifests, learning curve.
 
-Nothing is asked of MLflow or DVC, so it is quick, works while a stage runs, and needs no server.
+It uses neither MLflow nor DVC, so it is fast, works while a stage runs, and needs no server.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meme57.config.renames import with_todays_agents
 from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
 from meme57.files import read_json, reading_errors
 from meme57.lock import Holder, holder
@@ -35,25 +36,25 @@ class AgentScore:
     std: float
     low: float | None
     high: float | None
-    """Of the mean's interval; one episode has none."""
+    """Upper end of the mean's interval, and `low` the lower end; None for one episode, which has no interval."""
     episodes: int
 
 
 @dataclass(frozen=True)
 class RunOverview:
-    """One run as it stands on disk."""
+    """The state of one run on disk."""
 
     name: str
     state: str
-    """collecting, learning (a process holds the folder); set up, stopped, learned, evaluated; damaged."""
+    """collecting or learning (a process holds the folder), set up, stopped, learned, evaluated, or damaged."""
     game: str | None = None
     seed: int | None = None
     frames: int = 0
     total_frames: int | None = None
-    """What `setup` was asked for; None in records of before it was written down."""
+    """Length of the run at its last `setup`; None in old records, which do not have it."""
     frames_per_second: float | None = None
     training_return: float | None = None
-    """The last mean return over all policies and exploration rates."""
+    """The latest mean return over all policies and exploration rates."""
     holder: Holder | None = None
     protocol: str | None = None
     scores: dict[str, AgentScore] = field(default_factory=dict)
@@ -62,27 +63,27 @@ class RunOverview:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Time to the end at the last speed; None where nothing runs or no speed is known."""
+        """Time to the end at the latest speed; None if the run is not learning or its speed is unknown."""
         if self.state != "learning" or not self.frames_per_second or self.total_frames is None:
             return None
         return max(0, self.total_frames - self.frames) / self.frames_per_second
 
 
 def run_folder(project: Path, layer: str, name: str) -> Path:
-    """`data/06_models/<name>` for `models`."""
+    """Return the run's folder in a layer: `data/06_models/<name>` for `models`."""
     return project / "data" / LAYERS[layer] / name
 
 
 def run_names(project: Path) -> list[str]:
-    """The runs that were set up here."""
+    """List the runs that were set up here."""
     return sorted(path.parent.name for path in (project / "data" / LAYERS["intermediate"]).glob("*/run_record.json"))
 
 
 def known_run(project: Path, name: str) -> str:
-    """`name`, if there is such a run.
+    """Return `name` if there is such a run.
 
     Raises:
-        Meme57Error: there is none; one line with those that there are.
+        Meme57Error: there is no such run; the message lists the runs that exist.
     """
     names = run_names(project)
     if name in names:
@@ -92,7 +93,7 @@ def known_run(project: Path, name: str) -> str:
 
 
 def overview(project: Path, name: str, *, measure_size: bool = False) -> RunOverview:
-    """What is known of the run `name`; a damaged or unreadable file is a note, not an error."""
+    """Collect what is known about the run `name`; a damaged or unreadable file is a note, not an error."""
     try:
         return _overview(project, name, measure_size)
     except (RunConflictError, StorageError) as error:
@@ -127,10 +128,10 @@ def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
 
 
 def read_curve(project: Path, name: str) -> list[Row]:
-    """The learning curve's rows, what was not measured left out; empty where there is none or it is damaged.
+    """Read the learning curve's rows without unmeasured cells; empty if the file is missing or damaged.
 
     Raises:
-        StorageError: it cannot be read now.
+        StorageError: the file cannot be read now.
     """
     path = run_folder(project, "reporting", name) / "learning_curve.csv"
     try:
@@ -141,7 +142,7 @@ def read_curve(project: Path, name: str) -> list[Row]:
 
 
 def configuration(project: Path, name: str) -> dict[str, Any]:
-    """What shaped the learning of a run, as its record says."""
+    """Return the configuration in the run's record, which shaped its learning."""
     record: RunRecord | None = read_record(project, name)
     return {} if record is None else record.get("configuration", {})
 
@@ -161,7 +162,7 @@ def _state(
 
 
 def _checkpoint_frames(folder: Path) -> list[float]:
-    """Frames of the newest checkpoint whose manifest can be read."""
+    """Read the frames of the newest checkpoint that has a readable manifest."""
     for path in sorted(folder.glob("checkpoint-*/manifest.json"), reverse=True):
         try:
             return [float(read_json(path)["frames"])]
@@ -172,7 +173,8 @@ def _checkpoint_frames(folder: Path) -> list[float]:
 
 def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
     try:
-        scores: dict[str, Any] = read_json(run_folder(project, "reporting", name) / "scores.json")
+        path = run_folder(project, "reporting", name) / "scores.json"
+        scores: dict[str, Any] = with_todays_agents(read_json(path))
         _agent_scores(scores)
         str(scores["protocol"]["name"])
     except (CheckpointError, KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -1,4 +1,4 @@
-"""The parent run has the whole learning curve, each step once, however often its run was stopped and resumed."""
+"""The parent run's learning curve: each step once, even if its run was stopped and resumed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ log = logging.getLogger(__name__)
 
 
 class ParentCurve:
-    """Rows go in when a checkpoint covers them: those that a killed process wrote after it are learned again.
+    """Adds rows once a checkpoint covers them, since a killed process's later rows are learned again.
 
-    What the store lacks, because it did not answer or was another one, is added with the next checkpoint.
+    If the store lacks rows, because it did not answer or was another store, the next checkpoint adds them.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client, self._run_id = client, run_id
         self._writer = MetricsWriter(client, run_id)
         self._last_step: int | None = None
-        """Of the rows that were handed to the writer; None before the store was asked."""
+        """Step of the last row that went to the writer; None before the store was read."""
 
     def bring_up_to_date(self, rows: Sequence[Mapping[str, object]], *, step: str) -> None:
-        """Adds those of `rows`, ordered by the column `step`, that the run lacks; a failure costs a warning."""
+        """Add those of `rows`, ordered by the column `step`, that the run lacks; a failure is only a warning."""
         try:
             last = self._stored_step(rows[-1], step) if self._last_step is None else self._last_step
-        except Exception as error:  # training goes on, whatever the store says
+        except Exception as error:  # training continues even if the store fails
             log.warning("the learning curve waits for the MLflow store: %s", first_line(error))
             return
         for row in rows:
@@ -41,7 +41,7 @@ class ParentCurve:
         self._writer.flush()
 
     def close(self) -> None:
-        """Tries once more to write what waits."""
+        """Try again to write the rows that wait."""
         self._writer.flush()
 
     def _stored_step(self, row: Mapping[str, object], step: str) -> int:

@@ -1,9 +1,9 @@
-"""When a challenger becomes champion: a pure rule on stored facts.
+"""The champion rule, which decides when a challenger becomes champion: a pure function of stored facts.
 
-The rule tests the difference of two means, and spends one error on all challenges of one champion together: the k-th
-challenge may be wrong with probability `ERROR` / (k (k + 1)), and these sum to `ERROR` however many follow. So equal
-policies replace a champion with probability `ERROR` at most, whatever the challenges share (they all face the same
-episodes of the champion). How often it errs and what it finds: docs/registry.md.
+The rule tests the difference of two means. All challenges of one champion share one error rate: the k-th challenge may
+be wrong with probability `ERROR` / (k (k + 1)), and these sum to `ERROR` for any number of challenges. So equal
+policies replace a champion with probability `ERROR` at most, even though all challenges use the same episodes of the
+champion. docs/registry.md has the measured error rate and power.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from meme57.intervals import ROUNDING, Array, difference, from_summary
 
 PREFIX = "meme57.score."
 ERROR = 0.025
-"""Of replacing a champion by policies that are no better, all its challengers together [ours]."""
+"""Probability that any of a champion's challengers, none of them better, replaces it [ours]."""
 
 
 @dataclass(frozen=True)
 class PolicyScore:
-    """What an evaluation found: raw game score, its interval, and how it was measured."""
+    """The result of an evaluation: raw game score, its interval, and how it was measured."""
 
     mean: float
     std: float
-    """Of the episodes' returns, ddof 0, as in `scores.json`."""
+    """Standard deviation of the episodes' returns, ddof 0, as in `scores.json`."""
     low: float
     high: float
     episodes: int
     protocol: str
-    """Names the evaluation protocol; scores under different ones are not compared."""
+    """Name of the evaluation protocol; scores under different protocols are not compared."""
     random_mean: float
-    """Of random play in the same game, as are the next two."""
+    """Mean return of random play in the same game; the next two fields are also about random play."""
     random_std: float
     random_episodes: int
 
 
 def score_tags(score: PolicyScore) -> dict[str, str]:
-    """The score as tags of a model version."""
+    """Write the score as tags of a model version."""
     return {f"{PREFIX}{key}": str(value) for key, value in asdict(score).items()}
 
 
 def score_from_tags(tags: Mapping[str, str]) -> PolicyScore | None:
-    """The score of a model version; None where a version was made without it, or by a release that kept no `std`."""
+    """Read the score of a model version; None if it has none, or was made by a release that stored no `std`."""
     readers = {"episodes": int, "random_episodes": int, "protocol": str}
     try:
         return PolicyScore(
@@ -66,26 +66,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A challenger against what it must beat [...]."""
+    """A challenger compared with its rival [...]."""
 
     difference: Array
     reach: Array
-    """Half the width of its interval; infinite where there are too few episodes to tell."""
+    """Half the width of the difference's interval; infinite if there are too few episodes."""
     confidence: Array
-    """Of that interval: one end or the other is wrong with 1 - confidence, half of it each."""
+    """Confidence of that interval; each end is wrong with probability (1 - confidence) / 2."""
 
     def exceeds(self, margin: float) -> NDArray[np.bool_]:
-        """Whether the interval lies above `margin` [...]."""
+        """Say whether the interval lies above `margin` [...]."""
         above: NDArray[np.bool_] = self.difference - self.reach > margin
         return above
 
 
 def compare(challenger: Sample, rival: Sample, *, challenge: int) -> Comparison:
-    """The difference of the means, with the confidence that the `challenge`-th challenge of one rival calls for.
+    """Compute the difference of the means, with the confidence for the `challenge`-th challenge of one rival.
 
-    Welch's interval, in which the larger sample counts as large as the smaller one: means of equal samples are skewed
-    alike, so that skewed returns do not raise the error; those of unequal ones are not [ours]. Where neither policy's
-    return ever varies, the chance that equal policies split so is 1 to the number of ways to deal the episodes.
+    The interval is Welch's, but the larger sample counts as large as the smaller one [ours]. Means of equally large
+    samples are equally skewed, so skewed returns do not raise the error; with unequal samples they would. If no
+    return of either policy varies, equal policies split like this with probability 1 / (ways to deal the episodes).
     """
     from scipy.special import binom
 
@@ -101,11 +101,11 @@ def compare(challenger: Sample, rival: Sample, *, challenge: int) -> Comparison:
 def decide_promotion(
     score: PolicyScore, champion: PolicyScore | None, *, challenge: int, margin: float
 ) -> tuple[bool, str]:
-    """Whether the challenger is better than the champion by `margin`; the first one must be better than random play.
+    """Decide whether the challenger beats the champion by `margin`; the first one must beat random play.
 
     Args:
-        champion: None where there is none.
-        challenge: counts the challenges of this champion (or of random play), from 1 on.
+        champion: None if there is no champion.
+        challenge: number of this challenge of the champion (or of random play), from 1.
 
     Returns:
         The decision, and the reason in words.
@@ -124,14 +124,14 @@ def decide_promotion(
 
 
 def _words(found: Comparison, ours: Sample, theirs: Sample, challenge: int, margin: float) -> str:
-    """`difference +3.2, 97.5 % interval [1.1, 5.3] (n 32 and 32, challenge 1); needed: more than 2.1`."""
+    """Write `difference +3.2, 97.5 % interval [1.1, 5.3] (n 32 and 32, challenge 1); needed: more than 2.1`."""
     gap, reach = float(found.difference), float(found.reach)
-    told = f"n {ours.n} and {theirs.n}, challenge {challenge}"
+    sizes = f"n {ours.n} and {theirs.n}, challenge {challenge}"
     if not np.isfinite(reach):
-        return f"difference {gap:+.4g}, too few episodes to tell ({told})"
+        return f"difference {gap:+.4g}, too few episodes to tell ({sizes})"
     if ours.std == theirs.std == 0.0:
-        return f"difference {gap:+.4g}, all episodes of each had the same return ({told})"
-    rest = float(f"{100 * (1 - float(found.confidence)):.2g}")  # two digits of it, however small
+        return f"difference {gap:+.4g}, all episodes of each had the same return ({sizes})"
+    rest = float(f"{100 * (1 - float(found.confidence)):.2g}")  # two significant digits, however small it is
     interval = f"{100 - rest:.10g} % interval [{gap - reach:.4g}, {gap + reach:.4g}]"
     over = f" (margin {margin:g})" if margin else ""
-    return f"difference {gap:+.4g}, {interval} ({told}); needed: more than {reach + margin:.4g}{over}"
+    return f"difference {gap:+.4g}, {interval} ({sizes}); needed: more than {reach + margin:.4g}{over}"

@@ -1,4 +1,4 @@
-"""A policy as an MLflow model that runs no foreign code: data files and a loader module of ours, never a pickle."""
+"""A policy as an MLflow model that runs no foreign code: data files and this package's loader, never a pickle."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def save_policy_model(
     pip_requirements: Sequence[str],
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes the MLflow model folder `path` around `data_path`, which `loader_module._load_pyfunc` will read.
+    """Write the MLflow model folder `path` with the data of `data_path`, which `loader_module._load_pyfunc` reads.
 
-    `inputs` and `outputs` are one example of a single step; their first axis is the batch, of any size when used.
+    `inputs` and `outputs` are an example of one step. Their first axis is the batch, which may have any size later.
 
     Raises:
         TrackingError: MLflow refuses.
     """
     try:
         with warnings.catch_warnings():
-            # The signature comes from the example; stored as well, MLflow would run the policy on it.
+            # The signature comes from the example. If the example were stored too, MLflow would run the policy on it.
             warnings.filterwarnings("ignore", ".*input example was not provided.*")
             mlflow.pyfunc.save_model(
                 str(path),
@@ -60,10 +60,10 @@ def save_policy_model(
 
 
 def policy_data(store: Store, uri: str) -> Path:
-    """The data folder, on this machine, of `models:/meme57-pong@champion` or `models:/meme57-pong/3`.
+    """Return the local data folder of `models:/meme57-pong@champion` or `models:/meme57-pong/3`.
 
     Raises:
-        TrackingError: the address is no such one, there is no such version, or its files are gone.
+        TrackingError: the address has another form, there is no such version, or its files are missing.
     """
     found = ADDRESS.fullmatch(uri)
     if found is None:
@@ -82,25 +82,25 @@ def policy_data(store: Store, uri: str) -> Path:
 
 
 def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:
-    """The policy behind an alias, with `.predict({...})`.
+    """Load the policy behind an alias; it has `.predict({...})`.
 
     Raises:
-        TrackingError: no version of `name` has the alias, the registry does not say, or the files lie elsewhere.
+        TrackingError: no version of `name` has the alias, the registry does not answer, or the files are elsewhere.
     """
     client: MlflowClient = store.client()
     version = by_alias(client, name, alias)
     if version is None:
         raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one")
-    with tempfile.TemporaryDirectory() as temporary:  # MLflow loads nothing from a folder that is called `a%20b`
+    with tempfile.TemporaryDirectory() as temporary:  # MLflow cannot load from a folder with a name such as `a%20b`
         return mlflow.pyfunc.load_model(str(_download(store, name, str(version.version), temporary)))
 
 
 def _download(store: Store, name: str, version: str, target: str | None = None) -> Path:
-    """The MLflow model folder of a version, on this machine; a copy in `target`, if given."""
+    """Return the local MLflow model folder of a version; a copy in `target`, if given."""
     source = str(store.client().get_model_version_download_uri(name, version))
     try:
         addresses = {"tracking_uri": store.uri, "registry_uri": store.uri}
         return Path(mlflow.artifacts.download_artifacts(source, dst_path=target, **addresses))
     except (MlflowException, OSError):
-        refuse_other_place(store, source)  # says what to do, if that is why
+        refuse_other_place(store, source)  # says what to do if this is the reason
         raise

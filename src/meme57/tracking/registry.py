@@ -1,5 +1,5 @@
-"""The model registry: `challenger` is the newest registered policy, `champion` the one that the rule of
-`promotion` let through.
+"""The model registry: `challenger` is the newest registered policy, `champion` the one that passed the rule of
+`promotion`.
 
 Models are `meme57-<rom_id>` and `meme57-<rom_id>-student`.
 """
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class DanglingAliasError(TrackingError):
-    """An alias leads to a version that is not there."""
+    """An alias names a version that does not exist."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What became of a policy; goes to `model_versions.json` by `dataclasses.asdict`."""
+    """A registered policy; goes to `model_versions.json` through `dataclasses.asdict`."""
 
     model: str
     version: str
@@ -47,7 +47,7 @@ class Registration:
 
 
 def model_name(rom_id: str, *, student: bool = False) -> str:
-    """`meme57-montezuma_revenge`, `meme57-montezuma_revenge-student`."""
+    """Return the model's name: `meme57-montezuma_revenge`, `meme57-montezuma_revenge-student`."""
     return f"meme57-{rom_id}-student" if student else f"meme57-{rom_id}"
 
 
@@ -61,13 +61,13 @@ def register_policy(
     margin: float = 0.0,
     tags: Mapping[str, str] | None = None,
 ) -> Registration:
-    """Registers a folder that `pyfunc.save_policy_model` made, moves the aliases, and says why.
+    """Register a folder that `pyfunc.save_policy_model` made, move the aliases, and say why.
 
-    Registering the same data with the same score again makes no new version. The champion's alias is moved last; where
-    the registry does not say which version has it, it stays.
+    Registering the same data with the same score again makes no new version. The champion's alias moves last. If the
+    registry does not say which version has it, it stays.
 
     Raises:
-        TrackingError: the folder is no MLflow model, or the registry refuses or does not answer.
+        TrackingError: the folder is not an MLflow model, or the registry refuses or does not answer.
     """
     if not (folder / "MLmodel").is_file():
         raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
@@ -85,7 +85,7 @@ def register_policy(
 
 
 def _challenger(client: MlflowClient, name: str) -> ModelVersion | None:
-    """None also where it is gone: it decides nothing, and the new version takes its alias."""
+    """Find the challenger; None if there is none, or if it was deleted, since the new version takes its alias."""
     try:
         return by_alias(client, name, CHALLENGER)
     except DanglingAliasError as error:
@@ -120,7 +120,7 @@ def _promote(
 def _compare(
     champion: ModelVersion | None, challenger: ModelVersion, score: PolicyScore, margin: float
 ) -> tuple[bool, str]:
-    """The champion rule. Every version after the champion's counts as a challenge of it, this one included."""
+    """Apply the champion rule. Every version after the champion's counts as a challenge, this one included."""
     best = None if champion is None else score_from_tags(champion.tags)
     if champion is not None and best is None:
         return False, (
@@ -139,18 +139,18 @@ def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tag
     experiment = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment, logged_model_name(name), run_id, model_type="policy")
     upload_folder(client, model.model_id, folder)
-    # By location: the SQL store would look up `models:/<id>` in the process's global store instead of this client's.
+    # By location: the SQL store would look `models:/<id>` up in the process's global store, not in this client's.
     return client.create_model_version(
         name, source=model.artifact_location, run_id=run_id, tags=dict(tags), model_id=model.model_id
     )
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version behind an alias; None where the registry says that it has no such model or alias.
+    """Find the version behind an alias; None if the registry says that it has no such model or alias.
 
     Raises:
-        DanglingAliasError: there is no version where the alias leads.
-        TrackingError: the registry does not say.
+        DanglingAliasError: the alias names a version that does not exist.
+        TrackingError: the registry does not answer.
     """
     number = alias_number(client, name, alias)
     if number is None:
@@ -167,10 +167,10 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None
 
 
 def alias_number(client: MlflowClient, name: str, alias: str) -> str | None:
-    """The number of the version that an alias leads to, there or not; None as in `by_alias`.
+    """Find the version number that an alias names, even if that version is missing; None as in `by_alias`.
 
     Raises:
-        TrackingError: the registry does not say.
+        TrackingError: the registry does not answer.
     """
     try:
         number = client.get_registered_model(name).aliases.get(alias)
@@ -189,7 +189,7 @@ def _unanswered(name: str, alias: str, error: MlflowException) -> TrackingError:
 
 
 def _content(folder: Path) -> str:
-    """Checksums of the policy's data; MLflow's own files carry the time and would always differ."""
+    """Compute checksums of the policy's data; MLflow's own files contain the time and would always differ."""
     data = folder / "data"
     root = data if data.exists() else folder
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())

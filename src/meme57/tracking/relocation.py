@@ -1,4 +1,4 @@
-"""The local store of a copied or moved checkout is made to point to its own files: MLflow stores absolute addresses."""
+"""Make the local store of a copied or moved checkout point to its own files: MLflow stores absolute addresses."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ ADDRESSES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-"""Tables and columns of MLflow's database that hold the place of files."""
+"""Tables and columns of MLflow's database that contain addresses of files."""
 
 
 @dataclass(frozen=True)
 class Relocation:
-    """What is rewritten."""
+    """The addresses to rewrite."""
 
     old: tuple[Path, ...]
-    """The `mlruns` of other checkouts."""
+    """The `mlruns` folders of other checkouts."""
     new: Path
     changes: tuple[tuple[str, str, int, str], ...]
     """Table, column, row and the new address."""
 
 
 def plan_relocation(store: Store) -> Relocation:
-    """What `relocate` would rewrite.
+    """Plan what `relocate` would rewrite.
 
     Raises:
-        TrackingError: the store is no local one, or cannot be read.
+        TrackingError: the store is not a local one, or cannot be read.
     """
     with _database(store) as connection:
         return _plan(connection, store)
 
 
 def relocate(store: Store) -> Path:
-    """Rewrites every address that leads to another checkout, all or none; the copy of the database as it was.
+    """Rewrite every address in another checkout, all or none; return the copy of the old database.
 
     Raises:
-        TrackingError: the store is no local one, or cannot be written to.
+        TrackingError: the store is not a local one, or cannot be written to.
     """
     with _database(store) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -64,9 +64,9 @@ def relocate(store: Store) -> Path:
 def _database(store: Store) -> Iterator[sqlite3.Connection]:
     path = sqlite_path(store.uri)
     if path is None:
-        raise TrackingError(f"{store.uri} is no local store: it keeps its files where it was told to")
+        raise TrackingError(f"{store.uri} is not a local store: its server decides where the files are")
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:  # what is not committed is undone
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:  # uncommitted changes are undone
             yield connection
     except sqlite3.Error as error:
         raise TrackingError(f"{path} was not changed ({error}): stop what uses it, then try again") from error
@@ -86,7 +86,7 @@ def _plan(connection: sqlite3.Connection, store: Store) -> Relocation:
 
 
 def _moved(address: str, old: Sequence[Path], new: Path) -> str | None:
-    """The address in `new` of what lay in one of the old folders; None for any other address."""
+    """Return the address in `new` of a file in one of the old folders; None for any other address."""
     path = local_path(address)
     folder = next((folder for folder in old if path is not None and path.is_relative_to(folder)), None)
     if path is None or folder is None:
@@ -97,7 +97,7 @@ def _moved(address: str, old: Sequence[Path], new: Path) -> str | None:
 
 def _back_up(store: Store, folder: Path) -> Path:
     path = folder / f"mlflow-{datetime.now(UTC):%Y%m%dT%H%M%S}.db"
-    # Through a connection of its own: SQLite copies no database for the one that is about to write to it.
+    # On a separate connection: SQLite cannot copy a database on the connection that has begun to write.
     with _database(store) as connection, closing(sqlite3.connect(path)) as copy:
         connection.backup(copy)
     return path

@@ -1,6 +1,6 @@
-"""The run record ties every pipeline of one run together: its name, its configuration, its parent run in MLflow.
+"""The run record, which ties the pipelines of one run together: name, configuration, parent run in MLflow.
 
-It lies at `data/02_intermediate/<run>/run_record.json`; `setup` writes it, everything after `setup` asks for it.
+`setup` writes it to `data/02_intermediate/<run>/run_record.json`, and every later pipeline reads it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from meme57.lock import LOCK, hold, refuse_if_held, share
 
 
 class _Always(TypedDict):
-    """What every record has."""
+    """The entries that every record has."""
 
     run_name: str
     fingerprint: str
@@ -32,15 +32,15 @@ class _Always(TypedDict):
 
 
 class RunRecord(_Always, total=False):
-    """What `setup` writes; the first versions lacked what stands here."""
+    """What `setup` writes; the first versions lacked the entries below."""
 
     configuration: dict[str, Any]
     total_frames: int
-    """How long the run was asked to be when `setup` last ran."""
+    """Length of the run when `setup` last ran."""
 
 
 class TrackingRun(TypedDict):
-    """What the tracking hook hands to nodes as the dataset `tracking_run`."""
+    """What the tracking hook gives to nodes as the dataset `tracking_run`."""
 
     run_id: str
     parent_run_id: str
@@ -54,12 +54,12 @@ _TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {"seed": int, "config
 
 
 def record_path(project_path: Path, run_name: str) -> Path:
-    """Where the record of a run lies."""
+    """Return the path of a run's record."""
     return project_path / "data" / "02_intermediate" / run_name / "run_record.json"
 
 
 def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
-    """The record that `setup` writes; written again for the same run it keeps the parent and the date of creation."""
+    """Make the record that `setup` writes; for an existing run it keeps the parent and the date of creation."""
     return RunRecord(
         run_name=parameters.run_name,
         fingerprint=parameters.fingerprint(),
@@ -74,10 +74,10 @@ def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
 
 
 def read_record(project_path: Path, run_name: str) -> RunRecord | None:
-    """The record of a run, or None where there is none.
+    """Read the record of a run; None if there is none.
 
     Raises:
-        RunConflictError: the file is damaged, or is another run's.
+        RunConflictError: the file is damaged, or belongs to another run.
     """
     path = record_path(project_path, run_name)
     if not path.exists():
@@ -87,7 +87,7 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
     except CheckpointError as error:
         raise RunConflictError(f"{error}: {_anew(run_name)}") from error
     if not isinstance(record, dict):
-        raise RunConflictError(f"{path} is damaged: it holds no object: {_anew(run_name)}")
+        raise RunConflictError(f"{path} is damaged: it contains no JSON object: {_anew(run_name)}")
     missing = RunRecord.__required_keys__ - set(record)
     if missing:
         raise RunConflictError(f"{path} lacks {', '.join(sorted(missing))}: {_anew(run_name)}")
@@ -96,7 +96,7 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
         raise RunConflictError(f"{path} is damaged: {', '.join(wrong)} is of another type: {_anew(run_name)}")
     if record["run_name"] != run_name:
         raise RunConflictError(
-            f"{path} is the record of run {record['run_name']!r}, so that its folder was copied or renamed: "
+            f"{path} is the record of run {record['run_name']!r}, so its folder was copied or renamed: "
             f"`kedro run --params run.name={record['run_name']}` works on that run, {_anew(run_name)}; "
             "if you renamed it, write the new name into that file"
         )
@@ -104,7 +104,7 @@ def read_record(project_path: Path, run_name: str) -> RunRecord | None:
 
 
 def check_identity(record: RunRecord, parameters: Parameters) -> None:
-    """Refuses a run name that another configuration has taken.
+    """Refuse a run name that has another configuration.
 
     Raises:
         RunConflictError: one line with the two commands that help.
@@ -117,14 +117,14 @@ def check_identity(record: RunRecord, parameters: Parameters) -> None:
     raise RunConflictError(
         f"run {name!r} exists with another configuration ({what}): "
         f"`kedro run --params run.name={name}-b` starts another run beside it, "
-        f"`kedro run --params run.fresh=true` removes it and starts anew (keep your other options)"
+        f"`kedro run --params run.fresh=true` removes it and starts again (keep your other options)"
     )
 
 
 def remove_run(project_path: Path, run_name: str) -> list[Path]:
-    """Removes the run's folder from every layer of `data/`, and returns what it removed.
+    """Remove the run's folder from every layer of `data/`, and return what was removed.
 
-    Only a direct child of a layer is ever removed: a name that leads elsewhere, or a link, is refused.
+    Only a direct child of a layer is ever removed; a name that leads elsewhere, or a link, is refused.
 
     Raises:
         RunConflictError: the name is not a run's, a link lies in its place, or a process works on the run.
@@ -148,7 +148,7 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
         for lock in _locks(project_path, run_name):
             if lock.parent != home:
                 held.enter_context(hold(lock.parent))
-        for folder in sorted({*folders, home}, key=lambda folder: folder == home):  # its lock goes last
+        for folder in sorted({*folders, home}, key=lambda folder: folder == home):  # its lock is removed last
             with storage_errors(folder):
                 shutil.rmtree(folder)
     return folders
@@ -156,10 +156,10 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
 
 @contextlib.contextmanager
 def at_work(project_path: Path, run_name: str) -> Iterator[None]:
-    """While a pipeline works on a run nobody removes it or begins it anew; other pipelines may work beside it.
+    """Keep a run from being removed or restarted while a pipeline works on it; other pipelines may work too.
 
     Raises:
-        RunConflictError: it is being removed just now.
+        RunConflictError: the run is being removed just now.
         StorageError: its folder cannot be written to.
     """
     home = record_path(project_path, run_name).parent
@@ -170,22 +170,22 @@ def at_work(project_path: Path, run_name: str) -> Iterator[None]:
 
 
 def refuse_live_run(project_path: Path, run_name: str) -> None:
-    """Raises `RunConflictError` when any pipeline works on this run."""
+    """Raise `RunConflictError` if any pipeline works on this run."""
     for lock in _locks(project_path, run_name):
         refuse_if_held(lock.parent)
 
 
 def refuse_second_writer(project_path: Path, run_name: str) -> None:
-    """Raises `RunConflictError` when a process collects for this run or trains it."""
+    """Raise `RunConflictError` if a process collects for this run or trains it."""
     for lock in _locks(project_path, run_name):
         if lock.parent != record_path(project_path, run_name).parent:
             refuse_if_held(lock.parent)
 
 
 def refuse_lookalike(project_path: Path, name: str) -> None:
-    """Raises `RunConflictError` when `data/` has another name that some machines take for this one.
+    """Raise `RunConflictError` if `data/` has another name that some machines cannot distinguish from this one.
 
-    Their file systems ignore case, or dots at the end. A folder of exactly this name is no other.
+    Their file systems ignore case, or dots at the end. A folder of exactly this name is allowed.
     """
     there = {path.name for path in (project_path / "data").glob("*/*") if path.is_dir()}
     alike = sorted(other for other in there if other.lower().rstrip(".") == name.lower().rstrip("."))
@@ -201,10 +201,10 @@ def _locks(project_path: Path, run_name: str) -> list[Path]:
 
 
 def run_folders(project_path: Path, run_name: str) -> list[Path]:
-    """The run's folder in every layer of `data/` that has one."""
+    """List the run's folders, one for each layer of `data/` that has one."""
     layers = sorted(path for path in (project_path / "data").glob("*") if path.is_dir())
     return [layer / run_name for layer in layers if (layer / run_name).is_dir()]
 
 
 def _anew(run_name: str) -> str:
-    return f"`kedro run --params run.fresh=true` removes run {run_name!r} and starts anew"
+    return f"`kedro run --params run.fresh=true` removes run {run_name!r} and starts again"

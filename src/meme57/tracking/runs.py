@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ActiveRun:
-    """The child run of this process."""
+    """The child run that this process has open."""
 
     client: MlflowClient
     experiment_id: str
@@ -43,14 +43,14 @@ class ActiveRun:
     metrics: MetricsWriter = field(init=False)
     curve: ParentCurve = field(init=False)
     checkpointed_frames: int = -1
-    """Of the newest checkpoint; what was learned after it may be learned again."""
+    """Frames of the newest checkpoint; what was learned after it may be learned again."""
 
     def __post_init__(self) -> None:
         self.metrics = MetricsWriter(self.client, self.run_id)
         self.curve = ParentCurve(self.client, self.parent_run_id)
 
     def close(self, status: Status, note: str | None = None) -> None:
-        """Writes the last metrics and ends child and parent; a parent with another running child stays open."""
+        """Write the last metrics and end child and parent; a parent with another running child stays open."""
         self.metrics.flush()
         self.curve.close()
         end_run(self.client, self.run_id, status, note)
@@ -62,12 +62,12 @@ _active: ContextVar[ActiveRun | None] = ContextVar("active_run", default=None)
 
 
 def active_run() -> ActiveRun | None:
-    """The run that the tracking hook opened for the pipeline of this thread, if any."""
+    """Return the run that the tracking hook opened for the pipeline of this thread, if any."""
     return _active.get()
 
 
 def set_active_run(run: ActiveRun | None) -> None:
-    """Called by the tracking hook alone."""
+    """Set the active run of this thread; only the tracking hook calls this."""
     _active.set(run)
 
 
@@ -83,11 +83,11 @@ def open_run(
     kind: Literal["run", "study", "suite"] = "run",
     former_fingerprint: str | None = None,
 ) -> ActiveRun:
-    """Opens a child named after the pipeline, under the known parent or, where the store has none, a new one.
+    """Open a child named after the pipeline, under the known parent, or a new one if the store has none.
 
-    A parent that is known to be somewhere ("" after a run that no store followed) is looked for by name, too.
-    A study or a suite has no run record that knows its parent: the oldest one of its name and fingerprint is it.
-    `former_fingerprint` is the label that an earlier version gave to the same settings.
+    A parent with an unknown id ("" after a run without MLflow) is also looked up by name. A study or a suite has no run
+    record with its parent's id: its parent is the oldest run of its name and fingerprint. `former_fingerprint` is the
+    label that an earlier version gave to the same settings.
 
     Raises:
         TrackingError: the store refuses.
@@ -113,22 +113,22 @@ def open_run(
 
 
 def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) -> None:
-    """Writes metrics at once (the scores of an evaluation), not batched."""
+    """Write metrics immediately (the scores of an evaluation), not in batches."""
     if finite_numbers(metrics):
         active.metrics.add(metrics, step=step)
         active.metrics.flush()
 
 
 def log_file(active: ActiveRun, path: Path) -> None:
-    """Adds a file to the run's artifacts; a store that refuses costs a warning."""
+    """Add a file to the run's artifacts; if the store refuses, only warn."""
     try:
         active.client.log_artifact(active.run_id, str(path))
-    except Exception as error:  # MLflow lets through what its stores raise
+    except Exception as error:  # MLflow does not wrap the errors of its stores
         log.warning("%s is not in MLflow: %s", path.name, first_line(error))
 
 
 def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
-    """Marks as KILLED the runs of `run_name` whose process is gone, and returns their ids.
+    """Mark the runs of `run_name` whose process has ended as KILLED, and return their ids.
 
     Raises:
         TrackingError: the store refuses.
@@ -142,19 +142,19 @@ def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) ->
     except MlflowException as error:
         raise TrackingError(f"the runs in experiment {experiment_id} cannot be read: {first_line(error)}") from error
     if stale:
-        log.info("closed %d runs of %s whose process is gone", len(stale), run_name)
+        log.info("closed %d runs of %s whose process had ended", len(stale), run_name)
     return [str(run.info.run_id) for run in stale]
 
 
 def end_run(client: MlflowClient, run_id: str, status: Status, note: str | None = None) -> None:
-    """Sets the final status, with a note that says why."""
+    """Set the final status, with a note that says why."""
     if note:
         client.set_tag(run_id, NOTE, note[:LONGEST_VALUE].encode(errors="replace").decode())
     client.set_terminated(run_id, status)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested parameters as `learner.batch_size` -> text; a text over 250 characters goes on in `<name>.1`, `.2`, ..."""
+    """Flatten parameters to `learner.batch_size` -> text; long text continues in `<name>.1`, `.2`, ..."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -170,7 +170,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def create_run(
     client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
 ) -> str:
-    """A run with its tags and flattened parameters; its id."""
+    """Create a run with its tags and flattened parameters; return its id."""
     run_id = str(client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
     entries = [Param(metric_name(key), value) for key, value in flatten(parameters).items()]
     for start in range(0, len(entries), LARGEST_BATCH):
@@ -181,7 +181,7 @@ def create_run(
 def _find_parent(
     client: MlflowClient, experiment_id: str, known: str | None, identity: Mapping[str, str], kind: str
 ) -> str | None:
-    """The known parent; else the oldest study or suite, or the newest run, of this name and fingerprint."""
+    """Find the known parent; else the oldest study or suite, or the newest run, of this name and fingerprint."""
     if known and _is_active(client, experiment_id, known):
         return known
     found = _parents(client, experiment_id, identity, kind)
@@ -189,7 +189,7 @@ def _find_parent(
 
 
 def _is_active(client: MlflowClient, experiment_id: str, run_id: str) -> bool:
-    """Whether the experiment has the run, not deleted; another store's run is unknown here."""
+    """Say whether the experiment has the run, not deleted; a run of another store is unknown here."""
     try:
         info = client.get_run(run_id).info
     except MlflowException as error:
@@ -200,14 +200,14 @@ def _is_active(client: MlflowClient, experiment_id: str, run_id: str) -> bool:
 
 
 def _parents(client: MlflowClient, experiment_id: str, identity: Mapping[str, str], kind: str) -> list[str]:
-    """The oldest first."""
+    """List the ids of matching parents, the oldest first."""
     same = f"tags.`{RUN_NAME}` = '{identity[RUN_NAME]}' and tags.`{FINGERPRINT}` = '{identity.get(FINGERPRINT, '')}'"
     runs = client.search_runs([experiment_id], f"{same} and tags.`{KIND}` = '{kind}'", max_results=1000)
     return [str(run.info.run_id) for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
 def _only_parent(client: MlflowClient, experiment_id: str, mine: str, identity: Mapping[str, str], kind: str) -> str:
-    """Of several workers that open a study at once, the oldest run stays."""
+    """Keep the oldest run if several workers opened a study at once; return its id."""
     oldest = _parents(client, experiment_id, identity, kind)[0]
     if oldest != mine:
         client.delete_run(mine)
@@ -215,7 +215,7 @@ def _only_parent(client: MlflowClient, experiment_id: str, mine: str, identity: 
 
 
 def reopen(client: MlflowClient, run_id: str) -> None:
-    """Marks a run as running in this process."""
+    """Mark a run as running in this process."""
     client.update_run(run_id, status="RUNNING")
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**process_tags(), NOTE: ""}.items()])
 

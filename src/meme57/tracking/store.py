@@ -1,6 +1,7 @@
-"""Where runs are written: a local SQLite store by default, any MLflow server when asked.
+"""The tracking store: a local SQLite store by default, or any MLflow server.
 
-`MLFLOW_TRACKING_URI` wins, then `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`, then `mlruns/mlflow.db`.
+`MLFLOW_TRACKING_URI` comes first, then `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`, then
+`mlruns/mlflow.db`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from meme57.errors import AddressError, TrackingError, UnreachableStoreError
 LOCAL = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = ("mlruns", "artifacts")
 DEFAULT = ("mlruns", "mlflow.db")
-"""Where the local store keeps its files; the end of every location that it gives out."""
+"""Folder of the local store's files; every location that the store returns ends in it."""
 PROBE_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
@@ -33,34 +34,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking store that answers."""
+    """A tracking store that is known to answer."""
 
     uri: str
     artifacts: Path | None
-    """Folder of the artifacts; None where a server decides."""
+    """Folder of the artifacts; None if a server decides."""
 
     def client(self) -> MlflowClient:
-        """A client with explicit ids, never the fluent API.
+        """Make a client, which uses explicit ids, never the fluent API.
 
-        Runs and models lie in one store, whatever `MLFLOW_REGISTRY_URI` says in the caller's shell.
+        Runs and models are in the same store; `MLFLOW_REGISTRY_URI` of the caller's shell is ignored.
         """
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
 def tracking_uri(project_path: Path, configured: str | None = None) -> str:
-    """The store's URI; a relative SQLite path is meant from the project's root, not from the working directory.
+    """Return the store's URI; a relative SQLite path is relative to the project's root, not the working directory.
 
     Raises:
-        AddressError: it is a SQLite address and names no file.
+        AddressError: it is a SQLite address without a file.
     """
     return absolute_address(os.environ.get("MLFLOW_TRACKING_URI") or configured or LOCAL, project_path)
 
 
 def create_store(project_path: Path, configured: str | None = None) -> Store:
-    """Creates the store if it is not there, and checks that it answers; safe to call again and from many processes.
+    """Create the store if necessary, and check that it answers; many processes may call this, repeatedly.
 
     Raises:
-        AddressError: the database's address leads to nothing that can be used.
+        AddressError: the database's address cannot be used.
         TrackingError: the store cannot be reached or used.
     """
     uri = tracking_uri(project_path, configured)
@@ -73,7 +74,7 @@ def create_store(project_path: Path, configured: str | None = None) -> Store:
 
 
 def create_store_or_local(project_path: Path, configured: str | None = None) -> Store:
-    """As `create_store`; where the server does not answer, the store of this machine, with a warning."""
+    """Create the store; if its server does not answer, warn and use the store of this machine."""
     try:
         return create_store(project_path, configured)
     except UnreachableStoreError as error:
@@ -83,7 +84,7 @@ def create_store_or_local(project_path: Path, configured: str | None = None) -> 
 
 
 def experiment_id(store: Store, name: str) -> str:
-    """The id of the experiment `name`, created on first use.
+    """Return the id of the experiment `name`, which is created on first use.
 
     Raises:
         TrackingError: the experiment was deleted, cannot be created, or keeps its files in another checkout.
@@ -109,9 +110,9 @@ def experiment_id(store: Store, name: str) -> str:
 
 
 def refuse_other_place(store: Store, location: str) -> None:
-    """Refuses files that the local store keeps in the folder of another checkout: this one was copied or moved.
+    """Refuse a local store with files in another checkout's folder: this checkout was copied or moved.
 
-    A location that a person chose is never refused.
+    A location that a person configured is never refused.
 
     Raises:
         TrackingError: one line with both folders and the command that helps.
@@ -125,7 +126,7 @@ def refuse_other_place(store: Store, location: str) -> None:
 
 
 def other_place(store: Store, location: str) -> Path | None:
-    """The `mlruns/artifacts` of another folder in which the files at `location` lie; None for any other location."""
+    """Return the other checkout's `mlruns/artifacts` that contains `location`; None for any other location."""
     mine, path = store.artifacts, local_path(location)
     if mine is None or path is None or mine.parts[-2:] != ARTIFACTS:
         return None
@@ -134,18 +135,18 @@ def other_place(store: Store, location: str) -> Path | None:
 
 
 def was_not_found(error: MlflowException) -> bool:
-    """Whether the store answered that there is no such thing; any other error leaves that open."""
+    """Say whether the store answered that there is no such object; any other error leaves that unknown."""
     return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for messages of ours that stay on one line; then what mends a database."""
+    """Return the first line of an error's message; for a database, add how to repair it."""
     lines = str(error).strip().splitlines()
     return f"{lines[0] if lines else type(error).__name__}{_remedy(error)}"
 
 
 def is_unusable(error: BaseException) -> bool:
-    """Whether the store's own database is damaged or read-only; one that is locked only has to wait."""
+    """Say whether the store's own database is damaged or read-only; a locked one only has to wait."""
     refused = [cause for cause in _causes(error) if isinstance(cause, sqlite3.DatabaseError)]
     return bool(refused) and not isinstance(refused[-1], sqlite3.IntegrityError) and "locked" not in str(error)
 
@@ -174,7 +175,7 @@ def _create_experiment(client: MlflowClient, name: str, location: str | None) ->
     try:
         client.create_experiment(name, artifact_location=location)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process created it first
             raise
 
 
@@ -184,7 +185,9 @@ def _local_store(uri: str) -> Store:
     try:
         prepare_database(database)
     except AddressError as error:
-        if not (is_unusable(error) and database.parts[-2:] == DEFAULT):  # another one was named, perhaps wrongly
+        if not (
+            is_unusable(error) and database.parts[-2:] == DEFAULT
+        ):  # another database was configured, perhaps by mistake
             raise
         words = first_line(error.__cause__ or error)
         raise TrackingError(f"the MLflow store {uri} cannot be used: {words}") from error
@@ -199,7 +202,7 @@ def _local_store(uri: str) -> Store:
 def _open(uri: str) -> None:
     try:
         Store(uri, None).client().search_experiments(max_results=1)
-    except Exception as error:  # MLflow lets through what its drivers raise
+    except Exception as error:  # MLflow does not wrap the errors of its drivers
         raise TrackingError(f"the MLflow store {uri} cannot be used: {first_line(error)}") from error
 
 
@@ -208,7 +211,7 @@ def _probe(uri: str) -> None:
     try:
         urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:
-        return  # it answers; whether it lets us in is for the client to find out
+        return  # it answers; the client finds out whether it grants access
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise UnreachableStoreError(

@@ -1,7 +1,7 @@
-"""The trials of a study, and the members of a suite: children of its run, opened by whichever process works on them.
+"""The trials of a study and the members of a suite: children of its run, opened by the process that works on them.
 
-A trial that ended or was pruned is FINISHED, with the tag `meme57.trial_state`; one that raised is FAILED; one whose
-worker was stopped is KILLED, and is opened again when it goes on. No trial fails because the store does.
+A trial that ended or was pruned is FINISHED, with the tag `meme57.trial_state`. A trial that raised is FAILED. A trial
+whose worker was stopped is KILLED, and reopened when it resumes. A failing store never makes a trial fail.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StudyRun:
-    """Where a study's trials are written; plain text, so that it can go to another process."""
+    """Where a study's trials are recorded; plain text, so that it can go to another process."""
 
     tracking_uri: str
     experiment_id: str
     run_id: str
     study: str
     kind: str = "trial"
-    """Of its children: `trial` of a study, `member` of a suite."""
+    """Kind of its children: `trial` for a study, `member` for a suite."""
 
     @classmethod
     def of(cls, run: TrackingRun, study: str, *, kind: str = "trial") -> StudyRun | None:
-        """Under the run that the hook opened; None where no store follows it."""
+        """Make it from the run that the hook opened; None if no store records that run."""
         if not run["run_id"]:
             return None
         return cls(run["tracking_uri"], run["experiment_id"], run["parent_run_id"], study, kind)
 
 
 class TrialRun:
-    """One trial's run in MLflow; silent where there is no study run or the store does not answer."""
+    """One trial's run in MLflow; does nothing if there is no study run or the store does not answer."""
 
     def __init__(
         self,
@@ -64,16 +64,16 @@ class TrialRun:
             self._metrics = MetricsWriter(self._client, self.run_id)
             if known is not None:
                 self._note_what_is_there(known)
-        except Exception as error:  # MLflow lets through what its stores raise
+        except Exception as error:  # MLflow does not wrap the errors of its stores
             log.warning("%s is not followed in MLflow: %s", name, first_line(error))
 
     def report(self, metrics: Mapping[str, object], *, frames: int) -> None:
-        """Writes metrics, in batches."""
+        """Write metrics, in batches."""
         if self._metrics is not None:
             self._metrics.add(metrics, step=frames)
 
     def close(self, state: str, note: str | None = None) -> None:
-        """Ends the run as `STATUSES` says for `state`."""
+        """End the run with the status of `state` in `STATUSES`."""
         if self._metrics is None or self.run_id is None:
             return
         self._metrics.flush()
@@ -84,7 +84,7 @@ class TrialRun:
             log.warning("run %s stays open in MLflow: %s", self.run_id, first_line(error))
 
     def _note_what_is_there(self, run_id: str) -> None:
-        """A resumed trial reports again what it reported before its last checkpoint."""
+        """Note the metrics that the run has, since a resumed trial reports some of them again."""
         assert self._metrics is not None
         for name in self._client.get_run(run_id).data.metrics:
             history = self._client.get_metric_history(run_id, name)

@@ -1,1 +1,1 @@
-"""Studies: search space, objective, samplers, storage; the only import of optuna. Importing this does not import it."""
+"""Studies: search space, objective, samplers, storage. Only this package imports optuna, and not at its own import."""

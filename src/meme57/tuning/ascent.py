@@ -1,4 +1,4 @@
-"""The ascent on the reparameterised acquisition: Adam on every restart at once; the best point seen is the answer."""
+"""Maximise the reparameterised acquisition with Adam on all restarts at once; the result is the best point seen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNING_RATE = 1 / 40
 NUM_STEPS = 200
 NUM_SAMPLES = 128
 PATIENCE_STEPS = 25
-"""A restart whose expectation has not risen for so long is finished (ours: it saves most of the steps)."""
+"""A restart ends if its expectation has not risen for so many steps (ours: it saves most of the steps)."""
 LEAST_RISE = 1e-3
 
 
@@ -26,27 +26,27 @@ class Best:
     value: float
 
     def offer(self, points: Tensor, values: Tensor) -> None:
-        """Takes the highest of `values` `[M]` if it is higher."""
+        """Keep the highest of `values` `[M]` if it is higher than the best so far."""
         highest = int(values.argmax())
         if float(values[highest]) > self.value:
             self.point, self.value = points[highest].detach().clone(), float(values[highest])
 
 
 def start_features(points: Tensor, space: MixedSpace, generator: torch.Generator) -> Tensor:
-    """phi `[R, F]` whose distributions lean towards `points` `[R, D]` without ruling their neighbours out."""
+    """Make phi `[R, F]` whose distributions prefer `points` `[R, D]` but still allow their neighbours."""
     columns = [points[:, list(space.continuous)]]
     for coordinate, grid in zip(space.ordered, space.grids, strict=True):
         level = (points[:, coordinate, None] - grid).abs().argmin(dim=-1, keepdim=True)
         columns.append((level + 0.6 * _noise(len(points), 1, generator)) / (len(grid) - 1))
     for coordinate, size in zip(space.categorical, space.choices, strict=True):
-        chosen = torch.nn.functional.one_hot(points[:, coordinate].long(), size)
-        columns.append(0.35 + 0.3 * chosen + 0.2 * _noise(len(points), size, generator))
+        one_hot = torch.nn.functional.one_hot(points[:, coordinate].long(), size)
+        columns.append(0.35 + 0.3 * one_hot + 0.2 * _noise(len(points), size, generator))
     phi = torch.cat(columns, dim=1)
     return phi.clamp(0.0, 1.0)
 
 
 def _noise(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Uniform in [-0.5, 0.5]."""
+    """Draw uniform noise in [-0.5, 0.5]."""
     return torch.rand(rows, columns, generator=generator, dtype=torch.float64) - 0.5
 
 
@@ -59,7 +59,7 @@ def maximise(
     most_enumerated: int,
     num_steps: int = NUM_STEPS,
 ) -> Best:
-    """Ascends from phi `[R, F]`; exact expectations up to `most_enumerated` configurations, else 128 Sobol samples."""
+    """Ascend from phi `[R, F]`, exactly up to `most_enumerated` configurations, else with 128 Sobol samples."""
     exact = space.num_configurations <= most_enumerated
     sobol = None if exact else _sobol(len(space.num_options), seed)
     phi = phi.clone().requires_grad_(True)
@@ -88,7 +88,7 @@ def _sobol(dimension: int, seed: int) -> torch.quasirandom.SobolEngine:
 
 
 def _backward(acquisition: Acquisition, space: MixedSpace, phi: Tensor, uniforms: Tensor | None, best: Best) -> Tensor:
-    """Leaves the gradient in phi, offers what was evaluated, and returns each restart's expectation `[R]`."""
+    """Store the gradient in phi, offer the evaluated points to `best`, and return each restart's expectation `[R]`."""
     floors, log_probabilities = pr.distributions(phi, space)
     sampled = pr.enumerated(log_probabilities, space) if uniforms is None else pr.drawn(log_probabilities, uniforms)
     x = pr.points(phi, floors, sampled, space)

@@ -1,7 +1,7 @@
-"""Every way to ask for an impossible study, told in one line before the first trial.
+"""Refuse impossible studies in one line, before the first trial.
 
-A dimension is checked by itself, then against the typed tree: settings at the ends of the ranges, alone and in pairs,
-are validated as a run's parameters would be. Each of them can be reached, so each refusal is a true one.
+Each dimension is checked by itself. Then settings at the ends of the ranges, alone and in pairs, are validated like a
+run's parameters. Every such setting can be reached, so no refusal is a false alarm.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ NOT_THE_AGENT = (
     "env.noop_max",
     "env.max_episode_frames",
 )
-"""The task: scores of trials that differ in it cannot be compared."""
+"""Parameters of the task; scores of trials that differ in them cannot be compared."""
 INSIDE = 0.381966
-"""Where in a range a third value is tried: it shows a fraction that a whole parameter does not take."""
+"""Position of a third probe in a float's range; it reveals a whole-number parameter, which takes no fraction."""
 
 
 def check_study(parameters: Parameters) -> None:
-    """Refuses a search space or an objective that cannot be.
+    """Refuse an impossible search space or objective.
 
     Raises:
         ConfigurationError: one line for the first fault.
@@ -66,7 +66,7 @@ def check_study(parameters: Parameters) -> None:
 
 
 def check_space(parameters: Parameters) -> None:
-    """Refuses a search space that names no parameter of the agent or leads to an impossible one."""
+    """Refuse a search space with an unknown parameter of the agent, or with impossible settings."""
     space = parameters.tune.space
     tree = parameters.model_dump(mode="json", by_alias=True)
     for position, dimension in enumerate(space):
@@ -149,7 +149,7 @@ def _check_condition(dimension: Dimension, earlier: Sequence[Dimension]) -> None
 
 
 def _reachable(space: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
-    """Settings that a trial may get: every value of `_probes` alone, and every pair of them."""
+    """Yield settings that a trial may get: every value of `_probes` alone, and every pair of them."""
     probes = [_probes(dimension) for dimension in space]
     first = [values[0] for values in probes]
     for i, j in itertools.combinations_with_replacement(range(len(space)), 2):
@@ -160,15 +160,15 @@ def _reachable(space: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
 
 
 def _active(space: Sequence[Dimension], values: Sequence[Any]) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
+    active: dict[str, Any] = {}
     for dimension, value in zip(space, values, strict=True):
-        if is_active(dimension, chosen):
-            chosen[dimension.name] = value
-    return chosen
+        if is_active(dimension, active):
+            active[dimension.name] = value
+    return active
 
 
 def _probes(dimension: Dimension) -> list[Any]:
-    """Both ends and, of a float, a value between; or every choice."""
+    """List both ends of a range and, for a float, a value between; or every choice."""
     if dimension.choices is not None:
         return list(dimension.choices)
     low, high, step = dimension.low, dimension.high, dimension.step

@@ -1,4 +1,4 @@
-"""The scores of one learning run against frames, and the one number that a trial makes of them."""
+"""The scores of one learning run against frames, and the single number that they give."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Literal
 from meme57.files import read_json, write_json
 
 Point = tuple[int, float]
-"""Frames, and the mean score since the point before."""
+"""Frames, and the mean score since the previous point."""
 
 LAST_SHARE = 0.25
-"""The share of the frames that `final` looks at."""
+"""The share of the frames, at the end, that `final` averages."""
 
 
 def summarise(points: Sequence[Point], metric: Literal["final", "auc"], *, frames: int) -> float | None:
-    """The mean score over frames 0 to `frames` (auc), or over their last quarter (final); None without a point.
+    """Compute the mean score over frames 0 to `frames` (auc) or their last quarter (final); None without a point.
 
-    A point stands for the frames since the one before. Where none reaches into the last quarter, the last one counts.
+    A point stands for the frames since the previous one. If none reaches into the last quarter, the last one counts.
     """
     start = 0.0 if metric == "auc" else (1 - LAST_SHARE) * frames
     total = weight = 0.0
@@ -33,21 +33,21 @@ def summarise(points: Sequence[Point], metric: Literal["final", "auc"], *, frame
 
 
 class Curve:
-    """Points on disk, so that a resumed run has those from before its checkpoint."""
+    """Points on disk, so that a resumed run has the points before its checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.points: list[Point] = [(int(at), float(score)) for at, score in read_json(path)] if path.exists() else []
 
     def add(self, frames: int, score: float) -> None:
-        """Appends; points at or beyond `frames` go, for a resumed run repeats them. What is not finite is left out."""
+        """Append a finite point; drop points at or beyond `frames`, since a resumed run repeats them."""
         if not math.isfinite(score):
             return
         self.points = [point for point in self.points if point[0] < frames] + [(frames, score)]
         write_json(self._path, self.points)
 
     def until(self, frames: int, *, slack: int) -> list[Point]:
-        """The points up to there, and the one that crossed `frames`, since a row comes with a whole round of steps."""
+        """Return the points up to `frames`, and the one that crossed it, since a row covers a whole round of steps."""
         before = [point for point in self.points if point[0] < frames]
         crossing = [point for point in self.points if frames <= point[0] < frames + slack]
         return before + crossing[:1]

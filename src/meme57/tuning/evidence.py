@@ -1,4 +1,4 @@
-"""The tuned values beside the configured ones, on fresh seeds: the best of many noisy trials is biased upwards."""
+"""Compare tuned with configured values on fresh seeds, because the best of many noisy trials is biased upwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 @dataclass(frozen=True)
 class FreshRun:
-    """One learning run of the comparison; plain values, so that it can go to another process."""
+    """One learning run of the comparison, as plain values that can go to another process."""
 
     parameters: Parameters
     values: Mapping[str, Any]
@@ -43,34 +43,36 @@ class FreshRun:
 def compare(
     parameters: Parameters, values: Mapping[str, Any], folder: Path, stop: Callable[[], bool]
 ) -> dict[str, Any] | None:
-    """Learns both sides on `tune.evidence_seeds`; what is in `folder` already is not learned again.
+    """Learn both sides on `tune.evidence_seeds`; scores that `folder` has already are not learned again.
 
-    Returns None where no seeds are given. JSON-able: the scores of each side, and the mean difference with its
-    interval over seeds, paired.
+    Returns values for JSON: the scores of each side, and the paired mean difference with its interval over seeds. None
+    if no seeds are configured.
     """
     tune = parameters.tune
     if not tune.evidence_seeds:
         return None
     units = [Unit(game, seed) for game in parameters.tune_games for seed in tune.evidence_seeds]
     runs = {
-        side: [FreshRun(parameters, chosen, unit, _folder(folder, parameters, chosen, unit)) for unit in units]
-        for side, chosen in zip(SIDES, ({}, dict(values)), strict=True)
+        side: [
+            FreshRun(parameters, side_values, unit, _folder(folder, parameters, side_values, unit)) for unit in units
+        ]
+        for side, side_values in zip(SIDES, ({}, dict(values)), strict=True)
     }
-    unique = {run.folder: run for side in SIDES for run in runs[side]}  # the best may be what is configured
+    unique = {run.folder: run for side in SIDES for run in runs[side]}  # the best values may be the configured ones
     scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, stop), strict=True))
     configured, tuned = ([scores[run.folder] for run in runs[side]] for side in SIDES)
     return summarise_evidence(parameters, units, configured, tuned)
 
 
 def learn_fresh(run: FreshRun) -> float:
-    """The score of one learning run; it is kept, and its checkpoints are not."""
+    """Run one learning run and return its score; the score is kept, its checkpoints are deleted."""
     result = run.folder / "score.json"
     if (kept := _kept_score(result)) is not None:
         return kept
     tune = run.parameters.tune
-    chosen = _fresh_parameters(run.parameters, run.values, run.unit)
-    frames = chosen.run.total_frames
-    learning = LearningRun(chosen, run.folder, tune, stop=stop_requested, health=Health())
+    fresh = _fresh_parameters(run.parameters, run.values, run.unit)
+    frames = fresh.run.total_frames
+    learning = LearningRun(fresh, run.folder, tune, stop=stop_requested, health=Health())
     try:
         learning.advance(frames)
     finally:
@@ -84,7 +86,7 @@ def learn_fresh(run: FreshRun) -> float:
 
 
 def _kept_score(path: Path) -> float | None:
-    """None where nothing was learned yet, or the file is damaged, with a warning."""
+    """Read a score that was kept; None if there is none, or with a warning if the file is damaged."""
     if not path.exists():
         return None
     try:
@@ -94,17 +96,17 @@ def _kept_score(path: Path) -> float | None:
         return None
     if isinstance(score, int | float) and math.isfinite(score):
         return float(score)
-    log.warning("%s is damaged, it holds no number: it is learned again", path)
+    log.warning("%s is damaged, it contains no number: it is learned again", path)
     return None
 
 
 def summarise_evidence(
     parameters: Parameters, units: list[Unit], configured: list[float], tuned: list[float]
 ) -> dict[str, Any]:
-    """Scores of both sides, the interval of their paired difference, and what it shows.
+    """Summarise the scores of both sides, the interval of their paired difference, and what it shows.
 
-    A seed's difference is its mean over games; seeds are what is independent, so that the interval is Student's over
-    them, whatever the games' scales.
+    A seed's difference is its mean over games. Seeds are independent, so the interval is Student's over seeds, for any
+    scales of the games.
     """
     tune = parameters.tune
     by_seed: dict[int, list[float]] = {}
@@ -131,10 +133,10 @@ def summarise_evidence(
 
 
 def shown(gain: Estimate, confidence: float) -> NDArray[np.int64]:
-    """Which sign the interval of a paired difference shows: 1, -1, or 0 where it holds 0 or there is none [...].
+    """Return the sign that a paired difference's interval shows: 1, -1, or 0 if it contains 0 or is missing [...].
 
-    Differences that are all the same leave no spread to judge by. Two independent scores of one distribution differ by
-    a given amount with probability 1/4 at most, so n times with 4^-n: that must be rare enough.
+    Equal differences have no spread. Two independent scores of one distribution differ by a given amount with
+    probability at most 1/4, and n times with at most 4^-n. So equal differences count only if 4^-n is small enough.
     """
     is_rare = 0.25 ** (gain.degrees + 1) <= (1 - confidence) / 2
     least = np.where(gain.is_constant, np.where(is_rare, ROUNDING, np.inf), gain.reach(confidence))
@@ -147,16 +149,16 @@ def _fresh_parameters(parameters: Parameters, values: Mapping[str, Any], unit: U
 
 
 def _folder(folder: Path, parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> Path:
-    """Tells apart what was learned with other settings, for another length, or measured in another way.
+    """Choose a folder that depends on settings, length and measure, so that different runs do not share one.
 
-    What commit fd8d2c1 left lies under its former label.
+    Scores of commit fd8d2c1 lie under its former label.
     """
-    chosen = _fresh_parameters(parameters, values, unit)
-    former = folder / _name(parameters, unit, chosen, former_fingerprint(chosen))
-    return former if former.exists() else folder / _name(parameters, unit, chosen, chosen.fingerprint())
+    fresh = _fresh_parameters(parameters, values, unit)
+    former = folder / _name(parameters, unit, fresh, former_fingerprint(fresh))
+    return former if former.exists() else folder / _name(parameters, unit, fresh, fresh.fingerprint())
 
 
-def _name(parameters: Parameters, unit: Unit, chosen: Parameters, fingerprint: str) -> str:
+def _name(parameters: Parameters, unit: Unit, fresh: Parameters, fingerprint: str) -> str:
     tune = parameters.tune
-    identity = [fingerprint, chosen.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
+    identity = [fingerprint, fresh.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
     return f"{unit.name}-{short_hash(identity)}"

@@ -1,4 +1,4 @@
-"""Whether two studies are the same: what shapes their trials' scores. Needs neither Optuna nor torch."""
+"""The identity of a study: what shapes its trials' scores. This module needs neither Optuna nor torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHAPES_SCORES = (
     "pruner",
     "constraints",
 )
-"""What makes trials of one study comparable; budget, sampler and workers may change while it goes on."""
+"""What makes trials of one study comparable; a study may resume with another budget, sampler or workers."""
 
 
 def study_settings(parameters: Parameters) -> dict[str, Any]:
-    """The agent, the games, and everything in `tune` that shapes the scores of trials."""
+    """Collect the agent, the games, and everything in `tune` that shapes the scores of trials."""
     tune = parameters.tree()["tune"]
     shapes = {
         "tune": {key: tune[key] for key in SHAPES_SCORES},
@@ -36,12 +36,12 @@ def study_settings(parameters: Parameters) -> dict[str, Any]:
 
 
 def study_fingerprint(parameters: Parameters) -> str:
-    """Short label of `study_settings`."""
+    """Compute a short label of `study_settings`."""
     return digest(study_settings(parameters))
 
 
 def former_study_fingerprint(parameters: Parameters) -> str:
-    """The label that commit fd8d2c1 gave."""
+    """Compute the label that commit fd8d2c1 gave."""
     tune = settled(parameters.tree())["tune"]
     shapes = {key: tune[key] for key in SHAPES_SCORES}
     return short_hash({**shapes, "games": parameters.tune_games, "agent": former_fingerprint(_any_seed(parameters))})

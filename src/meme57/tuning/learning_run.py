@@ -1,4 +1,4 @@
-"""One learning run of a trial: a game, a seed, and the library's `learn` in a folder of its own."""
+"""One learning run of a trial: a game, a seed, and `meme57.learning`'s `learn` in its own folder."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Unit:
-    """What one learning run learns."""
+    """The game and the seed of one learning run."""
 
     game: str
     seed: int
 
     @property
     def name(self) -> str:
-        """Folder and metric name."""
+        """Name of its folder and its metric."""
         return f"{file_name(self.game)}-s{self.seed}"
 
 
 @dataclass
 class Health:
-    """What constraints look at."""
+    """What constraints measure."""
 
     frames_per_second: list[float] = field(default_factory=list)
     skipped_updates: float = 0.0
     memory_mb: float = 0.0
 
     def see(self, row: Mapping[str, float]) -> None:
-        """One metrics row."""
+        """Take one row of metrics into account."""
         self.frames_per_second.append(row["speed/frames_per_second"])
         self.skipped_updates = max(self.skipped_updates, row["learner/skipped_updates"])
         self.memory_mb = max(self.memory_mb, resident_memory_mb())
@@ -56,7 +56,7 @@ class Health:
 def unit_parameters(
     tree: Mapping[str, Any], values: Mapping[str, Any], unit: Unit, tune: TuneParameters, *, frames: int
 ) -> Parameters:
-    """The configuration with the trial's values, for one game and seed, `frames` long."""
+    """Build the configuration with the trial's values, for one game and seed, `frames` long."""
     settings = {
         **game_settings(unit.game, tree["env"]["game"]),
         "run.name": unit.name,
@@ -73,7 +73,7 @@ def unit_parameters(
 
 
 class LearningRun:
-    """Advances by frames; a second start in the same folder goes on from its newest checkpoint."""
+    """A learning run that advances by frames; in the same folder it resumes from its newest checkpoint."""
 
     def __init__(
         self, parameters: Parameters, folder: Path, tune: TuneParameters, *, stop: Callable[[], bool], health: Health
@@ -92,10 +92,10 @@ class LearningRun:
         )
 
     def advance(self, frames: int) -> None:
-        """Learns until `frames` are reached.
+        """Learn until `frames` are reached.
 
         Raises:
-            Interrupted: asked to stop; a checkpoint was written.
+            Interrupted: a stop was requested; a checkpoint was written.
         """
         while self.frames < frames:
             event = next(self._events, None)
@@ -108,23 +108,23 @@ class LearningRun:
                     self._curve.add(int(row["frames"]), normalise(row[COLUMNS[self._tune.score]], self.unit.game))
 
     def value(self, frames: int | None = None) -> float | None:
-        """The score up to `frames`, by default up to the end; None while no episode has ended."""
+        """Return the score up to `frames`, by default up to the end; None until an episode has ended."""
         frames = self.total_frames if frames is None else frames
         points = self._curve.until(frames, slack=self._tune.report_period_frames)
         return summarise(points, self._tune.metric, frames=frames)
 
     def close(self) -> None:
-        """Ends the run's threads and emulators."""
+        """End the run's threads and emulators."""
         self._events.close()  # type: ignore[attr-defined]
 
 
 def normalise(score: float, game: str) -> float:
-    """Human-normalised, or the return itself for a game without reference scores."""
+    """Return the human-normalised score, or the return itself for a game without reference scores."""
     return human_normalised(score, game) if has_reference(game) else score
 
 
 def resident_memory_mb() -> float:
-    """Of this process; 0 where the system does not say (not Linux)."""
+    """Return the resident memory of this process; 0 if the system does not report it (not Linux)."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""What one trial does: learns each game with each seed, reports as it goes, and may be pruned."""
+"""The objective of one trial: it learns each game with each seed, reports scores on the way, and may be pruned."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from meme57.errors import Interrupted, TuningError
 from meme57.tuning.learning_run import Health, LearningRun, Unit, unit_parameters
 
 Report = Callable[[int, float], None]
-"""Told each intermediate score with its frames."""
+"""Called with each intermediate score and its frames."""
 
 log = logging.getLogger(__name__)
 
 
 class Objective:
-    """One trial's learning runs, and the score they give."""
+    """The learning runs of one trial, and the score that they give."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class Objective:
         self.frames = 0
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """The trial's score, higher is better.
+        """Compute the trial's score, higher is better.
 
         Raises:
-            TrialPruned: the pruner gave it up.
-            Interrupted: asked to stop, after a checkpoint.
+            TrialPruned: the pruner stopped the trial.
+            Interrupted: a stop was requested; a checkpoint was written.
         """
         try:
             score = self._learn(trial, self._units(self._tune.seeds), prune=True)
@@ -60,7 +60,7 @@ class Objective:
             trial.set_user_attr("scores", self.scores)
 
     def constrain(self, trial: optuna.Trial) -> None:
-        """Tells Optuna by how much a finished trial breaks each constraint."""
+        """Report to Optuna by how much a finished trial breaks each constraint."""
         for name, excess in constraint_excess(self.health, self._tune).items():
             trial.set_constraint(name, excess)
 
@@ -80,7 +80,7 @@ class Objective:
         return statistics.fmean(self.scores.values())
 
     def _abreast(self, trial: optuna.Trial, runs: Sequence[LearningRun], prune: bool) -> None:
-        """All runs reach each report's frames together; a report is their mean score there."""
+        """Advance all runs to each report's frames together; a report is their mean score there."""
         period, total = self._tune.report_period_frames, self._tune.frames
         for frames in [*range(period, total, period), total]:
             _advance(runs, frames)
@@ -90,12 +90,12 @@ class Objective:
             score = statistics.fmean(score for score in scores if score is not None)
             self._report(frames, score)
             trial.report(score, frames)
-            behind = min(run.frames for run in runs) >= frames + period  # a resumed run tells again what it told
+            behind = min(run.frames for run in runs) >= frames + period  # a resumed run repeats its reports
             if prune and frames < total and not behind and trial.should_prune():
                 raise optuna.TrialPruned(f"at {frames:,} frames")
 
     def _one_by_one(self, trial: optuna.Trial, runs: Sequence[LearningRun], prune: bool) -> None:
-        """Each run to its end; a report is a run's score, and its step the run's number."""
+        """Finish one run after the other; a report is a run's score, and its step is the run's number."""
         first = len(self.scores)
         for number, run in enumerate(runs, start=first):
             run.advance(run.total_frames)
@@ -106,14 +106,14 @@ class Objective:
                 raise optuna.TrialPruned(f"after {number + 1} of {len(runs)} games and seeds")
 
     def _open(self, unit: Unit, stack: ExitStack) -> LearningRun:
-        chosen = unit_parameters(self._tree, self._values, unit, self._tune, frames=self._tune.frames)
-        run = LearningRun(chosen, self._folder / unit.name, self._tune, stop=self._stop, health=self.health)
+        own = unit_parameters(self._tree, self._values, unit, self._tune, frames=self._tune.frames)
+        run = LearningRun(own, self._folder / unit.name, self._tune, stop=self._stop, health=self.health)
         stack.callback(run.close)
         return run
 
 
 def constraint_excess(health: Health, tune: TuneParameters) -> dict[str, float]:
-    """By how much each constraint is broken; 0 or less is kept, and so is a speed that was not measured."""
+    """Compute by how much each constraint is broken; 0 or less means kept, and so does an unmeasured speed."""
     limits, excess = tune.constraints, {}
     if limits.max_memory_mb is not None:
         excess["max_memory_mb"] = health.memory_mb - limits.max_memory_mb
@@ -126,7 +126,7 @@ def constraint_excess(health: Health, tune: TuneParameters) -> dict[str, float]:
 
 
 def _advance(runs: Sequence[LearningRun], frames: int) -> None:
-    """Every run up to `frames`; asked to stop, every run writes its checkpoint first."""
+    """Advance every run to `frames`; on a stop request, every run writes its checkpoint first."""
     interruption = None
     for run in runs:
         try:

@@ -1,4 +1,4 @@
-"""Optuna's plots in the project's style, and the page that tells how a study went."""
+"""Optuna's plots in the project's style, and the report page of a study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meme57.tuning.result import evidence_lines
 
 
 def _visualization() -> Any:
-    """Optuna's Plotly plots. Optuna would import Matplotlib, too, which writes a list of fonts under HOME."""
+    """Import Optuna's Plotly plots without Matplotlib, which would write a list of fonts under HOME."""
     is_hidden = sys.modules.setdefault("matplotlib", None) is None  # type: ignore[arg-type]
     try:
         return importlib.import_module("optuna.visualization")
@@ -59,12 +59,12 @@ log = logging.getLogger(__name__)
 
 
 def study_figures(study: optuna.Study) -> dict[str, Any]:
-    """The five plots by name; one that the trials are too few or too equal for stays empty."""
+    """Draw the five plots by name; a plot stays empty if the trials are too few or too equal."""
     return {name: _figure(study, title, draw) for name, (title, draw, _) in PLOTS.items()}
 
 
 def study_page(record: Mapping[str, Any], evidence: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> str:
-    """One HTML page, without server or network."""
+    """Build one HTML page, which needs no server or network."""
     states = ", ".join(f"{count} {state.lower()}" for state, count in record["states"].items() if count)
     lines = [
         f"{len(record['trials'])} trials ({states}) on {', '.join(record['games'])}, {record['frames']:,} frames.",
@@ -80,5 +80,5 @@ def _figure(study: optuna.Study, title: str, draw: Callable[[optuna.Study], Any]
     except (ValueError, RuntimeError) as error:
         log.info("no plot %r: %s", title, error)
         return new_figure(f"{title}: not enough trials", x="", y="", height=HEIGHT)
-    figure.update_layout(width=None)  # Optuna sets one where there are many panels: wider than a page
+    figure.update_layout(width=None)  # with many panels Optuna sets a width, which is wider than a page
     return apply_style(figure, title, height=HEIGHT)

@@ -1,13 +1,13 @@
 """Probabilistic reparameterisation: an acquisition over mixed parameters, maximised by gradient in expectation.
 
-Each discrete parameter becomes a random variable whose distribution a continuous phi in the unit cube sets: two
-neighbouring levels for an ordered parameter, all choices for a categorical one. What is maximised, by Adam, is
+Each discrete parameter becomes a random variable; a continuous phi in the unit cube sets its distribution. An ordered
+parameter has two neighbouring levels, a categorical one has all its choices. Adam maximises
 
     log E[exp a(x, z)],  z ~ p(z | phi)
 
-over x and phi, where a is a log acquisition. Its maximum is the best feasible point, for p can put all its mass there.
-Source: Daulton et al. 2022 (NeurIPS). The logarithm outside the expectation is ours: it does not move the maximum, and
-log EI is minus infinity at observed points, which the exponential turns into a harmless 0.
+over x and phi, where a is a log acquisition. Its maximum is the best feasible point, for p can put all its mass on it.
+Source: Daulton et al. 2022 (NeurIPS). The logarithm outside the expectation is ours; it does not move the maximum. Log
+EI is minus infinity at observed points, and the exponential turns that into a harmless 0.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from torch import Tensor
 
 TEMPERATURE = 0.1
 LEAST_PROBABILITY = 1e-6
-"""Less likely configurations are left out of an exact expectation (ours: they cost most of the time)."""
+"""Less likely configurations are left out of an exact expectation (ours: they take most of the time)."""
 LOWEST = -1e9
-"""What takes the place of minus infinity."""
+"""Replaces minus infinity."""
 
 Acquisition = Callable[[Tensor], Tensor]
-"""Points `[M, D]` to log values `[M]`, differentiable."""
+"""Maps points `[M, D]` to log values `[M]`, differentiably."""
 
 
 @dataclass(frozen=True)
 class MixedSpace:
-    """Which coordinates of a point `[D]` are continuous in [0, 1], ordered with a grid, or categorical 0 .. K-1.
+    """The coordinates of a point `[D]`: continuous in [0, 1], ordered with a grid, or categorical 0 .. K-1.
 
-    phi `[R, F]` holds, in this order, the continuous coordinates, one number for each ordered parameter, and K for each
-    categorical one. A categorical parameter with two choices is as well ordered.
+    phi `[R, F]` contains, in this order, the continuous coordinates, one number for each ordered parameter, and K for
+    each categorical one. A categorical parameter with two choices may as well be an ordered one.
     """
 
     continuous: tuple[int, ...]
     ordered: tuple[int, ...]
     grids: tuple[Tensor, ...]
-    """Values of each ordered parameter, rising, `[K]` with K >= 2."""
+    """Values of each ordered parameter, in rising order, `[K]` with K >= 2."""
     categorical: tuple[int, ...]
     choices: tuple[int, ...]
     """Number of choices of each categorical parameter."""
 
     @property
     def num_coordinates(self) -> int:
-        """D."""
+        """The number D of coordinates."""
         return len(self.continuous) + len(self.ordered) + len(self.categorical)
 
     @property
     def num_features(self) -> int:
-        """F."""
+        """The number F of features in phi."""
         return len(self.continuous) + len(self.ordered) + sum(self.choices)
 
     @property
@@ -64,19 +64,19 @@ class MixedSpace:
 
     @property
     def num_configurations(self) -> int:
-        """Configurations that can be drawn for one phi."""
+        """Number of configurations that can be drawn for one phi."""
         return math.prod(self.num_options)
 
 
 class Options(NamedTuple):
-    """The distributions of the discrete parameters at some phi."""
+    """The distributions of the discrete parameters at one phi."""
 
     floors: Tensor  # [R, O] the lower level of each ordered parameter
     log_probabilities: list[Tensor]  # one [R, options] for each discrete parameter
 
 
 class Sampled(NamedTuple):
-    """Unique (restart, configuration) pairs and what they weigh in the estimate of each restart's expectation."""
+    """Unique (restart, configuration) pairs, and their weights in the estimate of each restart's expectation."""
 
     restarts: Tensor  # [M]
     options: Tensor  # [M, discrete]
@@ -85,7 +85,7 @@ class Sampled(NamedTuple):
 
 
 def distributions(phi: Tensor, space: MixedSpace) -> Options:
-    """Bernoulli for two levels, floor plus Bernoulli for more, softmax for choices; temperature 0.1. phi `[R, F]`."""
+    """Make the distributions at phi `[R, F]`: two neighbouring levels, or a softmax of choices; temperature 0.1."""
     first, last = len(space.continuous), len(space.continuous) + len(space.ordered)
     ordered = phi[:, first:last]
     tops = torch.tensor([len(grid) - 1 for grid in space.grids], dtype=phi.dtype)
@@ -99,7 +99,7 @@ def distributions(phi: Tensor, space: MixedSpace) -> Options:
 
 
 def enumerated(log_probabilities: Sequence[Tensor], space: MixedSpace) -> Sampled:
-    """Every configuration of every restart, but for the vanishingly unlikely ones."""
+    """List every configuration of every restart, except very unlikely ones."""
     options = all_options(space.num_options)
     with torch.no_grad():
         log_weights = joint_log_probability(log_probabilities, options)
@@ -110,7 +110,7 @@ def enumerated(log_probabilities: Sequence[Tensor], space: MixedSpace) -> Sample
 
 
 def drawn(log_probabilities: Sequence[Tensor], uniforms: Tensor) -> Sampled:
-    """Configurations from uniform numbers `[N, discrete]`, the same numbers for every restart; repeats are merged."""
+    """Draw configurations from uniform numbers `[N, discrete]`, the same for every restart; merge repeats."""
     num_samples = uniforms.shape[0]
     picked = []
     with torch.no_grad():
@@ -126,7 +126,7 @@ def drawn(log_probabilities: Sequence[Tensor], uniforms: Tensor) -> Sampled:
 
 
 def points(phi: Tensor, floors: Tensor, sampled: Sampled, space: MixedSpace) -> Tensor:
-    """The points `[M, D]` that the pairs stand for."""
+    """Compute the points `[M, D]` of the pairs."""
     x = torch.empty(len(sampled.restarts), space.num_coordinates, dtype=phi.dtype)
     x[:, list(space.continuous)] = phi[sampled.restarts, : len(space.continuous)]
     for d, (coordinate, grid) in enumerate(zip(space.ordered, space.grids, strict=True)):
@@ -139,11 +139,11 @@ def points(phi: Tensor, floors: Tensor, sampled: Sampled, space: MixedSpace) -> 
 def surrogate(
     log_probability: Tensor, log_values: Tensor, sampled: Sampled, num_restarts: int, *, num_samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Estimates log E[exp a] of each restart `[R]`, and a scalar whose gradient is the gradient of their sum.
+    """Estimate log E[exp a] of each restart `[R]`, and a scalar whose gradient is the gradient of their sum.
 
-    With w the share of a pair in its restart's expectation, the gradient is sum w (d log p + d a) when every
-    configuration is there. For samples the score function gets a baseline, the mean of the other samples, which makes
-    the coefficient of d log p  N / (N - 1) (w - share of the samples).
+    Let w be the share of a pair in its restart's expectation. With all configurations, the gradient is
+    sum w (d log p + d a). With samples, the score function has a baseline, the mean of the other samples. Then the
+    coefficient of d log p is N / (N - 1) (w - share of the samples).
 
     Args:
         log_probability: `[M]`, differentiable in phi.
@@ -162,7 +162,7 @@ def surrogate(
 
 
 def pair_log_probability(log_probabilities: Sequence[Tensor], sampled: Sampled) -> Tensor:
-    """log p of each pair `[M]`."""
+    """Compute log p of each pair `[M]`."""
     total = torch.zeros(len(sampled.restarts), dtype=log_probabilities[0].dtype)
     for d, log_p in enumerate(log_probabilities):
         total = total + log_p[sampled.restarts, sampled.options[:, d]]
@@ -170,17 +170,17 @@ def pair_log_probability(log_probabilities: Sequence[Tensor], sampled: Sampled) 
 
 
 def joint_log_probability(log_probabilities: Sequence[Tensor], options: Tensor) -> Tensor:
-    """log p of every configuration for every restart, `[R, C]`; options `[C, discrete]`."""
+    """Compute log p of every configuration for every restart, `[R, C]`; options `[C, discrete]`."""
     return torch.stack([log_p[:, options[:, d]] for d, log_p in enumerate(log_probabilities)]).sum(dim=0)
 
 
 def all_options(num_options: Sequence[int]) -> Tensor:
-    """Every combination, `[C, discrete]`."""
+    """List every combination, `[C, discrete]`."""
     return torch.tensor(list(itertools.product(*map(range, num_options))), dtype=torch.long)
 
 
 def finite_values(acquisition: Acquisition, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values `[M]` and gradients `[M, D]` of the acquisition, without infinities and NaN."""
+    """Compute values `[M]` and gradients `[M, D]` of the acquisition, without infinities and NaN."""
     x = x.detach().requires_grad_(True)
     values = acquisition(x)
     gradient = torch.autograd.grad(values.sum(), x)[0] if values.requires_grad else torch.zeros_like(x)

@@ -1,4 +1,4 @@
-"""What a study leaves: a record of its trials, and an environment that trains with the best of them."""
+"""The results of a study: a record of its trials, and an environment that trains with the best one's values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from meme57.tuning.study import best_trial, latest
 
 
 def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
-    """The study as JSON: its settings, each trial once, the frames spent, the best trial's values.
+    """Make the study's record for JSON: its settings, each trial once, the frames spent, the best trial's values.
 
     Raises:
         TuningError: no trial is complete.
@@ -42,7 +42,7 @@ def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
 
 
 def trial_values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
-    """Dotted name to value; a choice that Optuna keeps as text is itself again."""
+    """Map dotted names to values; a choice that Optuna stores as text is converted back."""
     from meme57.tuning.space import suggest
 
     return suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
@@ -51,10 +51,10 @@ def trial_values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dic
 def environment_text(
     parameters: Parameters, record: Mapping[str, Any], evidence: Mapping[str, Any] | None, chain: Sequence[str]
 ) -> str:
-    """`parameters.yml` of the tuned environment: every value resolved, the evidence in words above.
+    """Write `parameters.yml` of the tuned environment: every value resolved, with the evidence as a comment above.
 
-    It is validated here, so that what is written can be run. It extends the last of `chain`, the environment that the
-    study ran in; where that is what is written here now, or extends it, the one below.
+    It is validated here, so that it can be run. It extends the last environment of `chain`, in which the study ran. If
+    that is the environment that is written now, or extends it, the file extends the one below instead.
     """
     games, name = parameters.tune_games, parameters.study_name
     tree = parameters.model_dump(mode="python", by_alias=True)
@@ -77,7 +77,7 @@ def environment_text(
 
 
 def evidence_lines(evidence: Mapping[str, Any] | None) -> list[str]:
-    """The comparison on fresh seeds, in words."""
+    """Describe the comparison on fresh seeds, in lines of text."""
     if evidence is None:
         return ["Not compared on fresh seeds (tune.evidence_seeds is empty): the score above is biased upwards."]
     difference = evidence["difference"]
@@ -105,19 +105,19 @@ def _trial(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str,
 
 
 def _values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
-    """A trial whose worker died while it was drawn has some of its values."""
+    """Return the values of a trial; it has only some if its worker died while they were drawn."""
     drawn = trial.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     return trial_values(trial, parameters) if drawn else dict(trial.params)
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as JSON has them: infinity, which some limits may be, is text, and a parameter takes that."""
+    """Convert values for JSON: infinity, which some limits may have, becomes text, which a parameter accepts."""
     plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=str)
     return plain
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML has."""
+    """Convert tuples to lists, since YAML has no tuples."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

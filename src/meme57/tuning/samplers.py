@@ -1,7 +1,7 @@
-"""The samplers of a study: Optuna's own by name, and probabilistic reparameterisation on GPSampler's model.
+"""The samplers of a study: Optuna's own, and probabilistic reparameterisation on GPSampler's model.
 
-Two private hooks of Optuna carry ours: `GPSampler._optimize_acqf(acqf, best_params)`, and the acquisition object it
-gets (`eval_acqf`, `search_space`). pyproject bounds Optuna's version, and a contract test holds the hooks.
+The latter uses two private parts of Optuna: `GPSampler._optimize_acqf(acqf, best_params)`, and the acquisition object
+that it gets (`eval_acqf`, `search_space`). pyproject bounds Optuna's version, and a contract test checks these parts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 NUM_RESTARTS = 20
 NUM_PRELIMINARY = 1024
 MOST_ENUMERATED = 1024
-"""Configurations for one phi; more are sampled."""
+"""Most configurations of one phi that are enumerated; more are sampled."""
 
 
 class ProbabilisticReparameterizationSampler(GPSampler):
-    """GPSampler whose acquisition is maximised in expectation over distributions of the discrete parameters.
+    """A GPSampler that maximises its acquisition in expectation over distributions of the discrete parameters.
 
-    Model, constraints, several objectives and running trials are GPSampler's. Without a discrete parameter there is
-    nothing to reparameterise, and its own optimiser runs. Source: Daulton et al. 2022; see `reparameterization`.
+    GPSampler handles model, constraints, several objectives and running trials. Without a discrete parameter there is
+    nothing to reparameterise, and GPSampler's optimiser runs. Source: Daulton et al. 2022; see `reparameterization`.
     """
 
     def __init__(self, *, seed: int | None = None, n_startup_trials: int = 10) -> None:
@@ -48,7 +48,7 @@ class ProbabilisticReparameterizationSampler(GPSampler):
 
 
 def mixed_space(search_space: Any) -> MixedSpace:
-    """Optuna's normalised search space, sorted into continuous, ordered and categorical."""
+    """Sort Optuna's normalised search space into continuous, ordered and categorical parameters."""
     ordered, grids, categorical, choices = [], [], [], []
     for index, values in zip(
         search_space.discrete_indices.tolist(), search_space.get_choices_of_discrete_params(), strict=True
@@ -64,17 +64,17 @@ def mixed_space(search_space: Any) -> MixedSpace:
 
 
 def _starts(acqf: Any, best_params: npt.NDArray[np.float64] | None, rng: Any) -> npt.NDArray[np.float64]:
-    """The incumbents, the best preliminary point, and others drawn in proportion to their acquisition: `[20, D]`."""
+    """Select incumbents, the best preliminary point, and others drawn in proportion to their acquisition: `[20, D]`."""
     points = acqf.search_space.sample_normalized_params(NUM_PRELIMINARY, rng=rng)
     values = np.nan_to_num(acqf.eval_acqf_no_grad(points), nan=-np.inf, posinf=0.0)
     known = points[:0] if best_params is None else best_params[: NUM_RESTARTS // 2]
     order = np.argsort(-(values + rng.gumbel(size=len(values))))  # Gumbel top-k: without replacement
-    chosen = [int(np.argmax(values)), *order[: NUM_RESTARTS - len(known) - 1].tolist()]
-    return np.concatenate([known, points[chosen]])
+    selected = [int(np.argmax(values)), *order[: NUM_RESTARTS - len(known) - 1].tolist()]
+    return np.concatenate([known, points[selected]])
 
 
 def make_sampler(name: str, *, seed: int, n_startup_trials: int) -> BaseSampler:
-    """`gp`, `pr`, `tpe` or `random`."""
+    """Make a sampler by name: `gp`, `pr`, `tpe` or `random`."""
     if name == "gp":
         return GPSampler(seed=seed, n_startup_trials=n_startup_trials, warn_independent_sampling=False)
     if name == "pr":

@@ -1,4 +1,4 @@
-"""The search space: which parameters a trial sets, and to what."""
+"""The search space: the parameters that a trial sets, and their values."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ __all__ = ["assign", "configured_values", "is_active", "label", "look_up", "sugg
 
 
 class Suggestions(Protocol):
-    """What an Optuna trial offers."""
+    """The methods of an Optuna trial that `suggest` uses."""
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """A number in [low, high]."""
+        """Suggest a number in [low, high]."""
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """A whole number in [low, high]."""
+        """Suggest a whole number in [low, high]."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
+        """Suggest one of the choices."""
 
 
 def suggest(trial: Suggestions, space: Sequence[Dimension]) -> dict[str, Any]:
-    """Dotted name to value; a dimension whose condition does not hold is left out."""
-    chosen: dict[str, Any] = {}
+    """Suggest a value for each dotted name; a dimension whose condition is not met is left out."""
+    values: dict[str, Any] = {}
     for dimension in space:
-        if is_active(dimension, chosen):
-            chosen[dimension.name] = _suggest_one(trial, dimension)
-    return chosen
+        if is_active(dimension, values):
+            values[dimension.name] = _suggest_one(trial, dimension)
+    return values
 
 
-def is_active(dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
-    """Whether the dimension's condition holds for the values chosen before it."""
-    return all(name in chosen and chosen[name] == value for name, value in (dimension.when or {}).items())
+def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    """Say whether the earlier `values` meet the dimension's condition."""
+    return all(name in values and values[name] == value for name, value in (dimension.when or {}).items())
 
 
 def label(choice: Any) -> Any:
-    """The choice as Optuna stores it: text for a list or a mapping, which it does not know."""
+    """Return the choice as Optuna stores it: text for a list or a mapping, which Optuna cannot store."""
     return choice if choice is None or isinstance(choice, bool | int | float | str) else json.dumps(choice)
 
 
 def configured_values(tree: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, Any]:
-    """What is configured, as Optuna stores it, for every dimension whose range holds it."""
+    """Return the configured values as Optuna stores them, for every dimension whose range contains them."""
     values = {dimension.name: look_up(tree, dimension.name) for dimension in space}
     inside = {d.name: label(values[d.name]) for d in space if _holds(d, values[d.name])}
     active = {d.name for d in space if is_active(d, values)}

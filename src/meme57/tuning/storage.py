@@ -1,7 +1,7 @@
-"""Where a study is kept: a journal file of this machine, or a database that many share; and how the dead are found.
+"""The storage of a study, a local journal file or a shared database, and the detection of dead workers.
 
-On the journal a lock on a file is each trial's lease: the system gives it back when the worker ends, however it ends.
-Asking for a trial and looking for dead ones happen under one more lock, the study's. A database has Optuna's heartbeat.
+With a journal, a lock on a file is each trial's lease; the system releases it whenever the worker ends. Asking for a
+trial and looking for dead ones happen under another lock, the study's. A database uses Optuna's heartbeat.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from meme57.addresses import prepare_database, sqlite_path
 from meme57.errors import TuningError
 
 MOST_DEATHS = 3
-"""A trial whose worker dies more often is given up: it may be what kills them."""
+"""A trial is given up if its worker dies more often, since the trial may be the cause."""
 REMEDY = "put a copy of it back, or move it away: the same command begins the study again"
 ORIGIN, PREDECESSOR, DEATHS, CAUSE = "origin", "predecessor", "deaths", "cause"
 
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 
 def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> BaseStorage:
-    """The database at `url`, or the journal.
+    """Open the database at `url`, or the journal.
 
     Raises:
-        AddressError: the database's address leads to nothing that can be used.
-        TuningError: it cannot be opened.
+        AddressError: the database's address cannot be used.
+        TuningError: the storage cannot be opened.
     """
     database = None if url is None else sqlite_path(url)
     if database is not None:
@@ -52,13 +52,13 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
             return RDBStorage(
                 url, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=_requeue_after_silence
             )
-    except Exception as error:  # what drivers and parsers raise has no common base
+    except Exception as error:  # the errors of drivers and parsers have no common base class
         words = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
         raise TuningError(f"the study's storage {url or journal} cannot be opened: {words}: {REMEDY}") from error
 
 
 class Leases:
-    """Which trials of a journal have a living worker."""
+    """Shows which trials of a journal have a living worker."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,19 +66,19 @@ class Leases:
 
     @contextlib.contextmanager
     def study(self) -> Iterator[None]:
-        """Only one process asks for trials or looks for dead ones at a time."""
+        """Lock the study: only one process at a time asks for trials or looks for dead ones."""
         with (self._folder / "study.lock").open("w") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
     def take(self, number: int) -> IO[str]:
-        """The lease of a trial; it lasts until the stream is closed or the process is gone."""
+        """Take the lease of a trial; it lasts until the stream is closed or the process ends."""
         stream = self._path(number).open("w")
         fcntl.flock(stream, fcntl.LOCK_EX)
         return stream
 
     def is_held(self, number: int) -> bool:
-        """Whether a living process has it."""
+        """Say whether a living process has the lease."""
         try:
             with self._path(number).open("r") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,20 +93,20 @@ class Leases:
 
 
 def requeue_dead(study: optuna.Study, leases: Leases) -> None:
-    """Puts the trials of dead workers back into the queue; call it under `leases.study()`.
+    """Put the trials of dead workers back into the queue; call it under `leases.study()`.
 
-    The copy is made before the trial is marked, and not twice: dying in between loses nothing and repeats nothing.
+    A copy is made once, before the trial is marked. So a process that dies in between loses and repeats nothing.
     """
     trials = study.get_trials(deepcopy=False)
     copied = {trial.user_attrs.get(PREDECESSOR) for trial in trials}
     for trial in trials:
         if trial.state == TrialState.RUNNING and not leases.is_held(trial.number):
             kept = trial.number in copied or requeue(study, trial, deaths=1)
-            give_up(study, trial, "its worker stopped; a copy goes on" if kept else "its workers died too often")
+            give_up(study, trial, "its worker stopped; a copy resumes it" if kept else "its workers died too often")
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial, *, deaths: int) -> bool:
-    """Queues a copy that goes on from the trial's checkpoints; False when its worker has died too often."""
+    """Queue a copy that resumes from the trial's checkpoints; return False if its worker has died too often."""
     total = int(trial.user_attrs.get(DEATHS, 0)) + deaths
     if total > MOST_DEATHS:
         log.warning("trial %d: its worker died %d times, so it is given up", origin(trial), total)
@@ -124,14 +124,14 @@ def requeue(study: optuna.Study, trial: FrozenTrial, *, deaths: int) -> bool:
 
 
 def give_up(study: optuna.Study, trial: FrozenTrial, cause: str) -> None:
-    """Marks a trial as failed, with the cause; one that another worker took over meanwhile stays as it is."""
+    """Mark a trial as failed, with the cause, unless another worker has taken it over meanwhile."""
     with contextlib.suppress(UpdateFinishedTrialError):
         study._storage.set_trial_user_attr(trial._trial_id, CAUSE, cause)
         study.tell(trial.number, state=TrialState.FAIL)
 
 
 def origin(trial: FrozenTrial) -> int:
-    """The number under which the trial began; it names its folder."""
+    """Return the number under which the trial first ran; it names the trial's folder."""
     return int(trial.user_attrs.get(ORIGIN, trial.number))
 
 
@@ -140,10 +140,10 @@ def _requeue_after_silence(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _drop_unfinished_line(journal: Path) -> None:
-    """A writer that was cut off leaves half a line, which would spoil the next one.
+    """Drop the half line of a writer that was cut off; it would spoil the next line.
 
     Raises:
-        ValueError: the last line is whole and no JSON, which Optuna would notice only once another one follows.
+        ValueError: the last line is whole but not JSON; Optuna would notice that only after the next line.
     """
     if not journal.exists():
         return

@@ -1,4 +1,4 @@
-"""The study: opened or gone on with, worked on by any number of processes, one trial at a time each."""
+"""The study: created or resumed, with any number of worker processes; each works on one trial at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
 from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study lives; plain values, so that it can go to another process."""
+    """The place of a study, as plain values that can go to another process."""
 
     journal: Path
     trials: Path
@@ -49,7 +50,7 @@ class Place:
 
 
 def open_study(parameters: Parameters, place: Place) -> optuna.Study:
-    """Creates the study, with the configured values as its first trial, or goes on with it.
+    """Create the study, with the configured values as its first trial, or resume it.
 
     Raises:
         TuningError: the storage cannot be opened, or the name is taken by another study.
@@ -74,7 +75,7 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
         what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
         raise TuningError(
             f"study {name!r} exists with another space, objective or agent ({what}): "
-            f"`kedro run --pipelines tune --params tune.study={name}-b` begins another beside it"
+            f"`kedro run --pipelines tune --params tune.study={name}-b` starts another beside it"
         )
     if tune.storage is None:
         _refuse_damage(study, parameters, place.journal)
@@ -82,39 +83,40 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
 
 
 def _refuse_damage(study: optuna.Study, parameters: Parameters, journal: Path) -> None:
-    """Raises `TuningError` where the journal is no study of this space: everything that is read of it is read once."""
+    """Raise `TuningError` if the journal is no study of this space; this reads once all that is read later."""
     try:
         if study.directions != [StudyDirection.MAXIMIZE]:
             raise ValueError("its scores are not to be maximised")
         for trial in study.get_trials(deepcopy=False):
             _look_at(trial, parameters)
-        with suppress(ValueError):  # no trial is complete and feasible
+        with suppress(ValueError):  # there is no complete and feasible trial
             _ = study.best_trial
-    except Exception as error:  # what Optuna raises for what it did not write has no common base
+    except Exception as error:  # Optuna's errors about a foreign journal have no common base class
         words = f"{type(error).__name__} {str(error)[:200]}"
         raise TuningError(f"{journal} is damaged: {words}: {REMEDY}") from error
 
 
 def _look_at(trial: FrozenTrial, parameters: Parameters) -> None:
-    """Raises an error of any kind where the trial's facts are of another type or its values no point of the space."""
+    """Raise any error if the trial's facts have another type, or its values are no point of the space."""
     origin(trial)
     int(trial.user_attrs.get("frames", 0))
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-        with warnings.catch_warnings(action="error", category=UserWarning):  # a value beyond its range
+        with warnings.catch_warnings(action="error", category=UserWarning):  # a value outside its range
             suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
 
 
 def work(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None:
-    """One worker: takes trials until the budget is spent and none is running; takes over those of dead workers.
+    """Work on trials until the budget is spent and none is running; take over the trials of dead workers.
 
     Raises:
-        Interrupted: asked to stop; the open trial is back in the queue, with its checkpoint.
+        Interrupted: a stop was requested; the open trial is back in the queue, with its checkpoint.
     """
+    torch.set_num_threads(parameters.learner.torch_threads)  # samplers compute here, between the learning runs
     study = open_study(parameters, place)
     leases = Leases(place.trials)
     while True:
         if stop():
-            raise Interrupted(f"study {parameters.study_name} was stopped: the same command goes on with it")
+            raise Interrupted(f"study {parameters.study_name} was stopped: the same command resumes it")
         with _next_trial(study, parameters, leases) as task:
             if task is not None:
                 _run(study, *task, parameters, place, stop)
@@ -128,7 +130,7 @@ def work(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None
 def _next_trial(
     study: optuna.Study, parameters: Parameters, leases: Leases
 ) -> Iterator[tuple[optuna.Trial, dict[str, Any]] | None]:
-    """A trial with its values and its lease, or None when the budget is spent."""
+    """Ask for a trial, with its values and its lease; None if the budget is spent."""
     tune = parameters.tune
     with leases.study():
         if tune.storage is None:
@@ -157,7 +159,7 @@ def _next_trial(
 
 
 def may_begin(trials: list[FrozenTrial], tune: TuneParameters) -> bool:
-    """Whether a trial waits in the queue, or the budget in trials and frames allows another one."""
+    """Say whether a trial waits in the queue, or the budget in trials and frames allows another one."""
     if any(trial.state == TrialState.WAITING for trial in trials):
         return True
     frames = sum(int(trial.user_attrs.get("frames", 0)) for trial in latest(trials))
@@ -165,7 +167,7 @@ def may_begin(trials: list[FrozenTrial], tune: TuneParameters) -> bool:
 
 
 def latest(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Each trial once: of one that was stopped and went on, the last copy."""
+    """List each trial once; a trial that was resumed counts as its last copy."""
     return list({origin(trial): trial for trial in trials}.values())
 
 
@@ -203,9 +205,9 @@ def _run(
     except (Interrupted, KeyboardInterrupt):
         state, note = "STOPPED", "back in the queue"
         requeue(study, study.trials[trial.number], deaths=0)
-        give_up(study, study.trials[trial.number], "its worker was stopped; a copy goes on")
+        give_up(study, study.trials[trial.number], "its worker was stopped; a copy resumes it")
         raise
-    except Exception as error:  # whatever a setting breaks, the study goes on
+    except Exception as error:  # the study continues, whatever a setting breaks
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         give_up(study, study.trials[trial.number], note)
     finally:
@@ -216,14 +218,14 @@ def _run(
 
 
 def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.BaseSampler:
-    """The sampler for the trial after `number` others; its seed does not depend on which process asks."""
+    """Make the sampler for the trial after `number` others; its seed does not depend on the process that asks."""
     name = ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
     digest = hashlib.sha256(f"{tune.sampler_seed} {number} {salt}".encode()).digest()
     return make_sampler(name, seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials)
 
 
 def make_pruner(tune: TuneParameters) -> BasePruner:
-    """The one pruner of the study; for Wilcoxon a report's step is a game and seed, for the others it is frames."""
+    """Make the study's pruner; a report's step is a game and seed for Wilcoxon, and frames for the others."""
     if tune.pruner == "hyperband":
         return HyperbandPruner(tune.min_frames, tune.frames, tune.reduction_factor)
     if tune.pruner == "successive_halving":
@@ -237,14 +239,14 @@ def make_pruner(tune: TuneParameters) -> BasePruner:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
-    """The best feasible complete trial.
+    """Find the best feasible complete trial.
 
     Raises:
-        TuningError: there is none; the first cause is named.
+        TuningError: there is none; the message has the first cause.
     """
     try:
         return study.best_trial
     except ValueError:
         causes = [trial.user_attrs[CAUSE] for trial in latest(study.trials) if CAUSE in trial.user_attrs]
-        words = f"the first failed with {causes[0]}" if causes else "none was complete and kept the constraints"
+        words = f"the first failed with {causes[0]}" if causes else "none was complete and met the constraints"
         raise TuningError(f"study {study.study_name!r} has no best trial: {words}") from None

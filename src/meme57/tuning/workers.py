@@ -1,4 +1,4 @@
-"""Spreads a study, and the comparison at its end, over processes of this machine or over a Ray cluster."""
+"""Spread a study, and the comparison at its end, over processes of this machine or over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) -> None:
-    """Works on the study until its budget is spent, with `tune.workers` processes.
+    """Work on the study until its budget is spent, with `tune.workers` processes.
 
     Raises:
-        Interrupted: asked to stop; every open trial is back in the queue.
+        Interrupted: a stop was requested; every open trial is back in the queue.
         TuningError: the study cannot be opened.
     """
     open_study(parameters, place)
@@ -32,7 +32,7 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
         for outcome in executor.run(_work, [(parameters, place)] * tune.workers, stop=stop):
             if outcome.error is not None:
                 log.warning("a worker ended early: %s", outcome.error)
-    work(parameters, place, stop)  # also takes over what a dead worker left
+    work(parameters, place, stop)  # this also takes over the trials of a dead worker
     for folder in place.trials.glob("trial-*/"):
         shutil.rmtree(folder)
 
@@ -40,17 +40,17 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
 def spread(
     function: Callable[[Any], Any], tasks: Sequence[Any], tune: TuneParameters, stop: Callable[[], bool]
 ) -> list[Any]:
-    """The function's values for all tasks.
+    """Return the function's values for all tasks.
 
     Raises:
-        Interrupted: asked to stop.
-        TuningError: a task failed; in one line.
+        Interrupted: a stop was requested.
+        TuningError: a task failed; the message is one line.
     """
     if tune.workers == 1 and tune.executor == "local":
         return [function(task) for task in tasks]
     outcomes = make_executor(tune.executor, workers=tune.workers).run(function, tasks, stop=stop)
     if stop():
-        raise Interrupted("stopped while comparing: the same command goes on")
+        raise Interrupted("stopped while comparing: the same command resumes")
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failed:
         raise TuningError(f"a learning run of the comparison failed: {failed[0]}")

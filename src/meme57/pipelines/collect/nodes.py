@@ -12,13 +12,13 @@ from meme57.stopping import stop_requested
 def collect_seed_replay(
     parameters: dict[str, Any], env_spec: dict[str, Any], seed_replay_folder: Path
 ) -> dict[str, Any]:
-    """Plays the untrained agent until learning can begin; does nothing when a matching replay is there."""
+    """Play the untrained agent until learning can begin; do nothing if there is a matching seed replay."""
     from meme57.envs import agreed_spec
     from meme57.learning import seed_replay
     from meme57.learning.progress import counter
 
-    chosen = parse_parameters(parameters)
+    settings = parse_parameters(parameters)
     with counter("collect", "sequences") as progress:
         return seed_replay.collect_seed_replay(
-            chosen, agreed_spec(chosen.env, env_spec), seed_replay_folder, stop=stop_requested, progress=progress
+            settings, agreed_spec(settings.env, env_spec), seed_replay_folder, stop=stop_requested, progress=progress
         )

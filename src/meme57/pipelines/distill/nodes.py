@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def distill_student(
     parameters: dict[str, Any], checkpoints: dict[str, Any], checkpoint_folder: Path, student_folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Trains the student on the best checkpoint, exports it to ONNX where it can, and says how faithful it is."""
+    """Train the student on the best checkpoint, export it to ONNX if possible, and measure its fidelity."""
     from meme57.checkpoints.source import checkpoint_source
     from meme57.checkpoints.store import newest_replay_index
     from meme57.learning import distillation
@@ -33,11 +33,11 @@ def distill_student(
     from meme57.learning.student_record import ONNX, student_checksums
     from meme57.tracking.runs import active_run, log_metrics
 
-    chosen = parse_parameters(parameters)
+    settings = parse_parameters(parameters)
     best, best_frames = Path(checkpoints["best"]["folder"]), checkpoints["best"]["frames"]
     with counter("distill", "updates") as progress:
         fidelity = distillation.distill(
-            chosen,
+            settings,
             checkpoint=best,
             replay_folder=checkpoint_folder / "replay",
             replay_index=newest_replay_index(Path(checkpoints["newest"]["folder"])),
@@ -45,8 +45,8 @@ def distill_student(
             stop=stop_requested,
             progress=progress,
         )
-    fidelity |= _returns(chosen, best, student_folder)
-    fidelity |= _costs(best, student_folder, torso=chosen.network.torso)
+    fidelity |= _returns(settings, best, student_folder)
+    fidelity |= _costs(best, student_folder, torso=settings.network.torso)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
     source, files, exported = checkpoint_source(best), student_checksums(student_folder), "onnx_bytes" in fidelity
@@ -60,16 +60,16 @@ def distill_student(
     return record, {**fidelity, "source": source, "student_sha256": files[STUDENT_WEIGHTS]}
 
 
-def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
-    """Mean returns of teacher and student, greedy, from the same seeds."""
+def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
+    """Measure the mean greedy returns of teacher and student on the same seeds."""
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import mean_return
     from meme57.evaluation.ranking import shortened
     from meme57.learning.policies import GreedyStudent, Teacher, load_student
     from meme57.learning.progress import counter
 
-    spec, num_envs = shortened(env_spec(chosen.env)), chosen.distill.num_envs
-    teacher, student = Teacher.load(teacher_folder, torso=chosen.network.torso), load_student(student_folder)
+    spec, num_envs = shortened(env_spec(settings.env)), settings.distill.num_envs
+    teacher, student = Teacher.load(teacher_folder, torso=settings.network.torso), load_student(student_folder)
     makers: dict[str, Callable[[int], Policy]] = {
         "teacher": teacher.player,
         "student": lambda num_envs: GreedyStudent(student, num_envs),
@@ -85,7 +85,7 @@ def _returns(chosen: Parameters, teacher_folder: Path, student_folder: Path) -> 
 
 
 def _costs(teacher_folder: Path, student_folder: Path, *, torso: str) -> dict[str, float]:
-    """What student and teacher cost."""
+    """Measure the costs of student and teacher."""
     from meme57.export.facts import teacher_multiply_adds
     from meme57.learning.policies import Teacher, load_student
     from meme57.learning.student_record import ONNX
@@ -101,7 +101,7 @@ def _costs(teacher_folder: Path, student_folder: Path, *, torso: str) -> dict[st
 
 
 def _export(student: StudentNetwork, path: Path) -> dict[str, float]:
-    """Writes the ONNX file, and measures it; the student is whole without one, so a failure costs a warning."""
+    """Write and measure the ONNX file; a failure is only a warning, since the student works without it."""
     from meme57.export.facts import StudentFacts, export_facts, student_facts
     from meme57.export.onnx import export_student
 
@@ -111,6 +111,6 @@ def _export(student: StudentNetwork, path: Path) -> dict[str, float]:
         facts = export_facts(student, path)
     except Meme57Error as error:
         log.warning("%s", error)
-        path.unlink(missing_ok=True)  # it is an earlier student's
+        path.unlink(missing_ok=True)  # it would be an earlier student's
         facts = student_facts(student)
     return {name: float(value) for name, value in asdict(facts).items()}

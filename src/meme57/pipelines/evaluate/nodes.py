@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SECONDS_OF_EMULATION = 60
-"""The console draws 60 frames a second."""
+"""The console draws 60 frames per second."""
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def play(
     parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any], student_folder: Path
 ) -> pd.DataFrame:
-    """Whole episodes of each agent, on the same evaluation seeds, which weights played, and under which protocol.
+    """Play whole episodes of each agent on the same seeds; each row names the weights and the protocol.
 
     Raises:
         CheckpointError: the student was distilled from another checkpoint.
@@ -38,18 +38,18 @@ def play(
     from meme57.learning.progress import counter
     from meme57.learning.student_record import check_student
 
-    chosen = parse_parameters(parameters)
-    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
+    settings = parse_parameters(parameters)
+    spec = evaluation_spec(env_spec(settings.env), settings.evaluate.protocol)
     teacher_folder = Path(checkpoints["best"]["folder"])
     source = checkpoint_source(teacher_folder)
     check_student(student, student_folder, source)
-    rows = play_agents(chosen, spec, teacher_folder, student_folder, counter=counter, stop=stop_requested)
-    protocol = protocol_text(run_protocol(chosen))
+    rows = play_agents(settings, spec, teacher_folder, student_folder, counter=counter, stop=stop_requested)
+    protocol = protocol_text(run_protocol(settings))
     return pd.DataFrame(rows).assign(**source, student_sha256=student["weights_sha256"], protocol=protocol)
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
-    """Means, intervals and human-normalised scores, to a file and to MLflow.
+    """Compute means, intervals and human-normalised scores, for a file and MLflow.
 
     Raises:
         CheckpointError: the episodes are of other weights, or were played under another protocol.
@@ -64,7 +64,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
 
 
 def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
-    """The start of one episode of the teacher, as an H.264 video; empty, with a warning, where none can be made."""
+    """Film the start of one teacher episode as H.264 video; if that fails, warn and return empty bytes."""
     import tempfile
 
     from meme57.checkpoints.source import as_text, checkpoint_source
@@ -75,20 +75,20 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     from meme57.evaluation.watch import film as frames_of
     from meme57.learning.policies import Teacher
 
-    chosen = parse_parameters(parameters)
-    spec = evaluation_spec(env_spec(chosen.env), chosen.evaluate.protocol)
-    teacher = Teacher.load(Path(checkpoints["best"]["folder"]), torso=chosen.network.torso)
+    settings = parse_parameters(parameters)
+    spec = evaluation_spec(env_spec(settings.env), settings.evaluate.protocol)
+    teacher = Teacher.load(Path(checkpoints["best"]["folder"]), torso=settings.network.torso)
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
     frames = frames_of(
         teacher.player,
         spec,
-        seed=chosen.evaluate.seed,
-        max_steps=max(1, int(chosen.evaluate.video_seconds * steps_a_second)),
-        epsilon=chosen.evaluate.epsilon,
+        seed=settings.evaluate.seed,
+        max_steps=max(1, int(settings.evaluate.video_seconds * steps_a_second)),
+        epsilon=settings.evaluate.epsilon,
         stop=stop_requested,
     )
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
-    comment = as_text(source, protocol_name(spec, epsilon=chosen.evaluate.epsilon))
+    comment = as_text(source, protocol_name(spec, epsilon=settings.evaluate.epsilon))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         try:

@@ -6,7 +6,7 @@ from meme57.pipelines.evaluate import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Checkpoints and student to episodes, scores and video."""
+    """Build the pipeline: checkpoints and student to episodes, scores and video."""
     return Pipeline(
         [
             Node(

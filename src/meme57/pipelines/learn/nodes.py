@@ -21,27 +21,27 @@ def learn(
     seed_replay_folder: Path,
     checkpoint_folder: Path,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
-    """Yields (checkpoint record or {}, metrics rows); `seed_replay` only says that the seed replay is there."""
+    """Yield (checkpoint record or {}, metrics rows); `seed_replay` only shows that the seed replay exists."""
     from meme57.envs import agreed_spec
     from meme57.evaluation.ranking import checkpoint_evaluation
     from meme57.learning import trainer
     from meme57.learning.progress import show_progress
 
-    chosen = parse_parameters(parameters)
+    settings = parse_parameters(parameters)
     events = trainer.learn(
-        chosen,
-        agreed_spec(chosen.env, env_spec),
+        settings,
+        agreed_spec(settings.env, env_spec),
         checkpoint_folder,
         seed_replay=seed_replay_folder,
-        evaluate=checkpoint_evaluation(chosen, stop=stop_requested),
+        evaluate=checkpoint_evaluation(settings, stop=stop_requested),
         stop=stop_requested,
     )
-    for event in show_progress(events, total_frames=chosen.run.total_frames, title=f"learn {chosen.run_name}"):
+    for event in show_progress(events, total_frames=settings.run.total_frames, title=f"learn {settings.run_name}"):
         yield checkpoint_record(event), event.rows
 
 
 def checkpoint_record(event: TrainingEvent) -> dict[str, Any]:
-    """The checkpoint of an event as the catalog stores it; empty when there is none."""
+    """Return the checkpoint of an event as the catalog stores it; empty if there is none."""
     if event.checkpoint is None:
         return {}
     record = asdict(event.checkpoint)

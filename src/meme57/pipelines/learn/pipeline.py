@@ -1,4 +1,4 @@
-"""learn: the agent, as a generator that hands out checkpoints and metrics as they come."""
+"""learn: train the agent with a generator that yields checkpoints and metrics as they come."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,6 +6,6 @@ from meme57.pipelines.learn import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Seed replay to checkpoints and learning_curve; a second start goes on from the newest checkpoint."""
+    """Build the pipeline: seed replay to checkpoints and learning_curve; it resumes from the newest checkpoint."""
     inputs = ["parameters", "env_spec", "seed_replay", "seed_replay_folder", "checkpoint_folder"]
     return Pipeline([Node(nodes.learn, inputs, ["checkpoints", "learning_curve"], name="learn")])

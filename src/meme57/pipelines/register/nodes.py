@@ -12,7 +12,7 @@ from meme57.config import Parameters, parse_parameters, rom_id
 from meme57.errors import TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
-"""The interval of one value, which has none."""
+"""Stands for the interval of a single value, which has none."""
 REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
 
 
@@ -25,11 +25,10 @@ def register_policies(
     student_folder: Path,
     policy_folder: Path,
 ) -> dict[str, Any]:
-    """A model version of the teacher and one of the student, each with its score and lineage as tags.
+    """Register a model version of the teacher and one of the student, with score and lineage as tags.
 
     Raises:
-        CheckpointError: a file of checkpoint or student is not what was written, or what is joined does not belong
-            together.
+        CheckpointError: a file of the checkpoint or the student was changed, or the inputs do not belong together.
     """
     from meme57.checkpoints.source import checkpoint_source
     from meme57.checkpoints.store import newest_replay_index
@@ -37,15 +36,15 @@ def register_policies(
     from meme57.learning.student_record import check_student
     from meme57.replay.snapshot import replay_version
 
-    chosen = parse_parameters(parameters)
+    settings = parse_parameters(parameters)
     best = checkpoints["best"]
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
-    check_scores(scores, run_name=chosen.run_name, source=source, student_sha256=student["weights_sha256"])
+    check_scores(scores, run_name=settings.run_name, source=source, student_sha256=student["weights_sha256"])
     data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
     tags = {
-        "meme57.run": chosen.run_name,
-        "meme57.seed": str(chosen.run.seed),
+        "meme57.run": settings.run_name,
+        "meme57.seed": str(settings.run.seed),
         "meme57.fingerprint": run_record["fingerprint"],
         "meme57.commit": run_record["commit"],
         "meme57.frames": str(best["frames"]),
@@ -53,11 +52,11 @@ def register_policies(
         "meme57.checkpoint_sha256": source["sha256"],
         "meme57.data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
     }
-    return {agent: _register(agent, folder, policy_folder, scores, tags, chosen) for agent, folder in data.items()}
+    return {agent: _register(agent, folder, policy_folder, scores, tags, settings) for agent, folder in data.items()}
 
 
 def _register(
-    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], chosen: Parameters
+    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], settings: Parameters
 ) -> dict[str, Any]:
     from meme57.export.pyfunc import load_policy
     from meme57.tracking.promotion import PolicyScore
@@ -83,8 +82,8 @@ def _register(
         random_std=random["std"],
         random_episodes=random["episodes"],
     )
-    game = chosen.env.game
-    policy = load_policy(data, torso=chosen.network.torso)
+    game = settings.env.game
+    policy = load_policy(data, torso=settings.network.torso)
     example = policy.example()
     target = policy_folder / f"model-{agent}"
     shutil.rmtree(target, ignore_errors=True)
@@ -103,14 +102,14 @@ def _register(
         folder=target,
         run_id=active.run_id,
         score=score,
-        margin=chosen.register_.margin,
+        margin=settings.register_.margin,
         tags=tags,
     )
     return asdict(registration)
 
 
 def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
-    """The weights that acting needs, without optimiser and replay."""
+    """Copy the weights that acting needs, without optimiser and replay."""
     target = policy_folder / "teacher"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -120,7 +119,7 @@ def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
 
 
 def show_summary(scores: dict[str, Any], model_versions: dict[str, Any], report_folder: Path) -> None:
-    """The table that a run ends with, and what to open next."""
+    """Print the final table of the run, and what to open next."""
     from meme57.report.summary import print_summary
 
     print_summary(scores, model_versions, report=report_folder / "report.html")

@@ -6,7 +6,7 @@ from meme57.pipelines.register import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Scores, student and checkpoints to model_versions."""
+    """Build the pipeline: scores, student and checkpoints to model_versions."""
     inputs = ["parameters", "scores", "checkpoints", "student", "run_record", "student_folder", "policy_folder"]
     return Pipeline(
         [

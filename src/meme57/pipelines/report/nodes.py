@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 PLOTS = ("learning_curve", "bandit", "returns", "diagnostics", "novelty", "throughput")
-"""Every figure of the page, in the order of the catalog's plots."""
+"""All figures of the page, in the order of the catalog's plots."""
 
 
 def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any]) -> tuple[Any, ...]:
-    """Every figure of the page as a dataset, for Kedro-Viz and MLflow; one without data stays empty.
+    """Draw all figures of the page, for Kedro-Viz and MLflow; a figure without data stays empty.
 
     Raises:
-        CheckpointError: the scores were not made of these episodes.
+        CheckpointError: the scores were not computed from these episodes.
     """
     import plotly.graph_objects as go
 
@@ -39,21 +39,21 @@ def make_report(
     run_record: dict[str, Any],
     hardware: dict[str, Any],
 ) -> str:
-    """The whole page.
+    """Build the whole page.
 
     Raises:
-        CheckpointError: scores, episodes, student and film are not all of this run's best checkpoint.
+        CheckpointError: scores, episodes, student and film are not all from this run's best checkpoint.
     """
     from meme57.checkpoints.source import check_source, checkpoint_source, find_text
     from meme57.evaluation.scores import check_episodes, check_film, check_scores
     from meme57.report.page import build_report
 
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
-    student = fidelity.get("student_sha256", scores.get("student_sha256"))  # an older file does not name it
+    student = fidelity.get("student_sha256", scores.get("student_sha256"))  # an older file does not name the student
     check_scores(scores, run_name=run_record["run_name"], source=source, student_sha256=student)
     check_source(fidelity.get("source"), source, what="the student's numbers are", maker="distill")
     check_episodes(episodes, scores)
-    if film := video.read_bytes():  # empty where none could be made
+    if film := video.read_bytes():  # empty if no film could be made
         check_source(find_text(film), source, what="the film is", maker="evaluate")
         check_film(film, scores)
     return build_report(

@@ -1,4 +1,4 @@
-"""report: one HTML page, and the plots that Kedro-Viz and MLflow show too."""
+"""report: one HTML page, and the plots for Kedro-Viz and MLflow."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from meme57.pipelines.report import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Scores and learning_curve to plots and report."""
+    """Build the pipeline: scores and learning_curve to plots and report."""
     return Pipeline(
         [
             Node(

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[str, Any]:
-    """The game with its whole protocol; its ROM is loaded once.
+    """Describe the game with its whole protocol; this loads the ROM once.
 
-    `estimate` only says that the run fits this machine: all that a run writes comes after this.
+    `estimate` only shows that the run fits this machine, so that nothing is written before that is known.
     """
     from meme57.envs import env_spec
 
@@ -27,7 +27,7 @@ def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[
 
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
-    """Discount and intrinsic weight of every policy."""
+    """Return the discount and the intrinsic weight of every policy."""
     from meme57.blueprint import policy_family
 
     family = policy_family(parse_parameters(parameters))
@@ -35,7 +35,7 @@ def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def describe_hardware(parameters: dict[str, Any], place: dict[str, str]) -> dict[str, Any]:
-    """What the run has to work with; what is missing and costs a nicety later is said now, one line each."""
+    """Describe the machine; warn now about missing optional parts, one line each."""
     import torch
 
     for missing in missing_niceties():
@@ -52,7 +52,7 @@ def describe_hardware(parameters: dict[str, Any], place: dict[str, str]) -> dict
 
 
 def missing_niceties() -> list[str]:
-    """What this machine lacks that a run can do without."""
+    """List the optional parts that this machine lacks."""
     from meme57.evaluation.video import find_ffmpeg
     from meme57.export.onnx import missing_packages
 
@@ -67,10 +67,10 @@ def missing_niceties() -> list[str]:
 
 
 def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dict[str, dict[str, int]]:
-    """Memory and disk that the run will need, in bytes by part, beside what is free.
+    """Estimate the memory and disk that the run will need, in bytes by part, beside what is free.
 
     Raises:
-        ResourceError: it does not fit, and `run.check_resources` asks to look.
+        ResourceError: the run does not fit, and `run.check_resources` is set.
     """
     from dataclasses import asdict
 
@@ -79,13 +79,13 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     from meme57.learning import estimate
     from meme57.learning.machine import free_resources
 
-    chosen, project = parse_parameters(parameters), Path(place["project"])
+    settings, project = parse_parameters(parameters), Path(place["project"])
     on_device = find_device().type != "cpu"
-    needed = estimate.estimate_resources(chosen, env_spec(chosen.env), on_device=on_device)
-    free = free_resources(project / "data", run_folders(project, chosen.run_name))
-    log.info("run %s %s", chosen.run_name, estimate.describe(needed))
-    problem = estimate.shortfall(needed, free, run_name=chosen.run_name)
-    if problem is not None and chosen.run.check_resources:
+    needed = estimate.estimate_resources(settings, env_spec(settings.env), on_device=on_device)
+    free = free_resources(project / "data", run_folders(project, settings.run_name))
+    log.info("run %s %s", settings.run_name, estimate.describe(needed))
+    problem = estimate.shortfall(needed, free, run_name=settings.run_name)
+    if problem is not None and settings.run.check_resources:
         raise ResourceError(problem)
     if problem is not None:
         log.warning("%s", problem)
@@ -93,5 +93,5 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
 
 
 def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, estimate: dict[str, Any]) -> RunRecord:
-    """Ties every pipeline of this run name together; `estimate` only says that the run fits this machine."""
+    """Make the record that ties all pipelines of this run together; `estimate` only shows that the run fits."""
     return new_record(parse_parameters(parameters), tracking_run)

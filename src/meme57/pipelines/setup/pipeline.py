@@ -1,4 +1,4 @@
-"""setup: what game, which policies, on what machine, under which run."""
+"""setup: the game, the policies, the machine and the run record."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from meme57.pipelines.setup import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters to env_spec, policy_family, hardware, estimate and run_record."""
+    """Build the pipeline: parameters to env_spec, policy_family, hardware, estimate and run_record."""
     return Pipeline(
         [
             Node(nodes.make_env_spec, ["parameters", "estimate"], "env_spec", name="make_env_spec"),

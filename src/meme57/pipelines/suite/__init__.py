@@ -1,4 +1,4 @@
-"""suite: games x seeds x variants, each a run of its own, and what they tell together."""
+"""suite: games x seeds x variants, each as its own run, and their results together."""
 
 from meme57.pipelines.suite.pipeline import create_pipeline
 

@@ -1,7 +1,7 @@
-"""One member of a suite, in a process of its own: the flow for its run, and the note that says it is done.
+"""One member of a suite in its own process: the pipelines of its run, and the note that says it is done.
 
-The note is the only thing that the suite reads about a member. It is written when a member begins and when it ends,
-so a killed suite knows what is done, and goes on with the MLflow run of what is not.
+The suite reads nothing but the note about a member. The note is written when a member begins and when it ends. So a
+killed suite knows what is done, and resumes the MLflow runs of the other members.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from meme57.config import parse_parameters
 from meme57.config.identity import former_member_digest, is_same
 from meme57.config.labels import digest
 from meme57.config.members import Member, member_settings
+from meme57.config.renames import with_todays_agents
 from meme57.datasets.schemas import MemberNote
 from meme57.errors import CheckpointError, Interrupted, Meme57Error, one_line, own_error
 from meme57.files import checked, read_json, write_json
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a member's process needs; plain values."""
+    """Everything that a member's process needs, as plain values."""
 
     member: Member
     parameters: dict[str, Any]
@@ -48,38 +49,38 @@ class Task:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """What is known of a member; empty where nothing is, and where the file is damaged, with a warning."""
+    """Read the note of a member; empty if there is none, or with a warning if it is damaged."""
     try:
-        note = read_json(path) if path.exists() else {}
+        note = with_todays_agents(read_json(path)) if path.exists() else {}
         if isinstance(note, dict):
             if note.get("state") == "done":
                 checked(MemberNote, note, path)
             return note
-        log.warning("%s holds no object: the member runs again", path)
+        log.warning("%s contains no JSON object: the member runs again", path)
     except CheckpointError as error:
         log.warning("%s: the member runs again", error)
     return {}
 
 
 def is_done(task: Task) -> bool:
-    """Whether the member ended well with the same configuration, length and evaluation."""
+    """Say whether the member ended well with the same configuration, length and evaluation."""
     note = read_note(task.note)
     return note.get("state") == "done" and "scores" in note and _is_of(task, note)
 
 
 def _is_of(task: Task, note: Mapping[str, Any]) -> bool:
-    """Whether the note tells of the same settings."""
+    """Say whether the note was written for the same settings."""
     own, settings = parse_parameters(task.parameters), note.get("settings")
     stored = settings if isinstance(settings, Mapping) else None
     return is_same(stored, note.get("digest"), member_settings(own), former_member_digest(own))
 
 
 def run_member(task: Task) -> None:
-    """Runs the flow for one member.
+    """Run the pipelines of one member.
 
     Raises:
-        Interrupted: asked to stop; the run wrote its checkpoint.
-        Meme57Error: it failed, in one line.
+        Interrupted: a stop was requested; the run wrote its checkpoint.
+        Meme57Error: the member failed; the message is one line.
     """
     from meme57.tracking.trials import TrialRun
 
@@ -117,7 +118,7 @@ def run_member(task: Task) -> None:
 
 
 def _play(task: Task) -> dict[str, Any]:
-    """Runs the member's pipelines in a Kedro session; its scores, learning curve and commit."""
+    """Run the member's pipelines in a Kedro session; return its scores, learning curve and commit."""
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
     from kedro.runner import SequentialRunner
@@ -126,16 +127,16 @@ def _play(task: Task) -> dict[str, Any]:
         raise Interrupted(f"{task.member.name} was stopped before it began")
     project = Path(task.project)
     bootstrap_project(project)
-    chosen: dict[str, Any] = {"project_path": project, "env": task.environment, "runtime_params": task.parameters}
+    options: dict[str, Any] = {"project_path": project, "env": task.environment, "runtime_params": task.parameters}
     try:
-        with KedroSession.create(**chosen) as session:
+        with KedroSession.create(**options) as session:
             session.run(pipeline_names=list(task.pipelines), runner=SequentialRunner())
     except Exception as error:
         own = own_error(error)
         if own is not None:
             raise own from error
         raise
-    with KedroSession.create(**chosen) as session:
+    with KedroSession.create(**options) as session:
         catalog = session.load_context().catalog
         return {
             "scores": catalog.load("scores"),
@@ -145,7 +146,7 @@ def _play(task: Task) -> dict[str, Any]:
 
 
 def thinned_curve(curve: Any) -> list[dict[str, float]]:
-    """The learning curve's rows that have a return, neighbours joined until at most `CURVE_POINTS` are left."""
+    """Keep the learning curve's rows that have a return; join neighbours until at most `CURVE_POINTS` are left."""
     rows = [
         {name: float(row[name]) for name in CURVE_COLUMNS}
         for row in curve.to_dict(orient="records")

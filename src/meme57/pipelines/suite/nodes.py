@@ -23,35 +23,35 @@ log = logging.getLogger(__name__)
 def run_members(
     parameters: dict[str, Any], tracking_run: TrackingRun, place: dict[str, str], suite_folder: Path
 ) -> dict[str, Any]:
-    """Runs every member that is not done, each in a process of its own; what is known of all of them.
+    """Run every member that is not done, each in its own process; return the record of all members.
 
     Raises:
-        Interrupted: asked to stop; every open member wrote its checkpoint.
+        Interrupted: a stop was requested; every open member wrote its checkpoint.
         RunConflictError: another process works on this suite.
     """
     from meme57.executor import LocalExecutor
     from meme57.lock import hold
     from meme57.pipelines.suite.member import is_done, read_note, run_member
 
-    chosen = parse_parameters(parameters)
-    members = suite_members(chosen)
-    tasks = {member.name: _task(chosen, member, tracking_run, place, suite_folder) for member in members}
+    settings = parse_parameters(parameters)
+    members = suite_members(settings)
+    tasks = {member.name: _task(settings, member, tracking_run, place, suite_folder) for member in members}
     with hold(suite_folder):
         done = [name for name, task in tasks.items() if is_done(task)]
-        done = [] if chosen.run.fresh else done
+        done = [] if settings.run.fresh else done
         open_ones = [task for name, task in tasks.items() if name not in done]
-        log.info("suite %s: %d members, %d done before", chosen.suite_name, len(members), len(done))
-        outcomes = LocalExecutor(chosen.suite.workers).run(run_member, open_ones, stop=stop_requested)
+        log.info("suite %s: %d members, %d done before", settings.suite_name, len(members), len(done))
+        outcomes = LocalExecutor(settings.suite.workers).run(run_member, open_ones, stop=stop_requested)
     if stop_requested():
-        raise Interrupted(f"suite {chosen.suite_name} was stopped: the same command goes on with it")
+        raise Interrupted(f"suite {settings.suite_name} was stopped: the same command resumes it")
     failed = {
         task.member.name: outcome.error for task, outcome in zip(open_ones, outcomes, strict=True) if outcome.error
     }
     return {
-        "suite": chosen.suite_name,
+        "suite": settings.suite_name,
         "variants": list(dict.fromkeys(member.variant for member in members)),
-        "games": list(chosen.suite.game_names),
-        "seeds": list(chosen.suite.seeds),
+        "games": list(settings.suite.game_names),
+        "seeds": list(settings.suite.seeds),
         "members": [_entry(member, read_note(tasks[member.name].note), failed) for member in members],
     }
 
@@ -77,7 +77,7 @@ def _task(
 
 
 def _entry(member: Member, note: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
-    """One member as the suite's record has it: its scores, or in one line why there are none."""
+    """Make a member's entry in the suite's record: its scores, or one line that says why there are none."""
     entry = {"name": member.name, "game": member.game, "seed": member.seed, "variant": member.variant}
     if member.name in failed:
         error = note.get("error") if note.get("state") == "failed" else None
@@ -86,7 +86,7 @@ def _entry(member: Member, note: dict[str, Any], failed: dict[str, str]) -> dict
 
 
 def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A row for each member and agent, and the scores over games and seeds with their intervals."""
+    """Tabulate each member and agent, and compute the scores over games and seeds with their intervals."""
     import pandas as pd
 
     from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
@@ -114,7 +114,7 @@ def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[
 def make_suite_plots(
     parameters: dict[str, Any], suite_record: dict[str, Any], suite_scores: dict[str, Any], suite_results: pd.DataFrame
 ) -> tuple[Any, ...]:
-    """Bars of every game, performance profile, learning curves, and the page that shows them."""
+    """Draw bars of every game, performance profile and learning curves, and build the page that shows them."""
     from meme57.report.suite_figures import suite_figures
     from meme57.report.suite_page import suite_page
 
@@ -131,7 +131,7 @@ def make_suite_plots(
 
 
 def check_members(suite_record: dict[str, Any], suite_report: str) -> None:
-    """Says how the suite went; the last node, so that everything is on disk. `suite_report` only says that it is.
+    """Log how the suite went. This is the last node: `suite_report` only shows that everything is on disk.
 
     Raises:
         SuiteError: a member failed.
@@ -140,9 +140,9 @@ def check_members(suite_record: dict[str, Any], suite_report: str) -> None:
     failed = [member for member in members if member["state"] == "failed"]
     log.info("suite %s: %d of %d members done", suite_record["suite"], len(members) - len(failed), len(members))
     if failed:
-        told = "; ".join(f"{member['name']}: {member['error']}" for member in failed[:MOST_NAMED])
+        errors = "; ".join(f"{member['name']}: {member['error']}" for member in failed[:MOST_NAMED])
         more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
         raise SuiteError(
-            f"{len(failed)} of {len(members)} members failed ({told}{more}): the others are done and in the report; "
+            f"{len(failed)} of {len(members)} members failed ({errors}{more}): the others are done and in the report; "
             "the same command tries the failed ones again"
         )

@@ -1,4 +1,4 @@
-"""suite: games x seeds x variants, resumable, a failed member apart, and one report."""
+"""suite: games x seeds x variants, which resume, survive a failed member, and end in one report."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,7 +8,7 @@ PLOTS = [f"suite_{name}_plot" for name in ("games", "profile", "curves")]
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters to every member's run, the suite's table, scores, plots and report; a second start goes on."""
+    """Build the pipeline: parameters to the members' runs, table, scores, plots and report; a suite resumes."""
     return Pipeline(
         [
             Node(

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def run_study(
     parameters: dict[str, Any], tracking_run: TrackingRun, study_folder: Path, trials_folder: Path
 ) -> dict[str, Any]:
-    """Works on the study until its budget is spent; its record."""
+    """Work on the study until its budget is spent; return its record."""
     from meme57.tracking.trials import StudyRun
     from meme57.tuning import workers
 
-    chosen = parse_parameters(parameters)
-    run = StudyRun.of(tracking_run, f"tune-{chosen.study_name}")
+    settings = parse_parameters(parameters)
+    run = StudyRun.of(tracking_run, f"tune-{settings.study_name}")
     place = _place(study_folder, trials_folder, run)
-    workers.run_study(chosen, place, stop_requested)
-    return _record(chosen, place)
+    workers.run_study(settings, place, stop_requested)
+    return _record(settings, place)
 
 
 def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_folder: Path) -> dict[str, Any]:
-    """The best trial's values beside the configured ones on fresh seeds; empty where none are given."""
+    """Compare the best trial's values with the configured ones on fresh seeds; empty if there are no such seeds."""
     from meme57.tracking import runs
     from meme57.tuning import evidence
 
@@ -47,7 +47,7 @@ def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_fol
 def write_environment(
     parameters: dict[str, Any], study_record: dict[str, Any], study_evidence: dict[str, Any], place: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """`parameters.yml` of the tuned environment, and the evidence to lie beside it."""
+    """Return `parameters.yml` of the tuned environment, and the evidence file beside it."""
     from meme57.tuning.result import environment_text
 
     text = environment_text(parse_parameters(parameters), study_record, study_evidence or None, place["chain"])
@@ -62,7 +62,7 @@ def make_study_plots(
     study_folder: Path,
     trials_folder: Path,
 ) -> tuple[Any, ...]:
-    """History, importances, parallel coordinates, slices, intermediate values, and the page that shows them."""
+    """Draw history, importances, parallel coordinates, slices and intermediate values, and build their page."""
     from meme57.tuning.plots import study_figures, study_page
     from meme57.tuning.study import open_study
 

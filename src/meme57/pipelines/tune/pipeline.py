@@ -1,4 +1,4 @@
-"""tune: a study over the agent's parameters, and the environment that its best trial makes."""
+"""tune: a study over the agent's parameters, and the environment with its best trial's values."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,7 +8,7 @@ PLOTS = [f"study_{name}_plot" for name in ("history", "importances", "parallel",
 
 
 def create_pipeline() -> Pipeline:
-    """Parameters to study record, evidence, tuned environment, plots and report; a second start goes on."""
+    """Build the pipeline: parameters to study record, evidence, environment, plots and report; a study resumes."""
     folders = ["study_folder", "trials_folder"]
     return Pipeline(
         [
