@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,8 @@ TESTS = {
     "A loss term and its coefficient": "tests/config/test_identity.py",
     "A metric": "tests/test_docs.py",
     "A torso": "tests/agent/test_torso.py",
+    "A torso of your own, outside this code": "tests/test_changing.py",
+    "An environment of your own, outside this code": "tests/test_changing.py",
     "A small game of our own": "tests/envs/test_toys.py",
     "A pipeline stage": "tests/test_docs.py",
     "A network input": "tests/agent/test_inputs.py",
@@ -70,6 +73,34 @@ def test_the_patches_apply_in_their_order(title: str, copy: Path) -> None:
         apply(patch, copy)
     for path in (copy / "src").rglob("*.py"):
         compile(path.read_text(encoding="utf-8"), str(path), "exec")
+
+
+def test_a_torso_of_your_own_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from meme57.agent.parameters import NetworkSpec
+    from meme57.agent.torso import make_torso
+
+    [patch] = patches("A torso of your own, outside this code")
+    apply(patch, tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sizes = {"height": 36, "width": 48, "num_actions": 4, "num_policies": 2, "embedding_size": 4}
+    torso = make_torso(NetworkSpec(torso="my_torsos:Patches", **sizes))
+    assert torso.num_features == 8 * 9 * 12
+
+
+def test_an_environment_of_your_own_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from meme57.config import parse_parameters
+    from meme57.envs import env_spec, make_env
+
+    [patch] = patches("An environment of your own, outside this code")
+    apply(patch, tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = env_spec(parse_parameters({"env": {"id": "my_envs:Walk-v0"}}).env)
+    assert (spec.frame_shape, spec.frame_dtype, spec.max_episode_frames) == ((1, 9), "float32", 100)
+    env = make_env(spec, num_envs=1)
+    env.reset(seed=0)
+    results = [env.step(np.ones(1, np.int64)) for _ in range(8)]
+    assert [float(result.reward[0]) for result in results] == [0.0] * 7 + [1.0]
+    assert results[-1].terminated[0]
 
 
 @pytest.mark.slow

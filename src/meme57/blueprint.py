@@ -12,10 +12,14 @@ from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
+from meme57.agent.torso import torso_class
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.errors import ConfigurationError
 from meme57.replay import SequenceReplay
 
+READS_IMAGES = ("nfnet", "nature", "small")
+"""Torsos that no vector of numbers can be given to."""
 SEED_STRIDE = 100_003
 """Distance between two runs' seeds, so that seeds of two actors, or of one actor before and after a restart, differ."""
 
@@ -30,9 +34,15 @@ class AgentSpec:
 
 
 def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
-    """Return the agent that the parameters describe, on the game of `env`."""
+    """Return the agent that the parameters describe, on the game of `env`.
+
+    Raises:
+        ConfigurationError: the torso cannot read the game's frames.
+    """
+    _check_torso(parameters.network.torso, env)
     family = policy_family(parameters)
     shapes: dict[str, Any] = {"height": env.height, "width": env.width, "num_actions": env.num_actions}
+    shapes["frame_dtype"] = env.frame_dtype
     network = NetworkSpec(
         **asdict(parameters.network),
         **shapes,
@@ -88,13 +98,25 @@ def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
     return SequenceReplay(
         period=replay.period,
         capacity_sequences=replay.capacity_sequences,
-        frame_shape=(env.height, env.width),
+        frame_shape=env.frame_shape,
+        frame_dtype=env.frame_dtype,
         lstm_size=parameters.network.lstm_size,
         embedding_size=parameters.novelty.embedding_size,
         num_actions=env.num_actions,
         priority_exponent=replay.priority_exponent,
         importance_exponent=replay.importance_exponent,
     )
+
+
+def _check_torso(name: str, env: EnvSpec) -> None:
+    smallest = torso_class(name).smallest
+    if env.frame_dtype == "uint8" and min(env.frame_shape) < smallest:
+        raise ConfigurationError(f"network.torso={name} needs frames of {smallest}x{smallest} at least")
+    if env.frame_dtype == "float32" and name in READS_IMAGES:
+        raise ConfigurationError(
+            f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "
+            "choose network.torso=mlp"
+        )
 
 
 def find_device() -> torch.device:

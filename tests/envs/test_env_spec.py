@@ -31,7 +31,7 @@ def test_every_protocol_parameter_reaches_the_spec(make_spec) -> None:
         assert getattr(spec, name) == value
         assert spec != base
     fields = {field.name for field in dataclasses.fields(EnvSpec)}
-    assert fields == {*other, "game", "rom_id", "num_actions", "action_meanings"}
+    assert fields == {*other, "game", "rom_id", "num_actions", "action_meanings", "frame_dtype", "gymnasium"}
 
 
 @pytest.mark.parametrize("name", ["pong", "Pong", "ALE/Pong-v5", "Pong-v5", " PONG "])

@@ -66,7 +66,12 @@ def test_a_game_without_reference_says_that_scores_are_raw(game):
 
 def test_an_unknown_game_is_named_with_its_neighbours():
     with pytest.raises(ConfigurationError, match="Pong"):
-        has_reference("Pomg")
+        reference_score("Pomg")
+
+
+@pytest.mark.parametrize("game", ["CartPole-v1", "my_package:Pong-v0", "Pomg"])
+def test_no_environment_of_gymnasium_has_a_reference(game):
+    assert not has_reference(game)
 
 
 @pytest.mark.parametrize(

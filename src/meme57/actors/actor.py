@@ -93,7 +93,8 @@ class Actor:
             actor=index,
             num_envs=self._num_envs,
             period=parameters.replay.period,
-            frame_shape=(env.height, env.width),
+            frame_shape=env.frame_shape,
+            frame_dtype=env.frame_dtype,
             lstm_size=spec.network.lstm_size,
             embedding_size=spec.network.embedding_size,
         )

@@ -22,12 +22,13 @@ class ChunkRecorder:
         num_envs: int,
         period: int,
         frame_shape: tuple[int, int],
+        frame_dtype: str = "uint8",
         lstm_size: int,
         embedding_size: int,
     ) -> None:
         self._actor, self._period = actor, period
         self._rows = np.arange(num_envs)
-        self._frames = np.zeros((num_envs, period + 1, *frame_shape), np.uint8)
+        self._frames = np.zeros((num_envs, period + 1, *frame_shape), frame_dtype)
         self._state = np.zeros((2, num_envs, lstm_size), np.float32)
         self._first = empty_inputs((num_envs,), embedding_size)
         self._steps = empty_inputs((num_envs, period), embedding_size)
@@ -44,7 +45,7 @@ class ChunkRecorder:
         self._used[which] = 0
 
     def before_step(
-        self, observation: npt.NDArray[np.uint8], inputs: StepInputs, state: npt.NDArray[np.float32], version: int
+        self, observation: npt.NDArray[Any], inputs: StepInputs, state: npt.NDArray[np.float32], version: int
     ) -> None:
         """Store the first observation, inputs and state of new chunks.  observation [E, H, W], state [2, E, H]."""
         opening = np.flatnonzero(self._used == 0)
@@ -59,7 +60,7 @@ class ChunkRecorder:
     def after_step(
         self,
         stepped: npt.NDArray[np.bool_],
-        observation: npt.NDArray[np.uint8],
+        observation: npt.NDArray[Any],
         outcome: StepInputs,
         mu: npt.NDArray[np.float32],
     ) -> None:
@@ -82,6 +83,7 @@ class ChunkRecorder:
 
     def _cut(self, env: int, is_last: bool, terminal: bool, policy: int) -> Chunk:
         n = int(self._used[env])
+        frames = self._frames[env, : n + 1].view(np.uint8)
         chunk = Chunk(
             actor=self._actor,
             episode=int(self._episode[env]),
@@ -90,8 +92,8 @@ class ChunkRecorder:
             weight_version=int(self._version[env]),
             is_last=is_last,
             terminal=terminal,
-            frames=compress_frames(self._frames[env, : n + 1]),
-            frame_shape=(self._frames.shape[2], self._frames.shape[3]),
+            frames=compress_frames(frames),
+            frame_shape=(frames.shape[1], frames.shape[2]),
             lstm_state=self._state[:, env].copy(),
             first_inputs=_take(self._first, env),
             steps=_take(self._steps, (env, slice(0, n))),

@@ -16,6 +16,7 @@ from meme57.agent.heads import BatchedHeads
 from meme57.agent.network import MemeNetwork, no_features
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.student import StudentNetwork
+from meme57.agent.torso import zero_frames
 
 
 class MultiplyAdds:
@@ -59,16 +60,17 @@ def lstm_multiply_adds(lstm: nn.LSTM) -> int:
 def teacher_step(network: MemeNetwork) -> int:
     """Count one acting step of one environment: torso, features, LSTM, and the heads that acting needs."""
     spec = network.spec
-    frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
     with counting(network) as count:
-        network.act(frame, no_features(spec, 1), network.initial_state(1), torch.zeros(1, dtype=torch.long))
+        network.act(
+            zero_frames(spec, 1), no_features(spec, 1), network.initial_state(1), torch.zeros(1, dtype=torch.long)
+        )
     return count.total + lstm_multiply_adds(network.lstm)
 
 
 @torch.no_grad()
 def novelty_step(novelty: NoveltyNetworks) -> int:
     """Count one step of the intrinsic inputs: the embedding and both RND networks, without the neighbour search."""
-    frame = torch.zeros(1, novelty.spec.height, novelty.spec.width, dtype=torch.uint8)
+    frame = zero_frames(novelty.spec, 1)
     with counting(novelty) as count:
         novelty.act_embed(frame)
         novelty.rnd_error(frame)
@@ -79,7 +81,6 @@ def novelty_step(novelty: NoveltyNetworks) -> int:
 def student_step(network: StudentNetwork) -> int:
     """Count one step of one environment."""
     spec = network.spec
-    frame = torch.zeros(1, spec.height, spec.width, dtype=torch.uint8)
     with counting(network) as count:
-        network(frame, torch.zeros(1, dtype=torch.long), torch.zeros(1), network.initial_state(1))
+        network(zero_frames(spec, 1), torch.zeros(1, dtype=torch.long), torch.zeros(1), network.initial_state(1))
     return count.total + lstm_multiply_adds(network.lstm)

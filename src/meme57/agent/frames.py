@@ -7,26 +7,40 @@ from torch import Tensor, nn
 
 
 class FrameNormaliser(nn.Module):
-    """(frame / 255 - mean) * scale, with one mean per pixel and one scale for all; [M, H, W] uint8 -> [M, 1, H, W].
+    """Frames [M, H, W] -> [M, 1, H, W] float, centred and scaled.
+
+    An image (uint8) becomes (frame / 255 - mean) * scale, with one mean per pixel and one scale for all. A vector
+    (float32, H = 1) becomes (frame - mean) * scale, with both a number of its own: they may have different units.
 
     An Atari picture is nearly constant: without centring, moving objects make up a hundredth of the torso's output, and
     the other inputs of the LSTM drown it. At first, mean is 0 and scale 1. `fit` is called once, before the first
     update, on the experience of the untrained agent. Source: ours (RND also normalises its frames).
     """
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, dtype: str = "uint8") -> None:
         super().__init__()
+        self._is_image = dtype == "uint8"
         self.register_buffer("mean", torch.zeros(height, width))
-        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("scale", torch.ones(()) if self._is_image else torch.ones(height, width))
         self.mean: Tensor
         self.scale: Tensor
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Normalise frames: [M, H, W] uint8 -> [M, 1, H, W] float. One channel is both channels-first and -last."""
+        """Normalise frames: [M, H, W] -> [M, 1, H, W] float. One channel is both channels-first and -last."""
+        if not self._is_image:
+            return torch.sub(frames, self.mean).mul_(self.scale).unsqueeze(1)
         return torch.sub(frames, 255.0 * self.mean).mul_(self.scale / 255.0).unsqueeze(1)
 
     def fit(self, frames: Tensor) -> None:
-        """Set mean and scale from frames [M, H, W] uint8, so that the centred pixels have a root mean square of one."""
-        scaled = frames.float() / 255.0
+        """Set mean and scale from frames [M, H, W], so that an image's centred pixels have a root mean square of one.
+
+        So does each number of a vector, except one that hardly varied (by less than 0.01): it is only centred.
+        """
+        scaled = frames.float() / 255.0 if self._is_image else frames
         self.mean.copy_(scaled.mean(0))
-        self.scale.copy_(1.0 / (scaled - self.mean).square().mean().sqrt().clamp_min(1e-2))
+        squares = (scaled - self.mean).square()
+        if self._is_image:
+            self.scale.copy_(1.0 / squares.mean().sqrt().clamp_min(1e-2))
+        else:
+            deviation = squares.mean(0).sqrt()
+            self.scale.copy_(torch.where(deviation < 1e-2, 1.0, 1.0 / deviation.clamp_min(1e-2)))

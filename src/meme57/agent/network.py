@@ -69,7 +69,7 @@ class MemeNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.frames = FrameNormaliser(spec.height, spec.width)
+        self.frames = FrameNormaliser(spec.height, spec.width, spec.frame_dtype)
         self.torso = make_torso(spec)
         self.torso.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = FeatureEncoder(spec)
@@ -85,7 +85,7 @@ class MemeNetwork(nn.Module):
         """Unroll a sequence that lies within one episode.
 
         Args:
-            frames: [B, T, H, W] uint8, batch-major as replay decodes them.
+            frames: [B, T, H, W] uint8 (or float32: `frame_dtype`), batch-major as replay decodes them.
             features: [T, B] inputs at each observation.
             state: [2, B, H] LSTM hidden and cell before the first step.
         """

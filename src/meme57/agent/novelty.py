@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.parameters import NoveltySpec
-from meme57.agent.torso import SmallTorso
+from meme57.agent.torso import small_torso
 
 
 class NoveltyReward(NamedTuple):
@@ -60,7 +60,7 @@ class NoveltyNetworks(nn.Module):
     def __init__(self, spec: NoveltySpec) -> None:
         super().__init__()
         self.spec = spec
-        self.frames = FrameNormaliser(spec.height, spec.width)
+        self.frames = FrameNormaliser(spec.height, spec.width, spec.frame_dtype)
         self.embedding = _encoder(spec, spec.embedding_size)
         self.inverse = nn.Sequential(
             nn.Linear(2 * spec.embedding_size, spec.hidden_size),
@@ -234,5 +234,5 @@ class EpisodicMemory:
 
 
 def _encoder(spec: NoveltySpec, outputs: int) -> nn.Sequential:
-    torso = SmallTorso(spec.height, spec.width, channels=spec.channels)
+    torso = small_torso(spec, spec.channels, spec.hidden_size)
     return nn.Sequential(torso, nn.Linear(torso.num_features, outputs))

@@ -21,7 +21,10 @@ class NetworkParameters:
     __pydantic_config__ = STRICT  # no annotation: no field
 
     torso: str = "nfnet"  # paper: NFNet
-    """What reads the image: `nfnet` is MEME's, `nature` is DQN's, `small` has two convolutions."""
+    """What reads the frame: `nfnet` is MEME's, `nature` DQN's, `small` has two convolutions, `mlp` is for vectors.
+
+    A class of yours is `my_package.my_torso:MyTorso` (docs/changing.md).
+    """
     nfnet_widths: tuple[Count, ...] = (64, 128, 128, 64)  # ours
     """Channels of each NFNet stage."""
     nfnet_blocks: Count = 2  # ours
@@ -38,6 +41,8 @@ class NetworkParameters:
     """Size of the previous action's embedding."""
     small_channels: tuple[Count, Count] = (16, 32)  # ours
     """Channels of the small torso's two convolutions."""
+    mlp_sizes: tuple[Count, ...] = (128, 128)  # ours
+    """Units of the mlp torso's layers."""
     normalise_heads: bool = True  # ours: standardise the heads' hidden layers, so that their units do not die
     """Standardise the heads' hidden layers before their ReLU, so that their units do not die."""
     balance_inputs: bool = True  # ours: the picture weighs as much as the other features, so that gates do not saturate
@@ -53,6 +58,8 @@ class NetworkSpec(NetworkParameters):
     height: int
     width: int
     num_actions: int
+    frame_dtype: str = "uint8"
+    """uint8 images, or float32 for a vector of `width` numbers."""
     num_policies: int
     embedding_size: int
     acting_betas: tuple[float, ...] | None = None
@@ -104,3 +111,4 @@ class NoveltySpec(NoveltyParameters):
     height: int
     width: int
     num_actions: int
+    frame_dtype: str = "uint8"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meme57.agent.frames import FrameNormaliser
-from meme57.agent.torso import SmallTorso
+from meme57.agent.torso import small_torso
 from meme57.agent.transforms import signed_hyperbolic
 
 
@@ -22,6 +22,7 @@ class StudentSpec:
     num_actions: int
     lstm_size: int
     channels: tuple[int, int]
+    frame_dtype: str = "uint8"
 
 
 class StudentNetwork(nn.Module):
@@ -30,8 +31,8 @@ class StudentNetwork(nn.Module):
     def __init__(self, spec: StudentSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.frames = FrameNormaliser(spec.height, spec.width)
-        self.torso = SmallTorso(spec.height, spec.width, channels=spec.channels)
+        self.frames = FrameNormaliser(spec.height, spec.width, spec.frame_dtype)
+        self.torso = small_torso(spec, spec.channels, spec.lstm_size)
         self.action = nn.Embedding(spec.num_actions + 1, 8)
         self.lstm = nn.LSTM(self.torso.num_features + 9, spec.lstm_size)
         self.logits = nn.Linear(spec.lstm_size, spec.num_actions)

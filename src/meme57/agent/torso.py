@@ -1,35 +1,37 @@
-"""From a frame to features: NFNet, the Nature torso, and a small one for CPUs.
+"""From a frame to features: NFNet, the Nature torso, a small one for CPUs, and one for vectors of numbers.
 
-A new torso is a class and its entry in `TORSOS`.
+A new torso is a class and its entry in `TORSOS`, or a class of the user's, named by its path.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from meme57.agent.parameters import NetworkSpec
+from meme57.errors import ConfigurationError, one_line
 
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
 """Factor that keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
 
 
 class Torso(nn.Module):
-    """The layers that read the image: [B, 1, H, W] in [0, 1] -> [B, num_features]."""
+    """The layers that read the frame, centred and scaled: [B, 1, H, W] -> [B, num_features]."""
 
-    smallest: ClassVar[int]
+    smallest: ClassVar[int] = 1
     """Smallest side of an image that it can read, in pixels."""
     num_features: int
 
     @classmethod
     def of(cls, spec: NetworkSpec) -> Self:
-        """Build the torso that `spec` describes."""
-        raise NotImplementedError
+        """Build the torso that `spec` describes, by default `cls(height, width)`."""
+        return cls(spec.height, spec.width)
 
 
 def scaled_relu(x: Tensor) -> Tensor:
@@ -144,11 +146,6 @@ class NatureTorso(Torso):
         self.layers = _convolutions(height, width, (32, 8, 4), (64, 4, 2), (64, 3, 1))
         self.num_features = _num_features(self, height, width)
 
-    @classmethod
-    def of(cls, spec: NetworkSpec) -> Self:
-        """Build it for the image size of the spec."""
-        return cls(spec.height, spec.width)
-
     def forward(self, frames: Tensor) -> Tensor:
         """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.layers(frames)
@@ -179,13 +176,118 @@ class SmallTorso(Torso):
         return out.flatten(1)
 
 
-TORSOS: dict[str, type[Torso]] = {"nfnet": NFNetTorso, "nature": NatureTorso, "small": SmallTorso}
+class MlpTorso(Torso):
+    """Linear layers, each with a ReLU: [B, 1, H, W] -> [B, D].  Source: ours."""
+
+    def __init__(self, height: int, width: int, *, sizes: Sequence[int]) -> None:
+        super().__init__()
+        inputs = (height * width, *sizes)
+        self.layers = nn.Sequential(
+            *(part for i, size in enumerate(sizes) for part in (nn.Linear(inputs[i], size), nn.ReLU()))
+        )
+        self.num_features = inputs[-1]
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """Build it with the sizes of the spec."""
+        return cls(spec.height, spec.width, sizes=spec.mlp_sizes)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Extract features: [B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames.flatten(1))
+        return out
+
+
+TORSOS: dict[str, type[Torso]] = {
+    "nfnet": NFNetTorso,
+    "nature": NatureTorso,
+    "small": SmallTorso,
+    "mlp": MlpTorso,
+}
 """The torsos that `network.torso` names."""
+KNOWN_NAMES = f"{', '.join(TORSOS)}, or a class of yours, my_package.my_torso:MyTorso"
+
+
+def is_class_path(name: str) -> bool:
+    """Say whether a torso's name is that of a user's class: `my_package.my_torso:MyTorso`."""
+    return ":" in name
+
+
+def torso_class(name: str) -> type[Torso]:
+    """Find the torso of that name. A class path is imported, so the user must name it, never a file alone.
+
+    Raises:
+        ConfigurationError: there is none, it cannot be imported, or it is no `Torso`.
+    """
+    if name in TORSOS:
+        return TORSOS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigurationError(f"network.torso={name!r} is not possible: choose one of {KNOWN_NAMES}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs foreign code, which may raise anything
+        raise ConfigurationError(
+            f"network.torso={name} cannot be imported ({one_line(error)}): put the module's folder on PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Torso)):
+        raise ConfigurationError(f"network.torso={name} is no subclass of meme57.agent.torso.Torso: make it one")
+    return found
 
 
 def make_torso(spec: NetworkSpec) -> Torso:
-    """Build the torso that the spec names."""
-    return TORSOS[spec.torso].of(spec)
+    """Build the torso that the spec names.
+
+    Raises:
+        ConfigurationError: as `torso_class`; or a user's class cannot be made, or returns another shape than it says.
+    """
+    kind = torso_class(spec.torso)
+    if not is_class_path(spec.torso):
+        return kind.of(spec)
+    try:
+        torso = kind.of(spec)
+        with torch.no_grad():
+            out = torso.eval()(torch.zeros(2, 1, spec.height, spec.width))
+        expected = (2, torso.num_features)
+    except Exception as error:  # as above
+        raise ConfigurationError(
+            f"network.torso={spec.torso} fails on frames [2, 1, {spec.height}, {spec.width}]: {one_line(error)}"
+        ) from error
+    if not isinstance(out, Tensor) or tuple(out.shape) != expected:
+        found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ConfigurationError(
+            f"network.torso={spec.torso} returns {found} for frames [2, 1, {spec.height}, {spec.width}], and its "
+            f"num_features is {torso.num_features}: it must return [2, num_features]"
+        )
+    return torso.train()
+
+
+class FrameSpec(Protocol):
+    """What a network's spec says of the frame."""
+
+    @property
+    def height(self) -> int:
+        """Return it in pixels; 1 for a vector."""
+
+    @property
+    def width(self) -> int:
+        """Return it in pixels, or numbers."""
+
+    @property
+    def frame_dtype(self) -> str:
+        """Return uint8 for an image, float32 for a vector."""
+
+
+def small_torso(spec: FrameSpec, channels: tuple[int, int], hidden_size: int) -> Torso:
+    """Build the first layers of student and novelty networks: two convolutions, or two linear layers for a vector."""
+    if spec.frame_dtype == "uint8":
+        return SmallTorso(spec.height, spec.width, channels=channels)
+    return MlpTorso(spec.height, spec.width, sizes=(hidden_size, hidden_size))
+
+
+def zero_frames(spec: FrameSpec, batch: int) -> Tensor:
+    """Return black images, or vectors of zeros, [batch, H, W]."""
+    return torch.zeros(batch, spec.height, spec.width, dtype=getattr(torch, spec.frame_dtype))
 
 
 def _convolutions(height: int, width: int, *layers: tuple[int, int, int]) -> nn.Sequential:

@@ -18,7 +18,7 @@ def demote(model: str, reason: str, yes: bool, as_json: bool) -> None:
     MODEL is a registered one: meme57-pong, meme57-pong-student.
     `register` does not give it back to the same version; `meme57 promote` does.
     """
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
     from meme57.tracking import by_hand
 
     client = existing_store(project_folder()).client()

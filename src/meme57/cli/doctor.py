@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
+from meme57.api.store import configured_store
 from meme57.cli.options import json_option, print_json, project_folder
-from meme57.cli.store import configured_store
 from meme57.errors import Meme57Error, VideoError
 
 PACKAGES = ("torch", "ale-py", "gymnasium", "numpy", "kedro", "mlflow", "optuna")

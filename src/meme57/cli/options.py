@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from meme57.api.project import project_folder as project_folder
 from meme57.errors import Meme57Error
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-ENOUGH_TO_KNOW_A_PROJECT = "pyproject.toml"
 
 
 class RunName(click.ParamType[str]):
@@ -50,19 +47,6 @@ def run_option(**settings: Any) -> Callable[[Command], Command]:
     return click.option("--run", "run", type=RunName(), metavar="NAME", **settings)
 
 
-def project_folder() -> Path:
-    """Find the project that contains the working directory.
-
-    Raises:
-        Meme57Error: there is none.
-    """
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if _is_project(folder / ENOUGH_TO_KNOW_A_PROJECT):
-            return folder
-    raise Meme57Error("this folder is in no meme57 project: `cd` to the checkout (its pyproject.toml has tool.kedro)")
-
-
 def ask(question: str, *, yes: bool) -> None:
     """Ask before going on; without a terminal, stop and say to give --yes."""
     if yes:
@@ -78,10 +62,3 @@ def ask(question: str, *, yes: bool) -> None:
 def print_json(value: Any) -> None:
     """Print dataclasses and plain values as JSON."""
     click.echo(json.dumps(value, indent=1, default=dataclasses.asdict))
-
-
-def _is_project(path: Path) -> bool:
-    try:
-        return "kedro" in tomllib.loads(path.read_text()).get("tool", {})
-    except (OSError, ValueError):
-        return False

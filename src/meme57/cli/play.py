@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meme57.cli.options import RunName, json_option, print_json, project_folder
-from meme57.errors import Meme57Error
+from meme57.cli.options import RunName, json_option, print_json
 
 if TYPE_CHECKING:
     from meme57.envs import EnvSpec
@@ -34,6 +33,8 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
 @click.option("--noops", type=click.IntRange(0, 30), metavar="N", help="Up to N no-ops at the start of an episode.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
+@click.option("--torso", metavar="CLASS", help="Your torso's class path, where the policy has one.")
+@click.option("--code", multiple=True, metavar="NAME", help="Your environment's id or wrapper; may be repeated.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a film.")
 @click.option("--window", is_flag=True, help="Show a window.")
 @json_option
@@ -44,6 +45,8 @@ def play(
     sticky: float | None,
     noops: int | None,
     seed: int,
+    torso: str | None,
+    code: tuple[str, ...],
     video: Path | None,
     window: bool,
     as_json: bool,
@@ -53,49 +56,23 @@ def play(
     SOURCE is a run's name, a folder with a checkpoint or a student, or models:/meme57-pong@champion. The policy plays
     by the protocol of its training; --sticky and --noops change it.
     """
+    from meme57.api.find import find_policy
+    from meme57.envs import refuse_code
+
     if video and window:
         raise click.UsageError("--video or --window, not both.")
     if video and video.suffix != ".mp4":
         raise click.BadParameter(f"{video.name!r} does not end in .mp4.", param_hint="--video")
-    policy = _find(source, agent)
+    policy = find_policy(source, agent, torso=torso)
+    refuse_code(policy.env, code)
     spec = _changed(policy.env, sticky, noops)
     finished = _play(policy, spec, episodes, seed, video, window, source)
     _report(source, policy.agent, spec, finished, video, as_json)
 
 
-def _find(source: str, agent: str) -> PlayablePolicy:
-    from meme57.export.policy_folder import open_policy
-
-    if source.startswith("models:/"):
-        from meme57.cli.store import existing_store
-        from meme57.tracking.pyfunc import policy_data
-
-        return open_policy(policy_data(existing_store(project_folder()), source))
-    if "/" in source or Path(source).is_dir():
-        return open_policy(Path(source))
-    return open_policy(_run_policy(source, agent))
-
-
-def _run_policy(run: str, agent: str) -> Path:
-    from meme57.checkpoints.store import CheckpointStore
-    from meme57.tracking.overview import known_run, run_folder
-
-    models = run_folder(project_folder(), "models", known_run(project_folder(), run))
-    if agent == "student":
-        if not (models / "student" / "student.json").is_file():
-            raise Meme57Error(
-                f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
-            )
-        return models / "student"
-    best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
-    if best is None:
-        raise Meme57Error(
-            f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"
-        )
-    return best.folder
-
-
 def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
+    if not env.has_protocols and (sticky is not None or noops is not None):
+        raise click.UsageError(f"--sticky and --noops are for Atari games, and {env.game} is none.")
     if sticky is not None:
         env = replace(env, sticky_action_probability=sticky)
     return env if noops is None else replace(env, noop_max=noops)

@@ -21,7 +21,7 @@ def promote(model: str, version: str | None, run: str | None, reason: str, yes: 
     """
     if version is not None and run is not None:
         raise click.UsageError("--version or --run, not both.")
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
     from meme57.tracking import by_hand
 
     client = existing_store(project_folder()).client()

@@ -15,7 +15,7 @@ def relocate(yes: bool) -> None:
     MLflow stores the places of files as absolute addresses. Addresses in another checkout are rewritten, all or none.
     A copy of the old database stays beside the new one.
     """
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
     from meme57.tracking import relocation
 
     store = existing_store(project_folder())

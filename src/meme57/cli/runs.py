@@ -96,7 +96,7 @@ def delete(name: str, yes: bool) -> None:
 
 
 def _delete_tracked(project: Path, name: str) -> str:
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
     from meme57.tracking.deletion import delete_runs
 
     try:

@@ -65,7 +65,7 @@ def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Comman
 
 
 def _mlflow(project: Path) -> list[str]:
-    from meme57.cli.store import existing_store
+    from meme57.api.store import existing_store
 
     uri = existing_store(project).uri
     return _module("mlflow", "ui", "--host", HOST, "--workers", "1", "--backend-store-uri", uri, "--port")

@@ -1,4 +1,4 @@
-"""The games: every single-player ALE v5 game, and the small built-in exploration games."""
+"""The games: every single-player ALE v5 game, the small built-in exploration games, and ids of Gymnasium."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import difflib
 import functools
 import re
 from importlib import resources
+from typing import Any
 
 from meme57.errors import ConfigurationError
 
@@ -39,8 +40,41 @@ def is_toy(game: str) -> bool:
 
 
 def rom_id(game: str) -> str:
-    """Return the snake-case id of a canonical game name; model names in the registry contain it."""
-    return TOY_GAMES.get(game) or rom_ids()[game]
+    """Return the snake-case id of a game; model names in the registry contain it."""
+    return TOY_GAMES.get(game) or rom_ids().get(game) or re.sub(r"[^a-z0-9]+", "_", game.lower()).strip("_")
+
+
+def file_name(game: str) -> str:
+    """Return the game as part of a folder's name: `my_package-MyEnv-v0` for `my_package:MyEnv-v0`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", game).strip("-._") or "game"
+
+
+def listed_game(name: str) -> str:
+    """Read a game in a list: as `canonical_game`, or an id of Gymnasium with its module, `gymnasium:CartPole-v1`."""
+    return name if ":" in name else canonical_game(name)
+
+
+def game_settings(game: str, configured: str) -> dict[str, Any]:
+    """Return the parameters, by dotted names, that replace the configured game with `game`."""
+    if game == configured:
+        return {}
+    return {"env.id": game} if ":" in game else {"env.game": game}
+
+
+def gymnasium_id(value: str) -> str:
+    """Check that no game of this project has this id.
+
+    Raises:
+        ConfigurationError: it is an Atari game's, or one of our own games'.
+    """
+    parts = _GYM_ID.fullmatch(value)
+    known = {_key(game): game for game in (*rom_ids(), *TOY_GAMES)}
+    if ":" not in value and parts and _key(parts["game"]) in known:
+        raise ConfigurationError(
+            f"env.id={value} has the name of a game of this project, env.game={known[_key(parts['game'])]}: "
+            f"type that, or the package of the one that you mean, env.id=gymnasium:{value}"
+        )
+    return value
 
 
 def canonical_game(name: str) -> str:
@@ -63,6 +97,8 @@ def canonical_game(name: str) -> str:
         return known[key]
     near = [known[match] for match in difflib.get_close_matches(key, known, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "e.g. Pong, Breakout, MontezumaRevenge."
+    if re.search(r":|-v\d+$", name) and not name.startswith("ALE/"):
+        hint += f" An environment of Gymnasium is env.id={name.strip()}, in a list of games PACKAGE:{name.strip()}."
     raise ConfigurationError(f"env.game={name!r} is not a known game: {hint}")
 
 

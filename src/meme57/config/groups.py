@@ -6,13 +6,14 @@ Every default is the paper's setting where docs/specification.md knows it; a com
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from meme57.agent.bounds import Count, Discount, Fraction, NonNegative, Positive, Whole
 from meme57.config.fields import OPERATIONAL, FrameSkip, Group, Height, Limit, NoopMax, RunName, Seed, Width
-from meme57.config.games import canonical_game
+from meme57.config.games import canonical_game, gymnasium_id, is_toy
 
 
 class RunParameters(Group):
@@ -38,15 +39,29 @@ class RunParameters(Group):
     """Number of newest checkpoints to keep, in addition to the best one."""
 
 
+NO_EMULATOR = {
+    "full_action_space": False, "sticky_action_probability": 0.0, "frame_skip": 1, "max_pool": False, "noop_max": 0,
+}  # fmt: skip
+"""The emulator's settings where there is none."""
+
+
 class EnvParameters(Group):
     """The whole protocol of the game; no dependency's default decides (Source: MEME table; Machado et al.)."""
 
-    game: Annotated[str, AfterValidator(canonical_game)] = "Breakout"
-    """The game; `pong`, `Pong` and `ALE/Pong-v5` are the same. `meme57 games` lists them."""
+    kind: Annotated[Literal["atari", "toy", "gymnasium"] | None, OPERATIONAL] = None
+    """Atari game, small game of our own, or any environment of Gymnasium; by default what `game` or `id` is."""
+    game: str = "Breakout"
+    """The game; `pong`, `Pong` and `ALE/Pong-v5` are the same. `meme57 games` lists them. With `id`, it is the id."""
+    id: str | None = None
+    """Gymnasium's id, in the place of `game`: `CartPole-v1`, `MiniGrid-DoorKey-6x6-v0`, `my_package:MyEnv-v0`."""
+    wrappers: tuple[str, ...] = ()
+    """Wrappers around the environment that `id` names, the innermost first, each as `module:Class`."""
+    observation_key: str | None = None
+    """The entry that the agent sees, where the observations of `id` are a dictionary."""
     num_envs: Count = 64  # reported: 64 actor processes
     """Environments that play at once."""
     height: Height = 210  # reported: full image
-    """Height of the image that the agent sees, in pixels."""
+    """Height of the image that the agent sees, in pixels; without effect where `id` shows a vector of numbers."""
     width: Width = 160
     """Width of that image."""
     full_action_space: bool = True  # paper
@@ -63,6 +78,29 @@ class EnvParameters(Group):
     """An episode is truncated after so many ALE frames."""
     num_threads: Annotated[Whole, OPERATIONAL] = 1
     """Threads of the emulator pool; 0 takes one per core."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_game(cls, tree: Any) -> Any:
+        """Give the game its canonical name; with `id`, switch the emulator's settings off: a frame is one step."""
+        if not isinstance(tree, Mapping):
+            return tree
+        if isinstance(tree.get("id"), str):
+            return {**tree, **NO_EMULATOR, "game": gymnasium_id(tree["id"])}
+        return {**tree, "game": canonical_game(tree["game"])} if isinstance(tree.get("game"), str) else tree
+
+    @model_validator(mode="after")
+    def _kind_is_that_of_the_game(self) -> EnvParameters:
+        found = "toy" if is_toy(self.game) else "atari"
+        if self.kind == "gymnasium" and self.id is None:
+            raise ValueError("env.kind=gymnasium needs env.id, such as CartPole-v1 or my_package:MyEnv-v0")
+        if self.id is not None and self.kind not in (None, "gymnasium"):
+            raise ValueError(f"env.id={self.id} is of Gymnasium, not of env.kind={self.kind}: leave one of them out")
+        if self.id is None and self.kind not in (None, found):
+            raise ValueError(f"env.game={self.game} is no game of env.kind={self.kind}: leave env.kind out")
+        if self.id is None and (self.wrappers or self.observation_key is not None):
+            raise ValueError("env.wrappers and env.observation_key are for environments of Gymnasium: give env.id")
+        return self
 
 
 class FamilyParameters(Group):

@@ -9,8 +9,13 @@ from meme57.config.renames import EARLIER_PARAMETERS, renamed
 from meme57.config.tree import flatten, without
 from meme57.files import tree_digest
 
-MEANT_BEFORE: dict[str, Any] = {}
-"""Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before.
+MEANT_BEFORE: dict[str, Any] = {
+    "env.id": None,
+    "env.wrappers": [],
+    "env.observation_key": None,
+    "network.mlp_sizes": [128, 128],
+}
+"""Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 
 Every new parameter of learning, distillation or evaluation, or of a study's scores, must be listed here; a test checks
 it. So earlier runs, suites, studies and seed replays resume.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meme57.config.games import file_name, game_settings
 from meme57.config.identity import former_member_digest
 from meme57.config.labels import digest, short_hash
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES, Parameters
@@ -57,7 +58,7 @@ def member_parameters(parameters: Parameters, member: Member) -> Parameters:
         ConfigurationError: the variant's values are impossible for this game.
     """
     tree = parameters.model_dump(mode="json", by_alias=True)
-    own = {"env.game": member.game, "run.seed": member.seed, "run.name": member.name}
+    own = {**game_settings(member.game, parameters.env.game), "run.seed": member.seed, "run.name": member.name}
     return parse_parameters(assign(tree, {**member.values, **own}))
 
 
@@ -133,5 +134,5 @@ def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _run_name(prefix: str, game: str, variant: str, seed: int) -> str:
-    parts = [prefix, game, "" if variant == CONFIGURED else variant, f"s{seed}"]
+    parts = [prefix, file_name(game), "" if variant == CONFIGURED else variant, f"s{seed}"]
     return "-".join(part for part in parts if part)

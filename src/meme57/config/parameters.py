@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from meme57.agent.parameters import NetworkParameters, NoveltyParameters
 from meme57.config.fields import Group, joined, operational_names
+from meme57.config.games import file_name
 from meme57.config.groups import (
     ActorParameters,
     BanditParameters,
@@ -65,11 +66,13 @@ class Parameters(Group):
 
     @model_validator(mode="after")
     def _frames_fit_the_torso(self) -> Parameters:
-        from meme57.agent.torso import TORSOS
+        from meme57.agent.torso import KNOWN_NAMES, TORSOS, is_class_path
 
         name, (height, width) = self.network.torso, (self.env.height, self.env.width)
+        if is_class_path(name):  # nothing is imported to look at a configuration
+            return self
         if name not in TORSOS:
-            raise ValueError(f"network.torso={name!r} is not possible: choose one of {', '.join(TORSOS)}")
+            raise ValueError(f"network.torso={name!r} is not possible: choose one of {KNOWN_NAMES}")
         if min(height, width) < (smallest := TORSOS[name].smallest):
             raise ValueError(
                 f"network.torso={name} needs frames of {smallest}x{smallest} at least, not {height}x{width}: "
@@ -89,18 +92,18 @@ class Parameters(Group):
     @property
     def run_name(self) -> str:
         """The run's name: `run.name`, by default `<game>-s<seed>`."""
-        return self.run.name or f"{self.env.game}-s{self.run.seed}"
+        return self.run.name or f"{file_name(self.env.game)}-s{self.run.seed}"
 
     @property
     def study_name(self) -> str:
         """The study's name: `tune.study`, by default the names of its games."""
-        return self.tune.study or joined(self.tune_games, LONGEST_STUDY)
+        return self.tune.study or joined(map(file_name, self.tune_games), LONGEST_STUDY)
 
     @property
     def suite_name(self) -> str:
         """The suite's name: `suite.name`, by default the name of its list, or its games."""
         games = self.suite.games
-        return self.suite.name or (games if isinstance(games, str) else joined(games))
+        return self.suite.name or (games if isinstance(games, str) else joined(map(file_name, games)))
 
     @property
     def tune_games(self) -> tuple[str, ...]:

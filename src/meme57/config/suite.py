@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from meme57.agent.bounds import Count
 from meme57.config.fields import Group, Name, RunPrefix, Seed
-from meme57.config.games import canonical_game
+from meme57.config.games import listed_game
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
 
@@ -31,7 +31,7 @@ def _known_games(value: Any) -> Any:
     if isinstance(value, str):
         return value if value in game_lists() else (_listed_game(value),)
     if isinstance(value, list | tuple) and value and all(isinstance(game, str) for game in value):
-        return tuple(canonical_game(game) for game in value)
+        return tuple(listed_game(game) for game in value)
     raise ValueError(
         f"suite.games={value!r} is not possible: give a list of games, or one of {', '.join(game_lists())}"
     )
@@ -39,7 +39,7 @@ def _known_games(value: Any) -> Any:
 
 def _listed_game(value: str) -> str:
     try:
-        return canonical_game(value)
+        return listed_game(value)
     except Exception:
         raise ValueError(
             f"suite.games={value!r} is no game and no list of games: the lists are {', '.join(game_lists())}"

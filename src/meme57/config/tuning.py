@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from meme57.agent.bounds import Count, Finite, Fraction, Positive, Whole
 from meme57.config.fields import Group, Name, Seed
-from meme57.config.games import canonical_game
+from meme57.config.games import listed_game
 
-Games = tuple[Annotated[str, AfterValidator(canonical_game)], ...]
+Games = tuple[Annotated[str, AfterValidator(listed_game)], ...]
 
 
 class Dimension(Group):

@@ -3,37 +3,73 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from meme57.agent.bounds import Count, Fraction
-from meme57.config.fields import FrameSkip, Height, NoopMax, Width
+from meme57.config.fields import FrameSkip, NoopMax
+from meme57.config.games import is_toy
 from meme57.errors import EnvironmentSetupError
 from meme57.files import parse_as
+
+FrameType = Literal["uint8", "float32"]
+LONGEST_VECTOR = 4096
+
+
+@dataclass(frozen=True)
+class GymnasiumTask:
+    """Which environment of Gymnasium a game is."""
+
+    id: str
+    wrappers: tuple[str, ...] = ()
+    """The innermost first, each as `module:Class`."""
+    observation_key: str | None = None
+    """The entry that is seen, where observations are a dictionary."""
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """A game with its whole protocol; two equal specs are the same task."""
+    """A game with its whole protocol; two equal specs are the same task.
+
+    A frame is an image of `height` x `width` pixels (uint8), or a vector of `width` numbers in one row (float32).
+    """
 
     game: str
     rom_id: str
     num_actions: Count
     action_meanings: tuple[str, ...]
-    height: Height
-    width: Width
+    height: Count
+    width: Count
     full_action_space: bool
     sticky_action_probability: Fraction
     frame_skip: FrameSkip
     max_pool: bool
     noop_max: NoopMax
     max_episode_frames: Count
+    frame_dtype: FrameType = "uint8"
+    gymnasium: GymnasiumTask | None = None
+    """None for a game of this project."""
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Return H, W."""
+        return self.height, self.width
+
+    @property
+    def has_protocols(self) -> bool:
+        """Say whether evaluation protocols exist for such a game: they do for Atari games alone."""
+        return self.gymnasium is None and not is_toy(self.game)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a mapping of JSON types; tuples become lists."""
-        return {**asdict(self), "action_meanings": list(self.action_meanings)}
+        """Return a mapping of JSON types; fields that only environments of Gymnasium have are left out for others."""
+        tree = {**asdict(self), "action_meanings": list(self.action_meanings)}
+        if self.gymnasium is None:
+            del tree["frame_dtype"], tree["gymnasium"]
+        else:
+            tree["gymnasium"]["wrappers"] = list(self.gymnasium.wrappers)
+        return tree
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> EnvSpec:
@@ -44,6 +80,7 @@ class EnvSpec:
         """
         try:
             spec = parse_as(cls, tree)
+            _check_frame(spec)
             if len(spec.action_meanings) != spec.num_actions:
                 raise ValueError(f"num_actions={spec.num_actions}, but {len(spec.action_meanings)} action meanings")
         except ValueError as error:
@@ -51,6 +88,13 @@ class EnvSpec:
                 f"the stored env_spec is damaged ({error}): `kedro run --pipelines setup` makes it again"
             ) from error
         return spec
+
+
+def _check_frame(spec: EnvSpec) -> None:
+    is_image = spec.frame_dtype == "uint8"
+    height, width = ((16, 210), (16, 160)) if is_image else ((1, 1), (1, LONGEST_VECTOR))
+    if not (height[0] <= spec.height <= height[1] and width[0] <= spec.width <= width[1]):
+        raise ValueError(f"height={spec.height}, width={spec.width} are no {'image' if is_image else 'vector'}")
 
 
 @dataclass(frozen=True)
@@ -61,10 +105,10 @@ class StepResult:
     not count as a step. Otherwise `observation` follows the action, also at the end of an episode.
     """
 
-    observation: npt.NDArray[np.uint8]  # [E, H, W]
+    observation: npt.NDArray[Any]  # [E, H, W] uint8, or float32 where the spec says so
     reward: npt.NDArray[np.float32]  # [E] unclipped
     terminated: npt.NDArray[np.bool_]  # [E] a true terminal
-    truncated: npt.NDArray[np.bool_]  # [E] the frame limit
+    truncated: npt.NDArray[np.bool_]  # [E] a limit of time, not also terminated
     is_reset: npt.NDArray[np.bool_]  # [E]
 
 
@@ -74,7 +118,7 @@ class VectorEnv(Protocol):
     num_envs: int
     spec: EnvSpec
 
-    def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
+    def reset(self, *, seed: int) -> npt.NDArray[Any]:
         """Reset every environment, environment i with `seed` + i; return observations [E, H, W]."""
 
     def send(self, actions: npt.NDArray[np.int64]) -> None:

@@ -72,6 +72,7 @@ def _share(parameters: Parameters, spec: EnvSpec, agent: str, policy: int) -> Sh
         num_envs=evaluate.num_envs,
         episodes=evaluate.episodes,
         policy=policy,
+        torso=parameters.network.torso,
     )
 
 

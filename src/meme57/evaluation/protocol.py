@@ -13,6 +13,7 @@ from meme57.actors.actor import explore
 from meme57.envs import EnvSpec, StepResult, make_env
 from meme57.errors import Interrupted
 from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec
+from meme57.files import tree_digest
 from meme57.learning.policies import Policy
 
 
@@ -143,6 +144,10 @@ def protocol_text(facts: Mapping[str, Any]) -> str:
 
 def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
     """Make the string that two comparable scores share."""
+    if spec.gymnasium is not None:
+        size = f"{spec.height}x{spec.width}" if spec.frame_dtype == "uint8" else f"{spec.width}-numbers"
+        around = f"-wrapped-{tree_digest(spec.to_json()['gymnasium'])[:6]}" if spec.gymnasium.wrappers else ""
+        return f"{spec.max_episode_frames}-steps-{size}{around}-eps{epsilon:g}-greedy-policy0"
     actions = "full" if spec.full_action_space else "minimal"
     return (
         f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"

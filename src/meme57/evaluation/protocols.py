@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from meme57.config import is_toy
 from meme57.envs import EnvSpec
 
 AS_TRAINED = "as_trained"
@@ -69,9 +68,9 @@ PROTOCOLS = {
 def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
     """Return the game under protocol `name`, for an agent that learned `trained`.
 
-    A built-in game has no protocol: the rules are those of training.
+    Only Atari games have protocols: for others the rules are those of training.
     """
-    if is_toy(trained.game):
+    if not trained.has_protocols:
         return trained
     settings = PROTOCOLS[name].settings
     return replace(trained, **{key: value for key, value in settings.items() if key not in AGENTS_OWN})
@@ -80,7 +79,7 @@ def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
 def departures(trained: EnvSpec, name: str) -> list[str]:
     """List where the result departs from the protocol, since an agent keeps its image size and action set."""
     settings = PROTOCOLS[name].settings
-    if is_toy(trained.game):
+    if not trained.has_protocols:
         return [f"{trained.game} is no Atari game: same rules as in training"] if settings else []
     found = []
     if settings.get("full_action_space") and not trained.full_action_space:

@@ -45,6 +45,8 @@ class Share:
     episodes: int
     policy: int = 0
     """Number of the policy in the teacher's family."""
+    torso: str | None = None
+    """The torso that the configuration names; a class of the user's is imported only then."""
     files: dict[str, bytes] = field(default_factory=dict)
     """The agent's files, for another machine."""
 
@@ -91,7 +93,7 @@ def policy_maker(share: Share, folder: Path, *, device: torch.device | None = No
         actions, seed = share.spec.num_actions, share.seed + share.first_env
         return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
     if share.agent in ("teacher", "bandit_policy"):
-        teacher = Teacher.load(folder)
+        teacher = Teacher.load(folder, torso=share.torso)
         return partial((teacher if device is None else teacher.to(device)).player, policy=share.policy)
     student = load_student(folder)
     return lambda num_envs: GreedyStudent(student, num_envs)

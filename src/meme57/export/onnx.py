@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from meme57.agent.student import StudentNetwork
+from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.errors import Meme57Error, first_line
 from meme57.files import write_atomically
 
@@ -70,8 +70,8 @@ def missing_packages() -> str | None:
 def export_student(network: StudentNetwork, path: Path) -> float:
     """Write `path` and compare it with PyTorch on random inputs.
 
-    Inputs: frame uint8 [B, H, W], action int64 [B] (the previous one; A if there was none), reward float [B], state
-    float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
+    Inputs: frame uint8 [B, H, W] (float32 for vectors), action int64 [B] (the previous one; A if there was none),
+    reward float [B], state float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
 
     Returns:
         The largest difference of logits and states.
@@ -131,11 +131,18 @@ def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, .
     """Draw random inputs of one step."""
     spec, generator = network.spec, torch.Generator().manual_seed(0)
     return (
-        torch.randint(0, 256, (batch, spec.height, spec.width), generator=generator, dtype=torch.uint8),
+        _random_frames(spec, batch, generator),
         torch.randint(0, spec.num_actions + 1, (batch,), generator=generator),
         torch.randn(batch, generator=generator),
         torch.randn(2, batch, spec.lstm_size, generator=generator),
     )
+
+
+def _random_frames(spec: StudentSpec, batch: int, generator: torch.Generator) -> torch.Tensor:
+    size = (batch, spec.height, spec.width)
+    if spec.frame_dtype == "uint8":
+        return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    return torch.randn(size, generator=generator)
 
 
 def _forget_sources(program: torch.onnx.ONNXProgram) -> None:

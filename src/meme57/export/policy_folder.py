@@ -26,15 +26,18 @@ class PlayablePolicy:
     """Number of environments -> policy."""
 
 
-def open_policy(folder: Path) -> PlayablePolicy:
+def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
     """Open the teacher of a checkpoint folder, with its weights checked, or a student, which uses ONNX Runtime.
+
+    Args:
+        torso: as for `Teacher.load`.
 
     Raises:
         CheckpointError: there is no policy in the folder, or it is damaged.
         Meme57Error: onnxruntime is missing, or the ONNX file is damaged.
     """
     if (folder / AGENT).is_file():
-        teacher = Teacher.load(folder)
+        teacher = Teacher.load(folder, torso=torso)
         return PlayablePolicy("teacher", teacher.env, teacher.player)
     if (folder / STUDENT_SPEC).is_file():
         if not (folder / STUDENT_ENV).is_file():

@@ -15,7 +15,7 @@ from torch.nn import functional
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import make_replay
 from meme57.config import Parameters
-from meme57.envs import make_env
+from meme57.envs import make_env, refuse_code
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
 from meme57.learning.policies import GreedyStudent, Teacher, save_student
@@ -64,7 +64,8 @@ def distill(
     """
     settings = parameters.distill
     torch.set_num_threads(parameters.learner.torch_threads)
-    teacher = Teacher.load(checkpoint)
+    teacher = Teacher.load(checkpoint, torso=parameters.network.torso)
+    refuse_code(teacher.env, (parameters.env.game, *parameters.env.wrappers))
     replay = make_replay(parameters, teacher.env)
     load_snapshot(replay, replay_folder, replay_index)
     if len(replay) == 0:
@@ -203,6 +204,7 @@ def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
         num_actions=teacher.env.num_actions,
         lstm_size=parameters.distill.lstm_size,
         channels=parameters.distill.channels,
+        frame_dtype=teacher.env.frame_dtype,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)

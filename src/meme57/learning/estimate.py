@@ -72,7 +72,7 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool)
     }
     host = {
         "process": PROCESS_BYTES,
-        "replay": replay_bytes(parameters),
+        "replay": replay_bytes(parameters, env),
         "batches": 2 * _batch_bytes(parameters, env),
         "environments": parameters.env.num_envs * (ENV_BYTES + _episodic_bytes(parameters)),
         "acting": network + novelty,
@@ -80,13 +80,13 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool)
     return Estimate(
         memory=host if on_device else host | update,
         device=update | {"acting": network + novelty} if on_device else {},
-        disk=_disk(parameters, network, novelty),
+        disk=_disk(parameters, env, network, novelty),
     )
 
 
-def replay_bytes(parameters: Parameters) -> int:
+def replay_bytes(parameters: Parameters, env: EnvSpec) -> int:
     """Return the bytes of the full replay in memory: as many steps as fit, or as the run plays."""
-    return int(_num_chunks(parameters) * (_chunk_bytes(parameters) + CHUNK_BYTES))
+    return int(_num_chunks(parameters) * (_chunk_bytes(parameters, env) + CHUNK_BYTES))
 
 
 def update_bytes(parameters: Parameters, env: EnvSpec) -> int:
@@ -148,13 +148,13 @@ def _kinds(estimate: Estimate) -> tuple[tuple[str, Parts], ...]:
     return ("memory", estimate.memory), ("device", estimate.device), ("disk", estimate.disk)
 
 
-def _disk(parameters: Parameters, network: int, novelty: int) -> Parts:
+def _disk(parameters: Parameters, env: EnvSpec, network: int, novelty: int) -> Parts:
     run = parameters.run
     kept = run.keep_checkpoints + 2  # the best one, and the one being written
     seed_chunks = min(parameters.replay.min_sequences, parameters.replay.capacity_sequences)
     return {
-        "replay snapshot": int(SNAPSHOT_SHARE * _num_chunks(parameters) * _chunk_bytes(parameters)),
-        "seed replay": int(seed_chunks * _chunk_bytes(parameters)),
+        "replay snapshot": int(SNAPSHOT_SHARE * _num_chunks(parameters) * _chunk_bytes(parameters, env)),
+        "seed replay": int(seed_chunks * _chunk_bytes(parameters, env)),
         "checkpoints": kept * (4 * network + 3 * novelty),
         "checkpoints in MLflow": -(-run.total_frames // run.checkpoint_period_frames) * (network + novelty),
         "small files": SMALL_FILES_BYTES,
@@ -166,17 +166,21 @@ def _num_chunks(parameters: Parameters) -> int:
     return min(parameters.replay.capacity_sequences + 1, -(-parameters.run.total_frames // frames_a_chunk))
 
 
-def _chunk_bytes(parameters: Parameters) -> float:
-    """Return the bytes of one chunk's data, in memory or on disk."""
-    period, pixels = parameters.replay.period, parameters.env.height * parameters.env.width
-    step = STEP_BYTES + 2 * parameters.novelty.embedding_size + FRAME_BYTES_PER_PIXEL * pixels
+def _chunk_bytes(parameters: Parameters, env: EnvSpec) -> float:
+    """Return the bytes of one chunk's data, in memory or on disk; a vector is counted uncompressed."""
+    period, pixels = parameters.replay.period, env.height * env.width
+    is_image = env.frame_dtype == "uint8"
+    frame, first = (FRAME_BYTES_PER_PIXEL, FIRST_FRAME_BYTES_PER_PIXEL) if is_image else (4.0, 4.0)
+    step = STEP_BYTES + 2 * parameters.novelty.embedding_size + frame * pixels
     state = 2 * 4 * parameters.network.lstm_size
-    return period * step + FIRST_FRAME_BYTES_PER_PIXEL * pixels + state
+    return period * step + first * pixels + state
 
 
 def _batch_bytes(parameters: Parameters, env: EnvSpec) -> int:
     steps = 2 * parameters.replay.period + 1
-    per_step = env.height * env.width + 64 + 2 * parameters.novelty.embedding_size
+    per_step = (
+        env.height * env.width * (1 if env.frame_dtype == "uint8" else 4) + 64 + 2 * parameters.novelty.embedding_size
+    )
     return parameters.learner.batch_size * steps * per_step
 
 

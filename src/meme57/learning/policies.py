@@ -21,12 +21,13 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.agent.torso import is_class_path, torso_class
 from meme57.checkpoints.manifest import MANIFEST
 from meme57.checkpoints.source import check_whole
 from meme57.config import Parameters
 from meme57.config.groups import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, EnvironmentSetupError, first_line
+from meme57.errors import CheckpointError, ConfigurationError, EnvironmentSetupError, first_line
 from meme57.files import checked, parse_as, read_json, write_atomically, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
@@ -61,11 +62,15 @@ class Teacher:
         self.env, self.network, self.novelty = env, network, novelty
 
     @classmethod
-    def load(cls, folder: Path) -> Teacher:
+    def load(cls, folder: Path, *, torso: str | None = None) -> Teacher:
         """Read a checkpoint folder; if it has a manifest, check every file's checksum first.
 
+        Args:
+            torso: the torso that the user's own configuration or command names. A class path is imported only if it
+                stands here: a file cannot say what code runs.
+
         Raises:
-            CheckpointError: a file is missing or damaged.
+            CheckpointError: a file is missing or damaged, or names a class that `torso` does not.
         """
         if (folder / MANIFEST).exists():
             check_whole(folder)
@@ -79,8 +84,15 @@ class Teacher:
             betas = None if tree["distil_policy"] else tuple(family.betas.tolist())
             network_spec = replace(network_spec, acting_betas=betas)
             with_novelty = bool(tree["novelty_enabled"])
-        except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError) as error:
+            if not is_class_path(network_spec.torso):
+                torso_class(network_spec.torso)
+        except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError, ConfigurationError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
+        if is_class_path(network_spec.torso) and network_spec.torso != torso:
+            raise CheckpointError(
+                f"{folder / 'agent.json'} names the torso {network_spec.torso}, which is code that this command does "
+                "not name: if it is your own, give torso= (in Python), --torso (of meme57 play) or network.torso"
+            )
         network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
             novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
@@ -223,7 +235,8 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
 def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:
     """Refuse networks of another game than `env`, and impossible sizes."""
     for spec in specs:
-        if (spec.height, spec.width, spec.num_actions) != (env.height, env.width, env.num_actions):
+        sizes = (spec.height, spec.width, spec.num_actions, spec.frame_dtype)
+        if sizes != (*env.frame_shape, env.num_actions, env.frame_dtype):
             raise ValueError("env has other sizes than the networks")
         for name, value in asdict(spec).items():
             largest = MOST_BLOCKS if name == "nfnet_blocks" else LARGEST_SIZE

@@ -14,7 +14,7 @@ from meme57.replay.chunks import SequenceBatch, StepInputs
 class TensorBatch(NamedTuple):
     """`SequenceBatch` on a device; see there for padding."""
 
-    frames: Tensor  # [B, T+1, H, W] uint8
+    frames: Tensor  # [B, T+1, H, W] uint8, or float32 for vectors
     features: Features  # [T+1, B]
     actions: Tensor  # [T, B] long
     rewards: Tensor  # [T, B]

@@ -26,13 +26,19 @@ class BatchLayout:
     lstm_size: int
     embedding_size: int
     num_actions: int
+    frame_dtype: str = "uint8"
 
-    def arrays(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """Return a frame's shape in a chunk: H, and W in bytes."""
+        return self.frame_shape[0], self.frame_shape[1] * np.dtype(self.frame_dtype).itemsize
+
+    def arrays(self, batch_size: int) -> dict[str, tuple[tuple[int, ...], npt.DTypeLike]]:
         """Return shape and dtype of each array of a `SequenceBatch`, fields of `inputs` as `inputs.<name>`."""
         T, B = 2 * self.period, batch_size
         per_step, per_input, per_sequence = (T, B), (T + 1, B), (B,)
         return {
-            "frames": ((B, T + 1, *self.frame_shape), np.uint8),
+            "frames": ((B, T + 1, *self.frame_shape), self.frame_dtype),
             **{
                 f"inputs.{name}": (kind.shape(per_input, self.embedding_size), kind.dtype)
                 for name, kind in INPUTS.items()
@@ -94,7 +100,7 @@ def fill_batch(batch: SequenceBatch, pairs: Sequence[Pair], num_actions: int) ->
         array[0] = [getattr(chunk.first_inputs, name) for chunk in first]
     _fill_steps(batch, [chunk for pair in pairs for chunk in pair if chunk is not None])
     for frames, (chunk, second) in zip(batch.frames, pairs, strict=True):
-        _fill_frames(frames, chunk, second)
+        _fill_frames(frames.view(np.uint8), chunk, second)
 
 
 def _clear(batch: SequenceBatch, num_actions: int) -> None:
@@ -129,7 +135,7 @@ def _rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _fill_frames(frames: npt.NDArray[np.uint8], first: Chunk, second: Chunk | None) -> None:
-    """Decode a sequence into [T+1, H, W]; the observation that the two chunks share is simply written twice."""
+    """Decode a sequence into [T+1, H, bytes]; the observation that the two chunks share is simply written twice."""
     end = first.num_steps
     decompress_frames_into(first.frames, frames[: end + 1])
     if second is not None:

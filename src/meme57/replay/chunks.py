@@ -22,7 +22,8 @@ class Chunk:
     """n <= P consecutive steps of one episode and n + 1 observations; only an episode's last chunk may be short.
 
     It is self-contained: it holds the recurrent state and the inputs of its first step. It is never changed, and it is
-    shared by the sequences that overlap in it. `frames` is one zstd block of uint8 [n + 1, H, W], see `codec`.
+    shared by the sequences that overlap in it. `frames` is one zstd block of uint8 [n + 1, H, W], see `codec`; a vector
+    of D numbers is a row of 4 D bytes.
     """
 
     actor: int  # identity: actor, episode number on that actor, index within the episode
@@ -33,7 +34,7 @@ class Chunk:
     is_last: bool  # the episode ends after this chunk
     terminal: bool  # its last step was a true terminal (False with is_last: a truncation)
     frames: bytes
-    frame_shape: tuple[int, int]  # H, W
+    frame_shape: tuple[int, int]  # H, and W in bytes
     lstm_state: FloatArray  # [2, lstm_size]: hidden, cell before the first step
     first_inputs: StepInputs  # [] inputs of the first step
     steps: StepInputs  # [n] record of each step: action taken, rewards, embedding of the next observation
@@ -61,7 +62,7 @@ class SequenceBatch:
     reused by the next `sample` call.
     """
 
-    frames: npt.NDArray[np.uint8]  # [B, T+1, H, W]
+    frames: npt.NDArray[Any]  # [B, T+1, H, W] uint8, or float32 where the layout says so
     inputs: StepInputs  # [T+1, B] inputs at each observation (see StepInputs)
     actions: npt.NDArray[np.int64]  # [T, B]
     rewards: FloatArray  # [T, B] extrinsic

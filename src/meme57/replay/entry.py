@@ -26,7 +26,7 @@ def check_chunk(chunk: Chunk, layout: BatchLayout) -> None:
     try:
         _check_identity(chunk, layout)
         _check_arrays(chunk, layout)
-        check_frames(chunk.frames, (chunk.num_steps + 1) * layout.frame_shape[0] * layout.frame_shape[1])
+        check_frames(chunk.frames, (chunk.num_steps + 1) * layout.stored_shape[0] * layout.stored_shape[1])
     except ReplayError as error:
         who = f"actor {chunk.actor}, episode {chunk.episode}, chunk {chunk.index}"
         raise ReplayError(f"{error} ({who})") from error
@@ -40,8 +40,8 @@ def _check_identity(chunk: Chunk, layout: BatchLayout) -> None:
         raise ReplayError(f"a chunk has {n} steps; it must have {layout.period}, or fewer at an episode's end")
     if chunk.terminal and not chunk.is_last:
         raise ReplayError("a chunk is terminal but not its episode's last")
-    if tuple(chunk.frame_shape) != layout.frame_shape:
-        raise ReplayError(f"a chunk's frames are {chunk.frame_shape}, this replay's are {layout.frame_shape}")
+    if tuple(chunk.frame_shape) != layout.stored_shape:
+        raise ReplayError(f"a chunk's frames are {chunk.frame_shape}, this replay's are {layout.stored_shape}")
 
 
 def _check_arrays(chunk: Chunk, layout: BatchLayout) -> None:

@@ -36,6 +36,7 @@ class SequenceReplay:
         period: int,
         capacity_sequences: int,
         frame_shape: tuple[int, int],
+        frame_dtype: str = "uint8",
         lstm_size: int,
         embedding_size: int,
         num_actions: int,
@@ -47,7 +48,7 @@ class SequenceReplay:
             raise ReplayError("the replay's period, capacity, frame shape and number of actions must be at least 1")
         if not (0 <= priority_exponent < np.inf and 0 <= importance_exponent < np.inf):
             raise ReplayError(f"exponents must be at least 0, not {priority_exponent} and {importance_exponent}")
-        self.layout = BatchLayout(period, (height, width), lstm_size, embedding_size, num_actions)
+        self.layout = BatchLayout(period, (height, width), lstm_size, embedding_size, num_actions, frame_dtype)
         self.capacity_sequences = capacity_sequences
         self.importance_exponent = importance_exponent
         self._ring = PrioritisedRing(capacity_sequences, priority_exponent)
@@ -251,7 +252,7 @@ class SequenceReplay:
     def _settings(self) -> npt.NDArray[np.int64]:
         sizes = self.layout
         return np.array(
-            [self.capacity_sequences, sizes.period, *sizes.frame_shape, sizes.lstm_size, sizes.embedding_size,
+            [self.capacity_sequences, sizes.period, *sizes.stored_shape, sizes.lstm_size, sizes.embedding_size,
              sizes.num_actions], np.int64,
         )  # fmt: skip
 

@@ -19,7 +19,11 @@ from meme57.evaluation.reference import has_reference
 from meme57.tuning.space import assign, is_active, label, look_up
 
 NOT_THE_AGENT = (
+    "env.kind",
     "env.game",
+    "env.id",
+    "env.wrappers",
+    "env.observation_key",
     "env.full_action_space",
     "env.sticky_action_probability",
     "env.frame_skip",

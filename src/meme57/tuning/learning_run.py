@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.games import file_name, game_settings
 from meme57.config.tuning import TuneParameters
 from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
@@ -34,7 +35,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Name of its folder and its metric."""
-        return f"{self.game}-s{self.seed}"
+        return f"{file_name(self.game)}-s{self.seed}"
 
 
 @dataclass
@@ -57,7 +58,7 @@ def unit_parameters(
 ) -> Parameters:
     """Build the configuration with the trial's values, for one game and seed, `frames` long."""
     settings = {
-        "env.game": unit.game,
+        **game_settings(unit.game, tree["env"]["game"]),
         "run.name": unit.name,
         "run.seed": unit.seed,
         "run.fresh": False,

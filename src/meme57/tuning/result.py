@@ -10,6 +10,7 @@ import optuna
 import yaml
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.games import game_settings
 from meme57.evaluation.reference import has_reference
 from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.space import assign
@@ -57,8 +58,9 @@ def environment_text(
     """
     games, name = parameters.tune_games, parameters.study_name
     tree = parameters.model_dump(mode="python", by_alias=True)
-    settings = {"run.name": f"tuned-{name}-s{parameters.run.seed}", "run.fresh": False, "env.game": games[0]}
-    tree = assign(tree, {**record["best"]["values"], **settings})
+    settings = {"run.name": f"tuned-{name}-s{parameters.run.seed}", "run.fresh": False}
+    game = game_settings(games[0], parameters.env.game)
+    tree = assign(tree, {**record["best"]["values"], **settings, **game})
     del tree["tune"]
     parse_parameters(tree)
     written = f"tuned-{name}"

@@ -46,7 +46,7 @@ def distill_student(
             progress=progress,
         )
     fidelity |= _returns(settings, best, student_folder)
-    fidelity |= _costs(best, student_folder)
+    fidelity |= _costs(best, student_folder, torso=settings.network.torso)
     if (active := active_run()) is not None:
         log_metrics(active, {f"fidelity/{name}": value for name, value in fidelity.items()}, step=best_frames)
     source, files, exported = checkpoint_source(best), student_checksums(student_folder), "onnx_bytes" in fidelity
@@ -69,7 +69,7 @@ def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -
     from meme57.learning.progress import counter
 
     spec, num_envs = shortened(env_spec(settings.env)), settings.distill.num_envs
-    teacher, student = Teacher.load(teacher_folder), load_student(student_folder)
+    teacher, student = Teacher.load(teacher_folder, torso=settings.network.torso), load_student(student_folder)
     makers: dict[str, Callable[[int], Policy]] = {
         "teacher": teacher.player,
         "student": lambda num_envs: GreedyStudent(student, num_envs),
@@ -84,14 +84,14 @@ def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -
     return returns
 
 
-def _costs(teacher_folder: Path, student_folder: Path) -> dict[str, float]:
+def _costs(teacher_folder: Path, student_folder: Path, *, torso: str) -> dict[str, float]:
     """Measure the costs of student and teacher."""
     from meme57.export.facts import teacher_multiply_adds
     from meme57.learning.policies import Teacher, load_student
     from meme57.learning.student_record import ONNX
 
     facts = _export(load_student(student_folder), student_folder / ONNX)
-    network, novelty = teacher_multiply_adds(Teacher.load(teacher_folder))
+    network, novelty = teacher_multiply_adds(Teacher.load(teacher_folder, torso=torso))
     return {
         **facts,
         "multiply_adds_teacher": float(network),

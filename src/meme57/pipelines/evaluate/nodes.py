@@ -77,7 +77,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
 
     settings = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(settings.env), settings.evaluate.protocol)
-    teacher = Teacher.load(Path(checkpoints["best"]["folder"]))
+    teacher = Teacher.load(Path(checkpoints["best"]["folder"]), torso=settings.network.torso)
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
     frames = frames_of(
         teacher.player,

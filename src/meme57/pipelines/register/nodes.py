@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from meme57.config import parse_parameters, rom_id
+from meme57.config import Parameters, parse_parameters, rom_id
 from meme57.errors import TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
@@ -52,14 +52,11 @@ def register_policies(
         "meme57.checkpoint_sha256": source["sha256"],
         "meme57.data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
     }
-    return {
-        agent: _register(agent, folder, policy_folder, scores, tags, settings.register_.margin, settings.env.game)
-        for agent, folder in data.items()
-    }
+    return {agent: _register(agent, folder, policy_folder, scores, tags, settings) for agent, folder in data.items()}
 
 
 def _register(
-    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], margin: float, game: str
+    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], settings: Parameters
 ) -> dict[str, Any]:
     from meme57.export.pyfunc import load_policy
     from meme57.tracking.promotion import PolicyScore
@@ -85,7 +82,8 @@ def _register(
         random_std=random["std"],
         random_episodes=random["episodes"],
     )
-    policy = load_policy(data)
+    game = settings.env.game
+    policy = load_policy(data, torso=settings.network.torso)
     example = policy.example()
     target = policy_folder / f"model-{agent}"
     shutil.rmtree(target, ignore_errors=True)
@@ -104,7 +102,7 @@ def _register(
         folder=target,
         run_id=active.run_id,
         score=score,
-        margin=margin,
+        margin=settings.register_.margin,
         tags=tags,
     )
     return asdict(registration)

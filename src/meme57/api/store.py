@@ -1,4 +1,4 @@
-"""The tracking store of the project, for commands that need MLflow."""
+"""The tracking store of the project, for whatever needs MLflow."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""A policy by what people call it: a run's name, a folder, the address of a registered model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meme57.api.project import project_folder
+from meme57.errors import Meme57Error
+
+if TYPE_CHECKING:
+    from meme57.export.policy_folder import PlayablePolicy
+
+
+def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None) -> PlayablePolicy:
+    """Find the policy of a run of this project, of a folder, or of `models:/meme57-pong@champion`.
+
+    Args:
+        agent: teacher or student, of a run.
+        torso: as for `meme57.learning.policies.Teacher.load`.
+
+    Raises:
+        Meme57Error: there is none, or it cannot be used; one line.
+    """
+    from meme57.export.policy_folder import open_policy
+
+    if source.startswith("models:/"):
+        from meme57.api.store import existing_store
+        from meme57.tracking.pyfunc import policy_data
+
+        return open_policy(policy_data(existing_store(project_folder()), source), torso=torso)
+    if "/" in source or Path(source).is_dir():
+        return open_policy(Path(source), torso=torso)
+    return open_policy(_run_policy(source, agent), torso=torso)
+
+
+def _run_policy(run: str, agent: str) -> Path:
+    from meme57.checkpoints.store import CheckpointStore
+    from meme57.tracking.overview import known_run, run_folder
+
+    models = run_folder(project_folder(), "models", known_run(project_folder(), run))
+    if agent == "student":
+        if not (models / "student" / "student.json").is_file():
+            raise Meme57Error(
+                f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
+            )
+        return models / "student"
+    best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
+    if best is None:
+        raise Meme57Error(
+            f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"
+        )
+    return best.folder
