@@ -1,4 +1,4 @@
-"""meme57 export: a run's student as one ONNX file, with what it weighs."""
+"""meme57 export: a run's student or teacher as one ONNX file, with what it weighs."""
 
 from __future__ import annotations
 
@@ -9,59 +9,75 @@ from typing import Any
 import click
 
 from meme57.cli.options import RunName, json_option, print_json, project_folder
+from meme57.cli.policy import run_policy
 from meme57.errors import Meme57Error
 
 
 @click.command()
 @click.argument("run", type=RunName(), metavar="RUN")
 @click.option(
+    "--agent",
+    type=click.Choice(["student", "teacher"]),
+    default="student",
+    show_default=True,
+    help="The teacher computes its novelty inside.",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.onnx",
-    help="Where to write it; by default RUN-student.onnx here.",
+    help="Where to write it; by default RUN-AGENT.onnx here.",
 )
 @json_option
-def export(run: str, output: Path | None, as_json: bool) -> None:
-    """Write a run's student as one ONNX file.
+def export(run: str, agent: str, output: Path | None, as_json: bool) -> None:
+    """Write a run's student or teacher as one ONNX file.
 
-    It says what the file weighs: parity with PyTorch on a random step, size, median time of a step on one CPU thread,
-    multiply-adds beside the teacher's.
+    It says what the file weighs: parity with PyTorch, size, median time of a step on one CPU thread, multiply-adds. A
+    student is compared on a random step, a teacher over an episode.
     """
-    path = output or Path(f"{run}-student.onnx")
+    path = output or Path(f"{run}-{agent}.onnx")
     if path.suffix != ".onnx":
         raise click.BadParameter(f"{path.name!r} does not end in .onnx.", param_hint="--output")
-    facts = {"run": run, "file": str(path), **_export(run, path)}
+    project = project_folder()
+    folder = run_policy(project, run, agent)
+    facts = {"run": run, "agent": agent, "file": str(path)}
+    facts |= _student(project, run, folder, path) if agent == "student" else _teacher(folder, path)
     if as_json:
         print_json(facts)
-        return
-    click.echo(f"{path}  {facts['onnx_bytes']:,} bytes")
-    click.echo(f"largest difference from PyTorch   {facts['onnx_difference']:.1e} (limit 1e-4)")
-    click.echo(
-        f"one step, one CPU thread          {facts['onnx_step_ms']:.3f} ms ({facts['torch_step_ms']:.3f} PyTorch)"
-    )
-    click.echo(f"multiply-adds a step              {facts['multiply_adds_student']:,}{_share(facts)}")
+    else:
+        _report(facts, agent)
 
 
-def _export(run: str, path: Path) -> dict[str, Any]:
+def _student(project: Path, run: str, folder: Path, path: Path) -> dict[str, Any]:
     import torch
 
     from meme57.export.facts import export_facts
-    from meme57.export.onnx import export_student
+    from meme57.export.onnx import export_step
+    from meme57.export.steps import step_of_student
     from meme57.learning.policies import load_student
     from meme57.learning.student_record import check_folder
-    from meme57.tracking.overview import known_run, run_folder
+    from meme57.tracking.overview import run_folder
 
-    project = project_folder()
-    known_run(project, run)
-    folder = run_folder(project, "models", run) / "student"
-    if not (folder / "student.json").is_file():
-        raise Meme57Error(f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)")
     check_folder(folder)
     torch.set_num_threads(1)
     student = load_student(folder)
-    export_student(student, path)
+    export_step(step_of_student(student), path)
     teacher = _multiply_adds_of_teacher(run_folder(project, "reporting", run) / "fidelity.json")
     return {**asdict(export_facts(student, path)), "multiply_adds_teacher": teacher}
+
+
+def _teacher(folder: Path, path: Path) -> dict[str, Any]:
+    import torch
+
+    from meme57.export.facts import teacher_facts
+    from meme57.export.onnx import export_step
+    from meme57.export.steps import step_of_teacher
+    from meme57.learning.policies import Teacher
+
+    torch.set_num_threads(1)
+    teacher = Teacher.load(folder)
+    export_step(step_of_teacher(teacher), path)
+    return asdict(teacher_facts(teacher, path))
 
 
 def _multiply_adds_of_teacher(fidelity: Path) -> float | None:
@@ -72,6 +88,20 @@ def _multiply_adds_of_teacher(fidelity: Path) -> float | None:
         return float(read_json(fidelity)["multiply_adds_teacher"])
     except (Meme57Error, LookupError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _report(facts: dict[str, Any], agent: str) -> None:
+    click.echo(f"{facts['file']}  {facts['onnx_bytes']:,} bytes")
+    if agent == "student":
+        limit, work = "limit 1e-4", f"{facts['multiply_adds_student']:,}{_share(facts)}"
+    else:
+        limit = f"{facts['episode_steps']:,} steps of an episode, {100 * facts['same_actions']:.1f} % the same actions"
+        work = f"{facts['multiply_adds_teacher']:,} and {facts['multiply_adds_novelty']:,} for novelty"
+    click.echo(f"largest difference from PyTorch   {facts['onnx_difference']:.1e} ({limit})")
+    click.echo(
+        f"one step, one CPU thread          {facts['onnx_step_ms']:.3f} ms ({facts['torch_step_ms']:.3f} PyTorch)"
+    )
+    click.echo(f"multiply-adds a step              {work}")
 
 
 def _share(facts: dict[str, Any]) -> str:

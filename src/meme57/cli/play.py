@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meme57.cli.options import RunName, json_option, print_json, project_folder
-from meme57.errors import Meme57Error
+from meme57.cli.policy import run_policy
 
 if TYPE_CHECKING:
     from meme57.envs import EnvSpec
@@ -73,26 +73,7 @@ def _find(source: str, agent: str) -> PlayablePolicy:
         return open_policy(policy_data(existing_store(project_folder()), source))
     if "/" in source or Path(source).is_dir():
         return open_policy(Path(source))
-    return open_policy(_run_policy(source, agent))
-
-
-def _run_policy(run: str, agent: str) -> Path:
-    from meme57.checkpoints.store import CheckpointStore
-    from meme57.tracking.overview import known_run, run_folder
-
-    models = run_folder(project_folder(), "models", known_run(project_folder(), run))
-    if agent == "student":
-        if not (models / "student" / "student.json").is_file():
-            raise Meme57Error(
-                f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
-            )
-        return models / "student"
-    best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
-    if best is None:
-        raise Meme57Error(
-            f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"
-        )
-    return best.folder
+    return open_policy(run_policy(project_folder(), source, agent))
 
 
 def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:

@@ -13,7 +13,6 @@ from meme57.errors import TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
 """The interval of one value, which has none."""
-REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
 
 
 def register_policies(
@@ -62,7 +61,8 @@ def register_policies(
 def _register(
     agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], margin: float, game: str
 ) -> dict[str, Any]:
-    from meme57.export.pyfunc import load_policy
+    from meme57.export.card import model_card
+    from meme57.export.travelling import serve_policy
     from meme57.tracking.promotion import PolicyScore
     from meme57.tracking.pyfunc import save_policy_model
     from meme57.tracking.registry import model_name, register_policy
@@ -86,22 +86,26 @@ def _register(
         random_std=random["std"],
         random_episodes=random["episodes"],
     )
-    policy = load_policy(data)
-    example = policy.example()
+    name = model_name(rom_id(game), student=agent == "student")
+    served = serve_policy(data)
     target = policy_folder / f"model-{agent}"
     shutil.rmtree(target, ignore_errors=True)
+    facts = {"mean return": f"{score.mean:,.4g} ({score.episodes} episodes)", "protocol": score.protocol, **tags}
     save_policy_model(
         target,
         data_path=data,
-        loader_module="meme57.export.pyfunc",
-        inputs=example,
-        outputs=policy.predict(example),
-        pip_requirements=REQUIREMENTS,
+        loader_module=served.loader_module,
+        inputs=served.first_step,
+        outputs=served.answer,
+        pip_requirements=served.requirements,
+        code=served.code,
+        growing=("memory",),
+        card=model_card(name, f"the {agent} of run {tags['meme57.run']}", game, facts, served),
         metadata={"agent": agent, "game": game},
     )
     registration = register_policy(
         active.client,
-        name=model_name(rom_id(game), student=agent == "student"),
+        name=name,
         folder=target,
         run_id=active.run_id,
         score=score,
@@ -112,12 +116,15 @@ def _register(
 
 
 def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
-    """The weights that acting needs, without optimiser and replay."""
+    """The weights that acting needs, without optimiser and replay, and their ONNX file."""
+    from meme57.export.travelling import export_teacher
+
     target = policy_folder / "teacher"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in ("agent.json", "network.safetensors", "novelty.safetensors"):
         shutil.copy2(checkpoint / name, target / name)
+    export_teacher(target)
     return target
 
 
