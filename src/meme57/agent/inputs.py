@@ -57,7 +57,7 @@ class Inputs(NamedTuple, Generic[Array]):
 
 
 def left_behind(action: Array, reward: Array, novelty: Iterable[Array]) -> Inputs[Array]:
-    """The inputs that a step leaves to the next one.
+    """Gather the inputs that a step leaves to the next one.
 
     Args:
         action: [...].

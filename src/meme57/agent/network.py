@@ -148,7 +148,7 @@ class MemeNetwork(nn.Module):
 
     def preferences(self, core: Tensor, policies: Tensor) -> Tensor:
         """Return the preferences of each row's policy: LSTM output [B, H], policies [B] -> [B, A]."""
-        rows = torch.arange(len(policies), device=policies.device)
+        rows = torch.arange(policies.shape[0], device=policies.device)  # `len` would fix the batch of an export
         if self.acting_betas is None:
             logits: Tensor = self.policies(core)[rows, policies]
             return logits

@@ -8,7 +8,7 @@ from meme57.errors import Meme57Error
 
 
 def run_policy(project: Path, run: str, agent: str) -> Path:
-    """The folder of a run's best checkpoint, or of its student.
+    """Find the folder of a run's best checkpoint, or of its student.
 
     Raises:
         Meme57Error: there is no such run, or it has none yet; one line with what makes it.

@@ -61,7 +61,7 @@ NO_CODE = "No file of this folder. The loader is `{loader}` of the meme57 that i
 
 
 def model_card(name: str, what: str, game: str, facts: Mapping[str, Any], served: ServedPolicy) -> str:
-    """Markdown.
+    """Write the model card, as Markdown.
 
     Args:
         what: in words, such as `the student of run Pong-s2`.

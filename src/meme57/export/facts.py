@@ -84,7 +84,7 @@ def export_facts(network: StudentNetwork, path: Path) -> ExportFacts:
 
 
 def teacher_facts(teacher: Teacher, path: Path) -> TeacherFacts:
-    """Measures the file `path`, which was exported from `teacher`: both play the same episode.
+    """Measure the file `path`, which was exported from `teacher`: both play the same episode.
 
     The live teacher's actions are taken. The file gets what a stranger would send: frame and reward, the rest as it
     was answered.
@@ -155,7 +155,7 @@ def _median_ms(step: Callable[[], object]) -> float:
 
 
 def _timed(step: Callable[[], Result]) -> tuple[Result, float]:
-    """What it gives, and milliseconds."""
+    """Time a call: its result, and milliseconds."""
     start = time.perf_counter()
     result = step()
     return result, 1e3 * (time.perf_counter() - start)

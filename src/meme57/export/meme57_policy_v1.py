@@ -28,14 +28,14 @@ class Policy:
         self._following = [entry.name.removeprefix("next_") for entry in following]
 
     def predict(self, model_input: Mapping[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The action of each episode, and what to send with the next frame and the reward."""
+        """Return the action of each episode, and all that the next step needs except the frame and the reward."""
         feed = {name: self._array(model_input, name) for name in self._inputs}
         preferences, *following = self._session.run(None, {**feed, "state": feed["state"].swapaxes(0, 1)})
         answer = {"action": preferences.argmax(-1), **dict(zip(self._following, following, strict=True))}
         return {**answer, "state": answer["state"].swapaxes(0, 1)}
 
     def start(self, batch: int = 1) -> dict[str, Any]:
-        """Inputs of the first step, the frame black: zeros, and an action that does not exist."""
+        """Return the inputs of an episode's first step: a black frame, no action yet, zeros."""
         zeros = {name: self._array({name: self._zeros(name, batch)}, name) for name in self._inputs}
         return {**zeros, "action": np.full(batch, self._num_actions), "state": zeros["state"].swapaxes(0, 1)}
 
@@ -50,6 +50,6 @@ class Policy:
 
 
 def _load_pyfunc(data_path: str) -> Policy:
-    """What MLflow calls, with the model's data folder."""
+    """Load the policy from the model's data folder, for MLflow."""
     [path] = Path(data_path).glob("*.onnx")
     return Policy(path)

@@ -44,14 +44,16 @@ class Step:
 
 
 def step_of_student(network: StudentNetwork) -> Step:
-    """Inputs: frame uint8 [B, H, W], action int64 [B] (the previous one; A where there was none), reward float [B],
-    state float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
-    """  # fmt: skip
+    """Describe the student's step.
+
+    Inputs: frame uint8 [B, H, W], action int64 [B] (the previous one; A where there was none), reward float [B], state
+    float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
+    """
     return Step(network.eval(), INPUTS, OUTPUTS, partial(_example, network.spec), TOLERANCE)
 
 
 def step_of_teacher(teacher: Teacher) -> Step:
-    """Inputs and outputs of `CuriousTeacherStep`, or of `TeacherStep` where there is no novelty."""
+    """Describe the teacher's step: that of `CuriousTeacherStep`, or of `TeacherStep` where there is no novelty."""
     spec = teacher.network.spec
     names: tuple[str, ...] = INPUTS
     network, example = TeacherStep(teacher.network), partial(_example, spec)
@@ -63,7 +65,7 @@ def step_of_teacher(teacher: Teacher) -> Step:
 
 
 def _example(spec: StudentSpec | NetworkSpec, batch: int) -> tuple[Tensor, ...]:
-    """Random frame, action, reward and state."""
+    """Draw frame, action, reward and state."""
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randint(0, 256, (batch, spec.height, spec.width), generator=generator, dtype=torch.uint8),
@@ -74,7 +76,7 @@ def _example(spec: StudentSpec | NetworkSpec, batch: int) -> tuple[Tensor, ...]:
 
 
 def _example_with_memory(spec: NetworkSpec, batch: int, remembered: int = 15) -> tuple[Tensor, ...]:
-    """The same, and what `NOVELTY` names; the rows are at different steps of their episodes."""
+    """Draw what `NOVELTY` names, too; the rows are at different steps of their episodes."""
     generator = torch.Generator().manual_seed(1)
     memory = torch.randn(batch, remembered, spec.embedding_size, generator=generator)
     distance = torch.rand(batch, 2, generator=generator)

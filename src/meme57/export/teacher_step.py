@@ -18,7 +18,7 @@ class TeacherStep(nn.Module):
         self.network = network
 
     def forward(self, frame: Tensor, action: Tensor, reward: Tensor, state: Tensor) -> tuple[Tensor, ...]:
-        """One step.
+        """Take one step.
 
         Args:
             frame: [B, H, W] uint8.
@@ -33,7 +33,7 @@ class TeacherStep(nn.Module):
         return self.act(frame, nothing._replace(action=action, reward=reward), state)
 
     def act(self, frame: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As `MemeNetwork.act` for policy 0, with the LSTM that can be exported."""
+        """Act as `MemeNetwork.act` does for policy 0, with the LSTM that can be exported."""
         network = self.network
         rows = Features(*(value.unsqueeze(0) for value in features))
         inputs = network.core_inputs(network.frames(frame), rows)
@@ -62,7 +62,7 @@ class CuriousTeacherStep(TeacherStep):
         distance: Tensor,
         steps: Tensor,
     ) -> tuple[Tensor, ...]:
-        """One step.
+        """Take one step.
 
         Args:
             frame: [B, H, W] uint8.
@@ -97,7 +97,7 @@ class CuriousTeacherStep(TeacherStep):
         return NoveltyReward(episodic * lifelong, lifelong, episodic, embedding), distance
 
     def _nearest(self, embedding: Tensor, memory: Tensor, steps: Tensor) -> Tensor:
-        """Squared distances [B, K] to the nearest neighbours; infinite where there are fewer."""
+        """Return the squared distances [B, K] to the nearest neighbours; infinite where there are fewer."""
         spec = self.novelty.spec
         nothing = memory.new_zeros(memory.shape[0], spec.num_neighbours, memory.shape[2])
         memory = torch.cat([nothing, memory], dim=1)  # so that there are K of them to choose from
@@ -111,7 +111,7 @@ class CuriousTeacherStep(TeacherStep):
         return exact.masked_fill(torch.isinf(values), torch.inf)
 
     def _tracked(self, distance: Tensor, nearest: Tensor) -> Tensor:
-        """The running mean's sum and weight [B, 2] with these distances; as they were where there are none."""
+        """Add these distances to the sum and the weight [B, 2] of the running mean; without any, change nothing."""
         present = torch.isfinite(nearest)
         count = present.sum(-1, keepdim=True)
         mean = nearest.masked_fill(~present, 0.0).sum(-1, keepdim=True) / count.clamp_min(1)

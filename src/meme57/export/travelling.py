@@ -41,7 +41,7 @@ class ServedPolicy:
 
 
 def serve_policy(folder: Path) -> ServedPolicy:
-    """By its ONNX file, where there is one that works; else through PyTorch, by code of this project.
+    """Choose the loader: the ONNX file where there is one that works, else PyTorch with code of this project.
 
     Raises:
         CheckpointError: what is there is damaged.
@@ -72,7 +72,7 @@ def _at_home(folder: Path) -> ServedPolicy:
 
 
 def export_teacher(folder: Path) -> None:
-    """Writes `teacher.onnx` beside a teacher's weights; where it cannot, one warning says what that costs."""
+    """Write `teacher.onnx` beside a teacher's weights; where it cannot, one warning says what that costs."""
     try:
         export_step(step_of_teacher(Teacher.load(folder)), folder / TEACHER_ONNX)
     except Meme57Error as error:

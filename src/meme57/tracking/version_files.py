@@ -20,7 +20,7 @@ AGAIN = "restore the files, or delete the version and register the run again (`k
 
 
 def loader_of(folder: Path) -> dict[str, Any]:
-    """What the MLflow model in `folder` says of how it is loaded.
+    """Read what the MLflow model in `folder` says of how it is loaded.
 
     Raises:
         TrackingError: its MLmodel file is missing or damaged.
@@ -36,7 +36,7 @@ def loader_of(folder: Path) -> dict[str, Any]:
 
 
 def check_files(version: ModelVersion, folder: Path) -> None:
-    """Refuses the files of a version where they are not those that were registered, before any of them is loaded.
+    """Refuse the files of a version where they are not those that were registered, before any of them is loaded.
 
     A version of an older release does not say what code is its own: it may have none.
 
@@ -56,7 +56,7 @@ def check_files(version: ModelVersion, folder: Path) -> None:
 
 
 def code_checksum(folder: Path) -> str:
-    """The checksum of how MLflow loads the model: what MLmodel says of it, and every file of its code."""
+    """Return the checksum of how MLflow loads the model: what MLmodel says of it, and every file of its code."""
     code = folder / "code"
     files = {
         path.relative_to(folder).as_posix(): checksum(path)
