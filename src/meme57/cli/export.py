@@ -28,13 +28,26 @@ from meme57.errors import Meme57Error
     metavar="FILE.onnx",
     help="Where to write it; by default RUN-AGENT.onnx here.",
 )
+@click.option(
+    "--capsule",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="RUN.zip",
+    help="Write the whole run instead; `meme57 import` reads it.",
+)
 @json_option
-def export(run: str, agent: str, output: Path | None, as_json: bool) -> None:
-    """Write a run's student or teacher as one ONNX file.
+def export(run: str, agent: str, output: Path | None, capsule: Path | None, as_json: bool) -> None:
+    """Write a run's student or teacher as one ONNX file, or the run as a capsule.
 
     It says what the file weighs: parity with PyTorch, size, median time of a step on one CPU thread, multiply-adds. A
     student is compared on a random step, a teacher over an episode.
+
+    A capsule holds configuration, lock, commit, curve, scores, card, weights, and the command that reproduces the run.
     """
+    if capsule is not None:
+        if output is not None:
+            raise click.UsageError("--output or --capsule, not both.")
+        _capsule(run, capsule, as_json)
+        return
     path = output or Path(f"{run}-{agent}.onnx")
     if path.suffix != ".onnx":
         raise click.BadParameter(f"{path.name!r} does not end in .onnx.", param_hint="--output")
@@ -46,6 +59,21 @@ def export(run: str, agent: str, output: Path | None, as_json: bool) -> None:
         print_json(facts)
     else:
         _report(facts, agent)
+
+
+def _capsule(run: str, path: Path, as_json: bool) -> None:
+    from meme57.capsules.write import write_capsule
+
+    if path.suffix != ".zip":
+        raise click.BadParameter(f"{path.name!r} does not end in .zip.", param_hint="--capsule")
+    project = project_folder()
+    tree = write_capsule(project, run, run_policy(project, run, "teacher"), path)
+    if as_json:
+        print_json({"file": str(path), **tree})
+        return
+    click.echo(f"{path}  {path.stat().st_size:,} bytes, {len(tree['files'])} files, {tree['checkpoint']}")
+    click.echo(f"elsewhere     meme57 import {path.name}")
+    click.echo(f"reproduce it  {tree['command']}")
 
 
 def _student(project: Path, run: str, folder: Path, path: Path) -> dict[str, Any]:

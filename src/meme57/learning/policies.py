@@ -21,6 +21,7 @@ from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
+from meme57.agent.torso import TORSOS
 from meme57.checkpoints.manifest import MANIFEST
 from meme57.checkpoints.source import check_whole
 from meme57.config import Parameters
@@ -223,6 +224,8 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
 def _check_sizes(env: EnvSpec, *specs: NetworkSpec | NoveltySpec) -> None:
     """Refuse networks of another game than `env`, and impossible sizes."""
     for spec in specs:
+        if isinstance(spec, NetworkSpec) and spec.torso not in TORSOS:
+            raise ValueError(f"the torso {spec.torso!r} is not built in, and a file brings no code")
         if (spec.height, spec.width, spec.num_actions) != (env.height, env.width, env.num_actions):
             raise ValueError("env has other sizes than the networks")
         for name, value in asdict(spec).items():
