@@ -10,7 +10,7 @@ from meme57.cli.options import json_option, print_json, project_folder
 
 
 @click.command("import")
-@click.argument("capsule", type=click.Path(path_type=Path, dir_okay=False), metavar="RUN.zip")
+@click.argument("capsule", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="RUN.zip")
 @json_option
 def import_(capsule: Path, as_json: bool) -> None:
     """Add the run of a capsule to this project.
