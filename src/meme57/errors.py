@@ -40,6 +40,10 @@ class StorageError(Meme57Error):
     """A file cannot be written or read: the disk is full, or access is denied."""
 
 
+class CapsuleError(Meme57Error):
+    """A capsule is damaged or holds what no capsule does, or a run cannot be put into one."""
+
+
 class VideoError(Meme57Error):
     """A film cannot be made because there is no working ffmpeg. Nothing else depends on a film."""
 

@@ -112,3 +112,15 @@ def test_export_writes_a_file_and_says_what_it_weighs(here: Path, meme57) -> Non
     assert "limit 1e-4" in text
     assert "% of the teacher's" in text
     assert torch.is_grad_enabled()
+
+
+def test_export_writes_the_teacher_and_compares_an_episode(here: Path, meme57) -> None:
+    result = meme57("export", RUN, "--agent", "teacher", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    fidelity = json.loads((here / "data" / "08_reporting" / RUN / "fidelity.json").read_text())
+    assert Path("Pong-s1-teacher.onnx").stat().st_size == found["onnx_bytes"]
+    assert found["onnx_difference"] <= 1e-3
+    assert (found["episode_steps"], found["same_actions"]) == (150, 1.0)  # 600 frames
+    assert found["multiply_adds_teacher"] == fidelity["multiply_adds_teacher"]
+    assert found["multiply_adds_novelty"] == fidelity["multiply_adds_novelty"]

@@ -23,8 +23,15 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     "completion": ((), ("tcsh",), ("bash", "zsh")),
     "demote": (("meme57-pong",), ("meme57-pong", "--reason", "x"), ("--reason", "x")),
     "doctor": (("now",), ("--quick",), ("--json=yes",)),
-    "export": ((), ("Pong-s1",), ("Pong-s1", "--output", "student.pt")),
+    "export": (
+        (),
+        ("Pong-s1",),
+        ("Pong-s1", "--output", "student.pt"),
+        ("Pong-s1", "--capsule", "run.tar"),
+        ("Pong-s1", "--capsule", "run.zip", "--output", "student.onnx"),
+    ),
     "games": (("Pnog",), ("--all",), ("Pong", "ALE/Nothing-v5")),
+    "import": ((), ("Pong-s1.zip",), ("a.zip", "b.zip")),
     "play": (
         (),
         ("Pong-s1",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.util import spec_from_loader
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from meme57.envs import make_env
 from meme57.errors import Meme57Error
 from meme57.export import onnx as export
 from meme57.export.onnx_policy import OnnxStudent, open_session
+from meme57.export.steps import INPUTS, OUTPUTS, step_of_student
 from meme57.learning.policies import GreedyStudent
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, corridor_student) -> tuple[Path, float]:
     path = tmp_path_factory.mktemp("onnx") / "student.onnx"
-    return path, export.export_student(corridor_student, path)
+    return path, export.export_step(step_of_student(corridor_student), path)
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +40,16 @@ def test_export_says_how_far_it_is_from_pytorch(exported) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_any_batch_size_gives_what_pytorch_gives(session, corridor_student, batch: int) -> None:
-    inputs = export.example_inputs(corridor_student, batch)
-    feed = {name: value.numpy() for name, value in zip(export.INPUTS, inputs, strict=True)}
-    logits, state = session.run(list(export.OUTPUTS), feed)
+    inputs = step_of_student(corridor_student).example(batch)
+    feed = {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)}
+    logits, state = session.run(list(OUTPUTS), feed)
     with torch.inference_mode():
         expected_logits, expected_state = corridor_student(*inputs)
     assert logits.shape == (batch, 4)
     assert state.shape == (2, batch, 16)
     np.testing.assert_allclose(logits, expected_logits.numpy(), atol=1e-4)
     np.testing.assert_allclose(state, expected_state.numpy(), atol=1e-4)
-    assert export.parity(corridor_student, Path(session._model_path), batch=batch) < 1e-4
+    assert export.parity(step_of_student(corridor_student), Path(session._model_path), batch=batch) < 1e-4
 
 
 def test_file_names_its_inputs_and_outputs_and_no_folder_of_this_machine(session, exported) -> None:
@@ -83,10 +85,10 @@ def test_episode_through_onnx_runtime_has_the_greedy_actions_of_pytorch(session,
     env.close()
 
 
-def test_file_that_differs_from_pytorch_is_not_kept(tmp_path, corridor_student, monkeypatch) -> None:
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+def test_file_that_differs_from_pytorch_is_not_kept(tmp_path, corridor_student) -> None:
+    step = replace(step_of_student(corridor_student), tolerance=-1.0)
     with pytest.raises(Meme57Error, match=r"student.onnx differs from PyTorch by .* not kept"):
-        export.export_student(corridor_student, tmp_path / "student.onnx")
+        export.export_step(step, tmp_path / "student.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,12 +149,12 @@ def test_a_broken_runtime_is_one_line_and_leaves_no_file(
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)  # the packages are there
     damage(monkeypatch)
     with pytest.raises(Meme57Error, match=words) as info:
-        export.export_student(corridor_student, tmp_path / "student.onnx")
+        export.export_step(step_of_student(corridor_student), tmp_path / "student.onnx")
     assert 'pip install "meme57[onnx]" --force-reinstall' in str(info.value)
     assert "\n" not in str(info.value)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Meme57Error, match=words):
-        export.parity(corridor_student, exported[0])
+        export.parity(step_of_student(corridor_student), exported[0])
     if damage is not broken_steps:
         with pytest.raises(Meme57Error, match=words):
             open_session(exported[0])

@@ -13,9 +13,10 @@ from meme57.errors import CheckpointError, Meme57Error
 from meme57.evaluation.protocol import play_episodes
 from meme57.evaluation.watch import watch
 from meme57.export.facts import export_facts, teacher_multiply_adds
-from meme57.export.onnx import export_student
+from meme57.export.onnx import export_step
 from meme57.export.onnx_policy import open_session
 from meme57.export.policy_folder import open_policy
+from meme57.export.steps import step_of_student
 from meme57.learning.policies import GreedyStudent, Teacher, load_student, save_student
 
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory, corridor: EnvSpec, corridor_student) -> Path:
     """A student's folder as `distill` leaves it."""
     folder = tmp_path_factory.mktemp("student")
     save_student(corridor_student, folder, corridor)
-    export_student(corridor_student, folder / "student.onnx")
+    export_step(step_of_student(corridor_student), folder / "student.onnx")
     return folder
 
 

@@ -115,6 +115,14 @@ def test_weights_of_before_there_was_a_choice_of_network_are_read_as_they_were_m
     assert (spec.normalise_heads, spec.balance_inputs) == (False, False)
 
 
+def test_a_torso_that_is_not_built_in_is_refused(teacher_folder) -> None:
+    tree = json.loads((teacher_folder / "agent.json").read_text())
+    tree["network"]["torso"] = "os:system"
+    (teacher_folder / "agent.json").write_text(json.dumps(tree))
+    with pytest.raises(CheckpointError, match=r"agent\.json is damaged: .*'os:system' is not built in"):
+        Teacher.load(teacher_folder)
+
+
 def _many(folder: Path) -> dict[str, np.ndarray]:
     """The first step of 64 episodes."""
     inputs = {name: np.repeat(value[:1], 64, 0) for name, value in load_policy(folder).example().items()}

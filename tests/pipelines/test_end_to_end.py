@@ -14,7 +14,7 @@ from kedro.framework.session import KedroSession
 from mlflow.entities import Run
 
 from meme57.checkpoints.store import newest_replay_index
-from meme57.export.pyfunc import load_policy
+from meme57.export.travelling import serve_policy
 from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store
@@ -220,8 +220,8 @@ def test_registered_policy_loads_and_plays(project, load, agent: str, name: str)
     assert version.tags["meme57.score.protocol"] == load("scores")["protocol"]["name"]
     newest = newest_replay_index(Path(load("checkpoints")["newest"]["folder"]))
     assert version.tags["meme57.data"] == replay_version(newest)
-    folder = Path(load("checkpoints")["best"]["folder"]) if agent == "teacher" else load("student_folder")
-    inputs = load_policy(folder).example()
+    policies = project.data / "06_models" / "Pong-s1"
+    inputs = serve_policy(policies / ("policy/teacher" if agent == "teacher" else "student")).first_step
     output = load_policy_model(create_store(project.folder), name, alias="challenger").predict(inputs)
     assert output["action"].shape == (2,)
     assert output["state"].shape == inputs["state"].shape

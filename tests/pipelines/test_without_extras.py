@@ -53,7 +53,8 @@ def test_a_run_without_any_extra_and_without_ffmpeg_ends_well(bare) -> None:
     told = [line for line in done.stderr.splitlines() if "WARNING" in line]
     onnx = [line for line in told if 'pip install "meme57[onnx]"' in line]
     film = [line for line in told if "IMAGEIO_FFMPEG_EXE" in line]
-    assert (len(onnx), len(film), len(told)) == (2, 2, 4)  # before anything begins, and where it would have been made
+    # before anything begins, and where it would have been made: student, teacher, film
+    assert (len(onnx), len(film), len(told)) == (3, 2, 5)
     assert done.stderr.index(onnx[0]) < done.stderr.index("distill_student")
     assert not (student / "student.onnx").exists()  # it was another student's
     assert json.loads((student / "record.json").read_text())["onnx"] is None
@@ -100,7 +101,7 @@ def test_an_ffmpeg_that_does_not_work_costs_the_film_alone(
 def test_an_onnx_file_that_cannot_be_made_costs_the_file_alone(
     copied, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("meme57.export.onnx.TOLERANCE", -1.0)  # what the exporter makes is not the student
+    monkeypatch.setattr("meme57.export.steps.TOLERANCE", -1.0)  # what the exporter makes is not the student
     copied.run_here("distill", distill={"updates": 2, "fidelity_steps": 4})
     student = copied.data / "06_models/Pong-s1/student"
     assert "student.onnx differs from PyTorch" in caplog.text

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
 import re
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_m
 from meme57.tracking.registry import Registration, model_name, register_policy
 from meme57.tracking.runs import ActiveRun
 from meme57.tracking.store import Store
+from meme57.tracking.version_files import CODE, check_files
 
 FRAMES = np.zeros((1, 4, 4), dtype=np.uint8)
 
@@ -33,6 +37,7 @@ def _policy(folder: Path, bias: float) -> Path:
         inputs={"frame": FRAMES},
         outputs={"action": np.zeros(1)},
         pip_requirements=["numpy"],
+        code=[Path(__file__).with_name("toy_policy_loader.py")],
         metadata={"game": "Pong"},
     )
 
@@ -48,7 +53,7 @@ def _score(low: float, mean: float, protocol: str = "p1") -> PolicyScore:
 
 @pytest.fixture
 def register(active: ActiveRun, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Registration]:
-    name = f"meme57-{request.node.name}"
+    name = "meme57-" + re.sub(r"\W", "-", request.node.name)
 
     def call(bias: float, score: PolicyScore, margin: float = 0.0) -> Registration:
         folder = tmp_path / f"model-{bias}"
@@ -223,3 +228,75 @@ def test_a_version_without_a_score_says_so(register: Callable[..., Registration]
     assert plan_promotion(active.client, name, "1", None).score == "2.0 [0.5, 3.5], n 10"
     active.client.delete_model_version_tag(name, "1", "meme57.score.episodes")
     assert plan_promotion(active.client, name, "1", None).score == "no score"
+
+
+def _add_a_line(folder: Path) -> None:
+    with (folder / "code" / "toy_policy_loader.py").open("a") as stream:
+        stream.write(f"{TROJAN}\n")
+
+
+def _add_a_module(folder: Path) -> None:
+    (folder / "code" / "numpy.py").write_text(TROJAN)
+
+
+def _name_another_loader(folder: Path) -> None:
+    path = folder / "MLmodel"
+    path.write_text(path.read_text().replace("loader_module: toy_policy_loader", "loader_module: mlflow.pyfunc.model"))
+
+
+def _name_other_code(folder: Path) -> None:
+    path = folder / "MLmodel"
+    path.write_text(path.read_text().replace("code: code", "code: data"))
+
+
+TROJAN = "raise SystemExit('foreign code was run')"
+
+
+@pytest.mark.parametrize("spoil", [_add_a_line, _add_a_module, _name_another_loader, _name_other_code])
+def test_code_that_was_not_registered_is_not_run(
+    register: Callable[..., Registration], store: Store, spoil: Callable[[Path], None]
+) -> None:
+    made = register(1.0, _score(low=0.5, mean=2.0))
+    spoil(_stored(store, made.model))
+    for load in (load_policy_model, lambda store, name: policy_data(store, f"models:/{name}@champion")):
+        with pytest.raises(TrackingError, match=r"the code of .* version 1 is not what was registered") as info:
+            load(store, made.model)
+        assert "\n" not in str(info.value)
+
+
+def test_data_that_were_not_registered_are_not_used(register: Callable[..., Registration], store: Store) -> None:
+    made = register(1.0, _score(low=0.5, mean=2.0))
+    write_json(_stored(store, made.model) / "data" / "policy" / "policy.json", {"bias": 9.0})
+    for load in (load_policy_model, lambda store, name: policy_data(store, f"models:/{name}/1")):
+        with pytest.raises(TrackingError, match=r"the data of .* version 1 are not what was registered"):
+            load(store, made.model)
+
+
+def test_compiled_code_in_the_store_is_not_run(register: Callable[..., Registration], store: Store) -> None:
+    """Python would take it for what it compiled itself, if it names the source's time and size."""
+    made = register(1.0, _score(low=0.5, mean=2.0))
+    source = _stored(store, made.model) / "code" / "toy_policy_loader.py"
+    trojan = source.with_name("trojan.py")
+    trojan.write_text(TROJAN)
+    compiled = Path(py_compile.compile(str(trojan), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH))
+    trojan.unlink()
+    compiled.rename(importlib.util.cache_from_source(str(source)))
+    for name in ("toy_policy_loader", *[known for known in sys.modules if known.startswith("toy_policy")]):
+        sys.modules.pop(name, None)
+    policy = load_policy_model(store, made.model)
+    np.testing.assert_allclose(policy.predict({"frame": FRAMES})["action"], [1.0])
+
+
+def test_a_version_of_an_older_release_has_the_loader_of_then_and_no_code(
+    register: Callable[..., Registration], store: Store, tmp_path: Path
+) -> None:
+    made = register(1.0, _score(low=0.5, mean=2.0))
+    store.client().delete_model_version_tag(made.model, made.version, CODE)
+    with pytest.raises(TrackingError, match=r"the code of .* is not what was registered"):
+        load_policy_model(store, made.model)
+    version = store.client().get_model_version(made.model, made.version)
+    version.tags.clear()
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "MLmodel").write_text("flavors: {python_function: {loader_module: meme57.export.pyfunc, code: null}}")
+    check_files(version, old)

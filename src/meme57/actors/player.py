@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from meme57.actors.episode_embedding import EpisodeEmbedding
-from meme57.agent.inputs import INPUTS
+from meme57.agent.inputs import INPUTS, left_behind
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
 from meme57.envs import StepResult
@@ -108,15 +108,8 @@ def as_features(inputs: StepInputs, device: torch.device) -> Features:
 
 
 def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
-    intrinsic, lifelong, episodic, embedding = (part.cpu().numpy() for part in novelty)
-    return StepInputs(
-        action=actions.astype(np.int64),
-        reward=reward,
-        intrinsic=intrinsic,
-        lifelong=lifelong,
-        episodic=episodic,
-        embedding=embedding.astype(np.float16),
-    )
+    *rewards, embedding = (part.cpu().numpy() for part in novelty)
+    return left_behind(actions.astype(np.int64), reward, [*rewards, embedding.astype(np.float16)])
 
 
 def _where(which: npt.NDArray[np.bool_], first: StepInputs, second: StepInputs) -> StepInputs:

@@ -1,10 +1,11 @@
 """The network's inputs other than the image: one table, over which replay, actors, learner and export loop.
 
-A new input is an entry of `INPUTS`, a field of `Inputs`, and its value in `actors.player`.
+A new input is an entry of `INPUTS`, a field of `Inputs`, and its value in `left_behind`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,3 +54,22 @@ class Inputs(NamedTuple, Generic[Array]):
     lifelong: Array  # [...] the RND component of the intrinsic reward
     episodic: Array  # [...] the episodic component
     embedding: Array  # [..., embedding_size]
+
+
+def left_behind(action: Array, reward: Array, novelty: Iterable[Array]) -> Inputs[Array]:
+    """Gather the inputs that a step leaves to the next one.
+
+    Args:
+        action: [...].
+        reward: [...] extrinsic.
+        novelty: intrinsic reward, lifelong and episodic component [...], embedding [..., embedding_size].
+    """
+    intrinsic, lifelong, episodic, embedding = novelty
+    return Inputs(
+        action=action,
+        reward=reward,
+        intrinsic=intrinsic,
+        lifelong=lifelong,
+        episodic=episodic,
+        embedding=embedding,
+    )

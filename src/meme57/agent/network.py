@@ -132,12 +132,12 @@ class MemeNetwork(nn.Module):
             preferences [B, A] (logits of the distilled policy, or values: see `acting_betas`), state [2, B, H].
         """
         core, state = self._step(frames, features, state)
-        return self._preferences(core, policies), state
+        return self.preferences(core, policies), state
 
     def predicted_returns(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
         """Predict the discounted extrinsic return [B] of the action that each policy prefers; arguments as `act`."""
         core, _ = self._step(frames, features, state)
-        best = self._preferences(core, policies).argmax(-1, keepdim=True)
+        best = self.preferences(core, policies).argmax(-1, keepdim=True)
         q = self.values(core)[0][torch.arange(len(policies), device=policies.device), policies]
         return signed_parabolic(q.float().gather(-1, best).squeeze(-1))
 
@@ -146,9 +146,9 @@ class MemeNetwork(nn.Module):
         core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
         return core[0], state
 
-    def _preferences(self, core: Tensor, policies: Tensor) -> Tensor:
+    def preferences(self, core: Tensor, policies: Tensor) -> Tensor:
         """Return the preferences of each row's policy: LSTM output [B, H], policies [B] -> [B, A]."""
-        rows = torch.arange(len(policies), device=policies.device)
+        rows = torch.arange(policies.shape[0], device=policies.device)  # `len` would fix the batch of an export
         if self.acting_betas is None:
             logits: Tensor = self.policies(core)[rows, policies]
             return logits

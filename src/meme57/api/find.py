@@ -31,10 +31,15 @@ def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None
         return open_policy(policy_data(existing_store(project_folder()), source), torso=torso)
     if "/" in source or Path(source).is_dir():
         return open_policy(Path(source), torso=torso)
-    return open_policy(_run_policy(source, agent), torso=torso)
+    return open_policy(run_policy(source, agent), torso=torso)
 
 
-def _run_policy(run: str, agent: str) -> Path:
+def run_policy(run: str, agent: str) -> Path:
+    """Find the folder of a run's best checkpoint, or of its student.
+
+    Raises:
+        Meme57Error: there is no such run, or it has none yet; one line that says what makes it.
+    """
     from meme57.checkpoints.store import CheckpointStore
     from meme57.tracking.overview import known_run, run_folder
 

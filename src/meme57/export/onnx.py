@@ -1,4 +1,4 @@
-"""The student as an ONNX file: one step, any batch size."""
+"""Policies as ONNX files: one step, any batch size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.errors import Meme57Error, first_line
+from meme57.export.steps import Step
 from meme57.files import write_atomically
 
-INPUTS = ("frame", "action", "reward", "state")
-OUTPUTS = ("logits", "next_state")
-TOLERANCE = 1e-4
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install "meme57[onnx]"'
 REINSTALL = f"{INSTALL} --force-reinstall"
@@ -49,13 +46,13 @@ def open_runtime(path: Path) -> Any:
 
 
 def run_step(session: Any, feed: Mapping[str, Any]) -> list[Any]:
-    """Run one step; return its outputs in the order of `OUTPUTS`.
+    """Run one step; return its outputs in the order of the file's outputs.
 
     Raises:
         Meme57Error: ONNX Runtime failed.
     """
     try:
-        outputs: list[Any] = session.run(list(OUTPUTS), dict(feed))
+        outputs: list[Any] = session.run(None, dict(feed))
     except Exception as error:
         raise Meme57Error(f"onnxruntime failed ({first_line(error)}): {REINSTALL}") from error
     return outputs
@@ -67,32 +64,27 @@ def missing_packages() -> str | None:
     return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None
 
 
-def export_student(network: StudentNetwork, path: Path) -> float:
+def export_step(step: Step, path: Path) -> float:
     """Write `path` and compare it with PyTorch on random inputs.
 
-    Inputs: frame uint8 [B, H, W] (float32 for vectors), action int64 [B] (the previous one; A if there was none),
-    reward float [B], state float [2, B, H]. Outputs: logits [B, A], next_state [2, B, H].
-
     Returns:
-        The largest difference of logits and states.
+        As `parity`.
 
     Raises:
-        Meme57Error: a package of the extra is missing or does not work, or the difference exceeds 1e-4; no file is
-            left.
+        Meme57Error: a package of the extra is missing or does not work, or the difference exceeds the step's
+            tolerance; no file is left.
     """
     if (absent := missing_packages()) is not None:
         raise Meme57Error(f"no {path.name}: {absent}")
-    network = network.eval()
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    example = example_inputs(network, 2)
+    sizes = {name: torch.export.Dim(name, min=1) for axes in step.free_axes for name in axes.values()}
     try:
         with _quiet():
             program = torch.onnx.export(
-                network,
-                example,
-                input_names=list(INPUTS),
-                output_names=list(OUTPUTS),
-                dynamic_shapes=({0: batch}, {0: batch}, {0: batch}, {1: batch}),
+                step.network,
+                step.example(2),
+                input_names=list(step.inputs),
+                output_names=list(step.outputs),
+                dynamic_shapes=tuple({axis: sizes[name] for axis, name in axes.items()} for axes in step.free_axes),
                 dynamo=True,
                 verbose=False,
             )
@@ -103,46 +95,28 @@ def export_student(network: StudentNetwork, path: Path) -> float:
     _forget_sources(program)
     write_atomically(path, lambda temporary: program.save(str(temporary)))
     try:
-        difference = parity(network, path)
+        difference = parity(step, path)
     except Meme57Error:
         path.unlink()
         raise
-    if not difference <= TOLERANCE:
+    if not difference <= step.tolerance:
         path.unlink()
-        raise Meme57Error(f"{path.name} differs from PyTorch by {difference:g}, more than {TOLERANCE:g}: not kept")
+        raise Meme57Error(f"{path.name} differs from PyTorch by {difference:g}, more than {step.tolerance:g}: not kept")
     return difference
 
 
-def parity(network: StudentNetwork, path: Path, *, batch: int = 5) -> float:
-    """Measure the largest absolute difference between ONNX Runtime and PyTorch on one random step.
+def parity(step: Step, path: Path, *, batch: int = 5) -> float:
+    """Measure the largest absolute difference of preferences and states between ONNX Runtime and PyTorch, one step.
 
     Raises:
         Meme57Error: as `open_runtime` and `run_step`.
     """
     session = open_runtime(path)
-    inputs = example_inputs(network, batch)
+    inputs = step.example(batch)
     with torch.inference_mode():
-        expected = network(*inputs)
-    found = run_step(session, {name: value.numpy() for name, value in zip(INPUTS, inputs, strict=True)})
-    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
-
-
-def example_inputs(network: StudentNetwork, batch: int) -> tuple[torch.Tensor, ...]:
-    """Draw random inputs of one step."""
-    spec, generator = network.spec, torch.Generator().manual_seed(0)
-    return (
-        _random_frames(spec, batch, generator),
-        torch.randint(0, spec.num_actions + 1, (batch,), generator=generator),
-        torch.randn(batch, generator=generator),
-        torch.randn(2, batch, spec.lstm_size, generator=generator),
-    )
-
-
-def _random_frames(spec: StudentSpec, batch: int, generator: torch.Generator) -> torch.Tensor:
-    size = (batch, spec.height, spec.width)
-    if spec.frame_dtype == "uint8":
-        return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
-    return torch.randn(size, generator=generator)
+        expected = step.network(*inputs)
+    found = run_step(session, {name: value.numpy() for name, value in zip(step.inputs, inputs, strict=True)})
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found[:2], expected[:2], strict=True))
 
 
 def _forget_sources(program: torch.onnx.ONNXProgram) -> None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, Meme57Error
-from meme57.export.onnx import INPUTS, INSTALL, OUTPUTS, open_runtime, run_step
+from meme57.export.onnx import INSTALL, open_runtime, run_step
+from meme57.export.steps import INPUTS, OUTPUTS
 
 
 def open_session(path: Path) -> Any:

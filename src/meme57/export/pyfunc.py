@@ -1,4 +1,7 @@
-"""The MLflow loader module: `predict({frame, previous inputs, state}) -> {action, state}`, from data files alone."""
+"""The MLflow loader of policies without an ONNX file, and of versions that older releases registered.
+
+`predict({frame, previous inputs, state}) -> {action, state}` through PyTorch, from data files alone.
+"""
 
 from __future__ import annotations
 

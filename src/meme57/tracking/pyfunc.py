@@ -1,27 +1,31 @@
-"""A policy as an MLflow model that runs no foreign code: data files and this package's loader, never a pickle."""
+"""A policy as an MLflow model: data files, never a pickle, and a loader of ours, which is checked before it runs."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
-import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Schema, TensorSpec
 
 from meme57.errors import TrackingError
-from meme57.tracking.registry import CHAMPION, by_alias
+from meme57.files import write_json
+from meme57.tracking.registry import CARD, CHAMPION, by_alias
 from meme57.tracking.store import Store, first_line, refuse_other_place
+from meme57.tracking.version_files import check_files, loader_of
 
 ADDRESS = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
+FIRST_STEP = "first_step.json"
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
@@ -33,15 +37,26 @@ def save_policy_model(
     inputs: Arrays,
     outputs: Arrays,
     pip_requirements: Sequence[str],
+    code: Sequence[Path] = (),
+    growing: Collection[str] = (),
+    card: str = "",
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the MLflow model folder `path` with the data of `data_path`, which `loader_module._load_pyfunc` reads.
 
-    `inputs` and `outputs` are an example of one step. Their first axis is the batch, which may have any size later.
+    Beside what MLflow writes it holds the card, `README.md`, and `first_step.json`, what to post to a server first.
+
+    Args:
+        inputs: one example of a single step; the first axis is the batch, of any size when used.
+        outputs: what it gives.
+        code: files that are copied into the model, the loader among them; none where it is installed.
+        growing: inputs and outputs whose second axis may have any size, too.
+        card: Markdown.
 
     Raises:
         TrackingError: MLflow refuses.
     """
+    signature = ModelSignature(_schema(inputs, growing), _schema(outputs, growing))
     try:
         with warnings.catch_warnings():
             # The signature comes from the example. If the example were stored too, MLflow would run the policy on it.
@@ -50,13 +65,26 @@ def save_policy_model(
                 str(path),
                 loader_module=loader_module,
                 data_path=str(data_path),
-                signature=infer_signature(dict(inputs), dict(outputs)),
+                code_paths=[str(file) for file in code] or None,
+                signature=signature,
                 pip_requirements=list(pip_requirements),
                 metadata=dict(metadata or {}),
             )
     except MlflowException as error:
         raise TrackingError(f"the policy model {path} cannot be written: {first_line(error)}") from error
+    write_json(path / FIRST_STEP, {"inputs": {name: value[:1].tolist() for name, value in inputs.items()}})
+    (path / CARD).write_text(card, encoding="utf-8")
     return path
+
+
+def _schema(arrays: Arrays, growing: Collection[str]) -> Schema:
+    free = {name: 2 if name in growing else 1 for name in arrays}
+    return Schema(
+        [
+            TensorSpec(value.dtype, (*[-1] * free[name], *value.shape[free[name] :]), name)
+            for name, value in arrays.items()
+        ]
+    )
 
 
 def policy_data(store: Store, uri: str) -> Path:
@@ -69,11 +97,14 @@ def policy_data(store: Store, uri: str) -> Path:
     if found is None:
         raise TrackingError(f"{uri!r} is no address of a policy: type models:/NAME@champion or models:/NAME/VERSION")
     client: MlflowClient = store.client()
+    name = found["name"]
     try:
-        version = found["version"] or client.get_model_version_by_alias(found["name"], found["alias"]).version
-        folder = _download(store, found["name"], version)
-        data = yaml.safe_load((folder / "MLmodel").read_text())["flavors"]["python_function"]["data"]
-    except (MlflowException, OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        number = found["version"] or client.get_model_version_by_alias(name, found["alias"]).version
+        version = client.get_model_version(name, number)
+        folder = _download(store, name, number)
+        data = loader_of(folder)["data"]
+        check_files(version, folder)
+    except (MlflowException, OSError, KeyError, TypeError, ValueError) as error:
         raise TrackingError(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
     place = (folder / str(data)).resolve()
     if not place.is_relative_to(folder.resolve()):
@@ -92,7 +123,11 @@ def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:
     if version is None:
         raise TrackingError(f"no model {name}@{alias} in {store.uri}: `kedro run` registers one")
     with tempfile.TemporaryDirectory() as temporary:  # MLflow cannot load from a folder with a name such as `a%20b`
-        return mlflow.pyfunc.load_model(str(_download(store, name, str(version.version), temporary)))
+        folder = _download(store, name, str(version.version), temporary)
+        check_files(version, folder)
+        for compiled in folder.rglob("__pycache__"):  # Python would run it without looking at the source
+            shutil.rmtree(compiled)
+        return mlflow.pyfunc.load_model(str(folder))
 
 
 def _download(store: Store, name: str, version: str, target: str | None = None) -> Path:

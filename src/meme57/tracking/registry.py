@@ -16,14 +16,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
-from meme57.files import checksum
 from meme57.tracking.checkpoints import logged_model_name, upload_folder
 from meme57.tracking.promotion import PolicyScore, decide_promotion, score_from_tags, score_tags
 from meme57.tracking.store import first_line, was_not_found
+from meme57.tracking.version_files import CODE, CONTENT, code_checksum, content_checksum
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
-CONTENT = "meme57.content"
+CARD = "README.md"
 PROMOTION = "meme57.promotion"
 DEMOTED = "meme57.demoted"
 
@@ -74,8 +74,8 @@ def register_policy(
     try:
         by_alias(client, name, CHAMPION)  # a damaged registry is refused before anything is written
         challenger = _challenger(client, name)
-        content = _content(folder)
-        facts = {**score_tags(score), **(tags or {}), CONTENT: content}
+        content = content_checksum(folder)
+        facts = {**score_tags(score), **(tags or {}), CONTENT: content, CODE: code_checksum(folder)}
         if challenger is None or not _same(challenger, content, score):
             challenger = _new_version(client, name, folder, run_id, facts)
             client.set_registered_model_alias(name, CHALLENGER, challenger.version)
@@ -139,9 +139,15 @@ def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tag
     experiment = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment, logged_model_name(name), run_id, model_type="policy")
     upload_folder(client, model.model_id, folder)
+    card = folder / CARD
     # By location: the SQL store would look `models:/<id>` up in the process's global store, not in this client's.
     return client.create_model_version(
-        name, source=model.artifact_location, run_id=run_id, tags=dict(tags), model_id=model.model_id
+        name,
+        source=model.artifact_location,
+        run_id=run_id,
+        tags=dict(tags),
+        description=card.read_text(encoding="utf-8") if card.is_file() else None,
+        model_id=model.model_id,
     )
 
 
@@ -186,14 +192,6 @@ def _unanswered(name: str, alias: str, error: MlflowException) -> TrackingError:
         f"whether there is a {name}@{alias} could not be found out ({first_line(error)}): try again when the "
         "registry answers"
     )
-
-
-def _content(folder: Path) -> str:
-    """Compute checksums of the policy's data; MLflow's own files contain the time and would always differ."""
-    data = folder / "data"
-    root = data if data.exists() else folder
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    return " ".join(checksum(file)[:12] for file in files)
 
 
 def _same(version: ModelVersion, content: str, score: PolicyScore) -> bool:

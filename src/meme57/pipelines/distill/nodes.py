@@ -103,11 +103,12 @@ def _costs(teacher_folder: Path, student_folder: Path, *, torso: str) -> dict[st
 def _export(student: StudentNetwork, path: Path) -> dict[str, float]:
     """Write and measure the ONNX file; a failure is only a warning, since the student works without it."""
     from meme57.export.facts import StudentFacts, export_facts, student_facts
-    from meme57.export.onnx import export_student
+    from meme57.export.onnx import export_step
+    from meme57.export.steps import step_of_student
 
     facts: StudentFacts
     try:
-        export_student(student, path)
+        export_step(step_of_student(student), path)
         facts = export_facts(student, path)
     except Meme57Error as error:
         log.warning("%s", error)

@@ -13,7 +13,6 @@ from meme57.errors import TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
 """Stands for the interval of a single value, which has none."""
-REQUIREMENTS = ("meme57", "torch>=2.11", "safetensors", "numpy")
 
 
 def register_policies(
@@ -41,7 +40,8 @@ def register_policies(
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
     check_scores(scores, run_name=settings.run_name, source=source, student_sha256=student["weights_sha256"])
-    data = {"teacher": _copy_teacher(Path(best["folder"]), policy_folder), "student": student_folder}
+    teacher_folder = _copy_teacher(Path(best["folder"]), policy_folder, settings.network.torso)
+    data = {"teacher": teacher_folder, "student": student_folder}
     tags = {
         "meme57.run": settings.run_name,
         "meme57.seed": str(settings.run.seed),
@@ -58,7 +58,8 @@ def register_policies(
 def _register(
     agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], settings: Parameters
 ) -> dict[str, Any]:
-    from meme57.export.pyfunc import load_policy
+    from meme57.export.card import model_card
+    from meme57.export.travelling import serve_policy
     from meme57.tracking.promotion import PolicyScore
     from meme57.tracking.pyfunc import save_policy_model
     from meme57.tracking.registry import model_name, register_policy
@@ -83,22 +84,26 @@ def _register(
         random_episodes=random["episodes"],
     )
     game = settings.env.game
-    policy = load_policy(data, torso=settings.network.torso)
-    example = policy.example()
+    name = model_name(rom_id(game), student=agent == "student")
+    served = serve_policy(data, torso=settings.network.torso)
     target = policy_folder / f"model-{agent}"
     shutil.rmtree(target, ignore_errors=True)
+    facts = {"mean return": f"{score.mean:,.4g} ({score.episodes} episodes)", "protocol": score.protocol, **tags}
     save_policy_model(
         target,
         data_path=data,
-        loader_module="meme57.export.pyfunc",
-        inputs=example,
-        outputs=policy.predict(example),
-        pip_requirements=REQUIREMENTS,
+        loader_module=served.loader_module,
+        inputs=served.first_step,
+        outputs=served.answer,
+        pip_requirements=served.requirements,
+        code=served.code,
+        growing=("memory",),
+        card=model_card(name, f"the {agent} of run {tags['meme57.run']}", game, facts, served),
         metadata={"agent": agent, "game": game},
     )
     registration = register_policy(
         active.client,
-        name=model_name(rom_id(game), student=agent == "student"),
+        name=name,
         folder=target,
         run_id=active.run_id,
         score=score,
@@ -108,13 +113,16 @@ def _register(
     return asdict(registration)
 
 
-def _copy_teacher(checkpoint: Path, policy_folder: Path) -> Path:
-    """Copy the weights that acting needs, without optimiser and replay."""
+def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
+    """Copy the weights that acting needs, without optimiser and replay, and export their ONNX file."""
+    from meme57.export.travelling import export_teacher
+
     target = policy_folder / "teacher"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in ("agent.json", "network.safetensors", "novelty.safetensors"):
         shutil.copy2(checkpoint / name, target / name)
+    export_teacher(target, torso=torso)
     return target
 
 

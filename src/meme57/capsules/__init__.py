@@ -1,0 +1,1 @@
+"""A run in one file: what it learned, what it measured, and what reproduces it."""
