@@ -282,6 +282,19 @@ AGENT, RECORD, SCORES = "checkpoint/agent.json", "setup/run_record.json", "repor
             json_change(RECORD, lambda tree: tree["configuration"]["network"].update(torso="os:system")),
             "'os:system' is not built in",
         ),
+        (
+            json_change(AGENT, lambda tree: tree["env"].update(gymnasium={"id": "os:system"})),
+            "the environment is 'os:system', and a capsule brings no code",
+        ),
+        (
+            json_change(RECORD, lambda tree: tree["configuration"]["env"].update(wrappers=["os:system"])),
+            "the environment is 'os:system', and a capsule brings no code",
+        ),
+        (
+            json_change("student/env.json", lambda tree: tree.update(gymnasium={"id": "x", "wrappers": ["os:system"]})),
+            "the environment is 'os:system', and a capsule brings no code",
+        ),
+        (json_change(AGENT, lambda tree: tree.update(network="small")), "the parameters are damaged"),
         (json_change(AGENT, lambda tree: tree["env"].update(game="Breakout")), "of another game, Breakout"),
         (json_change(RECORD, lambda tree: tree.update(game="Breakout")), "the run record is of Breakout"),
         (json_change(RECORD, lambda tree: tree.update(run_name="Pong-s2")), "is the record of run 'Pong-s2'"),

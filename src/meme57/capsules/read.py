@@ -27,14 +27,16 @@ from meme57.capsules.contents import (
     environment_name,
     place,
 )
+from meme57.checkpoints.manifest import AGENT
 from meme57.checkpoints.source import checkpoint_source
 from meme57.config import parse_parameters
 from meme57.config.identity import changes
 from meme57.datasets.schemas import Scores
+from meme57.envs import foreign_code
 from meme57.errors import CapsuleError, Meme57Error, RunConflictError, first_line
 from meme57.evaluation.scores import check_scores
 from meme57.files import checked, parse_as, read_json, refuse_half_characters, storage_errors, tree_digest
-from meme57.learning.policies import Teacher, load_student
+from meme57.learning.policies import STUDENT_ENV, Teacher, load_student
 from meme57.learning.student_record import RECORD, check_student
 from meme57.tracking.overview import LAYERS, run_folder
 from meme57.tracking.run_record import read_record, refuse_lookalike, run_folders
@@ -214,6 +216,28 @@ def _copy(source: IO[bytes], sink: IO[bytes], expected: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def _refuse_code(tree: Any) -> None:
+    """Refuse a torso, an environment or a wrapper that is code of somebody else.
+
+    Args:
+        tree: with the groups `env` and `network`, or one of them.
+
+    Raises:
+        CapsuleError: one line.
+    """
+    try:
+        torso = tree.get("network", {}).get("torso", "small")
+        env = tree.get("env", {})
+        env = {**env, **(env.get("gymnasium") or {})}
+        code = foreign_code(env.get("id") or "", env.get("wrappers") or [])
+    except (AttributeError, TypeError) as error:
+        raise CapsuleError(f"the parameters are damaged: {first_line(error)}") from error
+    if torso not in TORSOS:
+        raise CapsuleError(f"the torso {torso!r} is not built in, and a capsule brings no code")
+    if code:
+        raise CapsuleError(f"the environment is {code[0]!r}, and a capsule brings no code")
+
+
 def _check(folder: Path, manifest: Manifest) -> str:
     """Check that the files are of one run, one game and one checkpoint: the run's environment as YAML.
 
@@ -224,23 +248,21 @@ def _check(folder: Path, manifest: Manifest) -> str:
     record = read_record(folder, run)
     assert record is not None
     parameters = environment(record)
-    try:
-        torso = parameters["network"]["torso"]
-    except (KeyError, TypeError) as error:
-        raise CapsuleError("the run record names no network.torso") from error
-    if torso not in TORSOS:  # before it is validated: a name may stand for code
-        raise CapsuleError(f"the torso {torso!r} is not built in, and a capsule brings no code")
+    checkpoint = run_folder(folder, "models", run) / "checkpoints" / manifest.checkpoint
+    student = run_folder(folder, "models", run) / "student"
+    _refuse_code(parameters)  # before anything is validated: a name may stand for code
+    _refuse_code(read_json(checkpoint / AGENT))
+    if student.is_dir() and (student / STUDENT_ENV).is_file():
+        _refuse_code({"env": read_json(student / STUDENT_ENV)})
     chosen = parse_parameters({key: value for key, value in parameters.items() if key != "extends"})
     if (chosen.env.game, chosen.run.seed) != (record["game"], record["seed"]) or manifest.game != record["game"]:
         raise CapsuleError(f"the run record is of {record['game']}, seed {record['seed']}, the configuration is not")
-    checkpoint = run_folder(folder, "models", run) / "checkpoints" / manifest.checkpoint
     teacher, source = Teacher.load(checkpoint), checkpoint_source(checkpoint)
     stored = read_json(checkpoint / "manifest.json")["configuration"]
     if what := changes(stored, record["configuration"]):
         raise CapsuleError(f"the weights are of another run ({what})")
     if teacher.env.game != manifest.game:
         raise CapsuleError(f"the weights are of another game, {teacher.env.game}")
-    student = run_folder(folder, "models", run) / "student"
     sha256 = None
     if student.is_dir():
         student_record = read_json(student / RECORD)

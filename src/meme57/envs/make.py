@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from meme57.config import is_toy, rom_id
 from meme57.config.differences import describe_differences
@@ -78,6 +78,12 @@ def make_env(spec: EnvSpec, *, num_envs: int, num_threads: int = 1, colour: bool
     return atari.AtariEnv(spec, num_envs=num_envs, num_threads=num_threads, colour=colour)
 
 
+def foreign_code(env_id: str, wrappers: Iterable[str]) -> list[str]:
+    """List the module paths of an environment that lead into packages which this project does not know."""
+    paths = [env_id] * (":" in env_id) + list(wrappers)
+    return [path for path in paths if path.partition(":")[0].partition(".")[0] not in KNOWN_PACKAGES]
+
+
 def refuse_code(spec: EnvSpec, named: Collection[str]) -> None:
     """Refuse a spec from a file whose making would import code that the user did not name.
 
@@ -89,9 +95,8 @@ def refuse_code(spec: EnvSpec, named: Collection[str]) -> None:
     """
     if spec.gymnasium is None:
         return
-    paths = [spec.gymnasium.id] * (":" in spec.gymnasium.id) + list(spec.gymnasium.wrappers)
-    for path in paths:
-        if path not in named and path.partition(":")[0].partition(".")[0] not in KNOWN_PACKAGES:
+    for path in foreign_code(spec.gymnasium.id, spec.gymnasium.wrappers):
+        if path not in named:
             raise EnvironmentSetupError(
                 f"the file of this policy names {path}, which is code that this command does not name: if it is your "
                 "own, give code= (in Python) or --code (of meme57 play)"
