@@ -28,7 +28,7 @@ EXPERIMENTS, TRIES = ROOT / "experiments", ROOT / "docs/data/results/choices.csv
 SCORES = (*COLUMNS, "trained_frames", "trained_seconds", "commit")
 HEALTH = {"trace_steps": "health/trace_length_steps", "policy_churn": "health/policy_churn"}
 MEMBER = ("game", "variant", "seed")
-CURVES = (*MEMBER, "frames", "seconds", "episodes", "return", *HEALTH)
+CURVES = (*MEMBER, "frames", "seconds", "episodes", "return", *HEALTH, "greedy_return")
 TRIED = ("game", "settings", "seed", "commit")
 CHOICES = (*TRIED, "frames", "seconds", "episodes", "return", "episodes_exploit", "return_exploit")
 STRETCH = 250_000
@@ -64,6 +64,7 @@ def curve_rows(done: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
                 "episodes": int(float(point["episodes/finished"] or 0)),
                 "return": _rounded(point["episodes/return"]),
                 **{column: _rounded(point[metric]) for column, metric in HEALTH.items()},
+                "greedy_return": _rounded(point.get("evaluation/return", "")),
             }
 
 

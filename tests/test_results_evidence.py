@@ -63,3 +63,14 @@ def test_what_was_tried_stays_in_the_order_of_trying(tmp_path) -> None:
         ("Pong", "b=1", "1", "abc", "0"),
         ("Pong", "a=1", "1", "abc", "0"),
     ]
+
+
+def test_a_curve_has_the_greedy_return_where_a_checkpoint_measured_it() -> None:
+    columns = (*COLUMNS, "health/trace_length_steps", "health/policy_churn", "evaluation/return")
+    points = [("100", "1", "2", "5", "1", "4", "3", "0.1", ""), ("200", "2", "1", "6", "1", "5", "3", "0.1", "7.25")]
+    curve = [dict(zip(columns, point, strict=True)) for point in points]
+    rows = list(EVIDENCE["curve_rows"]([{"game": "Pong", "variant": "b", "seed": 1, "learning_curve": curve}]))
+    assert [row["greedy_return"] for row in rows] == ["", 7.25]
+    without = [{name: value for name, value in point.items() if name != "evaluation/return"} for point in curve]
+    [first, _] = EVIDENCE["curve_rows"]([{"game": "Pong", "variant": "b", "seed": 1, "learning_curve": without}])
+    assert first["greedy_return"] == ""

@@ -117,3 +117,24 @@ def test_what_was_not_run_says_so() -> None:
     tables = (RESULTS["ladder_table"]([], "exploration"), RESULTS["ablations_table"]([]),
               RESULTS["games_table"]([], PUBLISHED), RESULTS["greedy_table"]([]))  # fmt: skip
     assert set(tables) == {"Not run yet.\n"}
+
+
+def test_learned_seeds_are_counted_and_their_mean_has_students_interval() -> None:
+    who = {"variant": "no_novelty", "trained_seconds": "120", "commit": "abc"}
+    values = ("500", "474.9", "480")
+    rows = [{**who, "seed": str(seed), "agent": "teacher", "return": value} for seed, value in enumerate(values, 1)]
+    rows += [{**who, "seed": "1", "agent": "random", "return": "21"}]
+    # mean 484.97, standard deviation 13.26, t(2) = 4.303: 4.303 * 13.26 / sqrt(3) = 32.94
+    assert cells(RESULTS["learned_table"](rows, 475.0)) == [
+        ["no novelty", "500, 474.9, 480", "2 of 3", "485 [452, 517.9]", "21", "2", "abc"]
+    ]
+    assert RESULTS["learned_table"]([], 475.0) == "Not run yet.\n"
+
+
+def test_a_plot_of_learned_seeds_ends_with_the_shortest() -> None:
+    rows = [
+        {"variant": "novelty", "seed": seed, "frames": str(1000 * point), "greedy_return": value}
+        for seed, values in (("1", ("0.1", "", "0.9")), ("2", ("0.2",)))
+        for point, value in enumerate(values, 1)
+    ]
+    assert RESULTS["learned_plot"](rows, 0.8).startswith("<?xml")

@@ -18,6 +18,8 @@ import results
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+LEARNED = {"cartpole": 475.0, "minigrid": 0.8}
+"""Experiment -> the greedy return from which a seed counts as learned."""
 CURVE = DOCS / "data" / "results" / "pong_s1_curve.csv"
 
 
@@ -65,8 +67,13 @@ def results_pages() -> dict[Path, str]:
     }
     pages = {DOCS / "results.md": with_tables(DOCS / "results.md", today)}
     pages |= {DOCS / "notebook.md": with_tables(DOCS / "notebook.md", history)}
+    learned = {name: results.learned_table(measured(name, name), LEARNED[name]) for name in LEARNED}
+    pages |= {DOCS / "gymnasium.md": with_tables(DOCS / "gymnasium.md", learned)}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
     plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
+    for name, threshold in LEARNED.items():
+        if rows := measured(name, f"{name}_curves"):
+            plots[DOCS / "images" / f"{name}.svg"] = results.learned_plot(rows, threshold)
     return {**pages, **plots}
 
 

@@ -248,6 +248,61 @@ def _difference(values: Sequence[float], others: Sequence[float]) -> str:
     return f"{float(gain.value):+.1f}{bounds}"
 
 
+# ---- environments of Gymnasium
+
+
+def learned_table(scores: Sequence[Row], threshold: float) -> str:
+    """Tabulate each variant's greedy returns by seed, how many seeds reach the threshold, and their mean (Student)."""
+    if not scores:
+        return f"{NOT_RUN}\n"
+    heads = ["variant", "greedy return of each seed", f"seeds with {threshold:g} or more", "mean (95 %)", "random",
+             "minutes a seed", "commit"]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for variant in _in_order(row["variant"] for row in scores):
+        mine = [row for row in scores if row["variant"] == variant]
+        teachers, random = ([row for row in mine if row["agent"] == agent] for agent in ("teacher", "random"))
+        values = [float(row["return"]) for row in teachers]
+        minutes = fmean(float(row["trained_seconds"]) for row in teachers) / 60
+        cells = [
+            variant.replace("_", " "), ", ".join(f"{value:.4g}" for value in values),
+            f"{sum(value >= threshold for value in values)} of {len(values)}", _mean_with_interval(values),
+            f"{fmean(float(row['return']) for row in random):.3g}", f"{minutes:.0f}",
+            ", ".join(_in_order(row["commit"] for row in teachers)),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def learned_plot(curves: Sequence[Row], threshold: float) -> str:
+    """Draw the greedy returns at the checkpoints: each seed thin, their mean thick, with Student's 95 % interval."""
+    figure = Figure(figsize=(8.0, 3.0), layout="constrained")
+    axes = figure.subplots()
+    for variant, colour in zip(_in_order(row["variant"] for row in curves), COLOURS, strict=False):
+        mine = [row for row in curves if row["variant"] == variant and row["greedy_return"]]
+        by_seed = [[row for row in mine if row["seed"] == seed] for seed in _seeds(mine)]
+        points = min(map(len, by_seed))
+        at = np.array([float(row["frames"]) for row in by_seed[0][:points]]) / 1_000
+        values = np.array([[float(row["greedy_return"]) for row in rows[:points]] for rows in by_seed])
+        axes.plot(at, values.T, color=colour, linewidth=0.5, alpha=0.6)
+        mean = mean_of(values.T)
+        axes.plot(at, mean.value, color=colour, linewidth=2.0, label=variant.replace("_", " "))
+        if len(by_seed) > 1:
+            reach = mean.reach(CONFIDENCE)
+            axes.fill_between(at, mean.value - reach, mean.value + reach, color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(threshold, color="#57534e", linewidth=0.8, linestyle="--")
+    axes.set_xlabel("thousand steps")
+    axes.set_ylabel("greedy return")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def _mean_with_interval(values: Sequence[float]) -> str:
+    mean = mean_of(values)
+    interval = mean.interval(CONFIDENCE)
+    bounds = "" if interval is None else f" [{interval.low:.4g}, {interval.high:.4g}]"
+    return f"{float(mean.value):.4g}{bounds}"
+
+
 # ---- exploration
 
 

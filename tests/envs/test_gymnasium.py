@@ -264,6 +264,19 @@ def test_lists_of_games_take_ids_with_their_package() -> None:
         parse_parameters({"suite": {"games": "CartPole-v1"}})
 
 
+def test_a_list_with_an_atari_game_beside_a_configured_id_is_refused() -> None:
+    """Or the id would win, and CartPole be played in the name of Pong."""
+    from meme57.config.members import check_suite
+    from meme57.tuning.checks import check_study
+
+    tree = {"env": {"id": "CartPole-v1"}, "network": {"torso": "mlp"}}
+    words = r"env.id=CartPole-v1 is configured, and the list of games has Pong: list ids"
+    with pytest.raises(ConfigurationError, match=words):
+        check_suite(parse_parameters({**tree, "suite": {"games": ["Pong"]}}))
+    with pytest.raises(ConfigurationError, match=words):
+        check_study(parse_parameters({**tree, "tune": {"games": ["Pong"]}}))
+
+
 def test_gymnasium_is_the_version_that_states_its_autoreset() -> None:
     assert gymnasium.vector.AutoresetMode.NEXT_STEP.value == "NextStep"
 

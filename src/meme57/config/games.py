@@ -55,10 +55,21 @@ def listed_game(name: str) -> str:
 
 
 def game_settings(game: str, configured: str) -> dict[str, Any]:
-    """Return the parameters, by dotted names, that replace the configured game with `game`."""
+    """Return the parameters, by dotted names, that replace the configured game with `game`.
+
+    Raises:
+        ConfigurationError: the configured one is of Gymnasium, whose settings fit no game of this project.
+    """
     if game == configured:
         return {}
-    return {"env.id": game} if ":" in game else {"env.game": game}
+    if ":" in game:
+        return {"env.id": game}
+    if configured not in rom_ids() and not is_toy(configured):
+        raise ConfigurationError(
+            f"env.id={configured} is configured, and the list of games has {game}: list ids of Gymnasium with their "
+            "package, such as gymnasium:CartPole-v1, or leave env.id out"
+        )
+    return {"env.game": game}
 
 
 def gymnasium_id(value: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.games import game_settings
 from meme57.config.parameters import LEARNING_GROUPS
 from meme57.config.tuning import Dimension
 from meme57.errors import ConfigurationError
@@ -43,6 +44,8 @@ def check_study(parameters: Parameters) -> None:
         ConfigurationError: one line for the first fault.
     """
     tune, games = parameters.tune, parameters.tune_games
+    for game in games:
+        game_settings(game, parameters.env.game)
     if not tune.space:
         raise ConfigurationError(
             "tune.space is empty: give at least one parameter, such as "
