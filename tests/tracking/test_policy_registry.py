@@ -23,7 +23,7 @@ from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_m
 from meme57.tracking.registry import Registration, model_name, register_policy
 from meme57.tracking.runs import ActiveRun
 from meme57.tracking.store import Store
-from meme57.tracking.version_files import CODE, check_files
+from meme57.tracking.version_files import CODE, check_files, code_checksum
 
 FRAMES = np.zeros((1, 4, 4), dtype=np.uint8)
 
@@ -200,6 +200,9 @@ def test_data_outside_the_models_folder_are_not_read(register: Callable[..., Reg
     description = _stored(store, name) / "MLmodel"
     for data in ("..", "/etc", "data/../../x"):
         description.write_text(re.sub(r"(?m)^( +data:) .*$", rf"\1 {data}", description.read_text()))
+        store.client().set_model_version_tag(
+            name, "1", CODE, code_checksum(description.parent)
+        )  # by whoever changed it
         with pytest.raises(TrackingError, match=rf"names data outside its own folder \({data}\)"):
             policy_data(store, f"models:/{name}/1")
 
