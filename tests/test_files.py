@@ -6,13 +6,16 @@ import errno
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from meme57 import files
+from meme57.checkpoints.tensors import save_tensors
 from meme57.errors import CheckpointError, StorageError
 from meme57.files import read_json, write_bytes, write_json
 
@@ -97,3 +100,15 @@ def test_escaped_characters_are_none(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     path.write_text('"\\ud83d\\ude00 \\u00e9 \\\\ud800"')
     assert read_json(path) == "😀 é \\ud800"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_weights_have_the_mode_of_the_files_beside_them(tmp_path: Path, umask: int, mode: int) -> None:
+    """The writer of safetensors makes files that nobody else may read."""
+    before = os.umask(umask)
+    try:
+        text = write_json(tmp_path / "agent.json", {})
+        weights = save_tensors({"bias": torch.zeros(1)}, tmp_path / "network.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(weights.stat().st_mode) == stat.S_IMODE(text.stat().st_mode) == mode

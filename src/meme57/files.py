@@ -30,7 +30,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            temporary.touch()  # with the usual mode, which writers such as safetensors would replace by 0600
+            mode = temporary.stat().st_mode
             write(temporary)
+            temporary.chmod(mode)
             _sync(temporary)
             os.replace(temporary, path)
             _sync(path.parent)

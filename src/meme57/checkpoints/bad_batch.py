@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
+from meme57.checkpoints.tensors import save_tensors
 from meme57.files import commit_folder, storage_errors, write_json
 from meme57.replay.chunks import SequenceBatch
 
@@ -30,11 +30,9 @@ def keep_batch(
     with storage_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        safetensors.numpy.save_file(arrays, temporary / "batch.safetensors")
+        save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, temporary / "batch.safetensors")
         for name in ("network", "novelty"):
-            save_file(
-                {key: value.contiguous() for key, value in weights[name].items()}, temporary / f"{name}.safetensors"
-            )
+            save_tensors(weights[name], temporary / f"{name}.safetensors")
         broken = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
         write_json(temporary / "record.json", {**facts, "not_finite": broken})
         commit_folder(temporary, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from meme57.checkpoints.manifest import (
@@ -24,6 +24,7 @@ from meme57.checkpoints.manifest import (
     write_manifest,
 )
 from meme57.checkpoints.state import parse_state
+from meme57.checkpoints.tensors import save_tensors
 from meme57.config.identity import changes
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import commit_folder, read_json, reading_errors, storage_errors, write_json
@@ -103,8 +104,7 @@ class CheckpointStore:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
                 for name, content in tensors.items():
-                    whole = {key: value.contiguous() for key, value in content.items()}
-                    save_file(whole, temporary / f"{name}.safetensors")
+                    save_tensors(content, temporary / f"{name}.safetensors")
                 write_json(temporary / STATE, state)
                 write_json(temporary / AGENT, description)
                 manifest = write_manifest(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from meme57.actors import Player
@@ -24,11 +24,12 @@ from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.agent.torso import is_class_path, torso_class
 from meme57.checkpoints.manifest import MANIFEST
 from meme57.checkpoints.source import check_whole
+from meme57.checkpoints.tensors import save_tensors
 from meme57.config import Parameters
 from meme57.config.groups import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, ConfigurationError, EnvironmentSetupError, first_line
-from meme57.files import checked, parse_as, read_json, write_atomically, write_json
+from meme57.files import checked, parse_as, read_json, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
@@ -191,8 +192,7 @@ class GreedyStudent:
 
 def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = None) -> None:
     """Write weights and spec; with `env` also the game, which makes the folder self-contained."""
-    weights = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    write_atomically(folder / STUDENT_WEIGHTS, lambda path: save_file(weights, path))
+    save_tensors(network.state_dict(), folder / STUDENT_WEIGHTS)
     write_json(folder / STUDENT_SPEC, asdict(network.spec))
     if env is not None:
         write_json(folder / STUDENT_ENV, env.to_json())
