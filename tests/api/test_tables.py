@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,8 +84,7 @@ def test_scores_are_rows_by_agent() -> None:
     assert {"random", "teacher", "student"} <= set(scores.index)
     teacher = scores.loc["teacher"]
     assert teacher["episodes"] == 4
-    # Pong: random play -20.7, a human 14.6
-    assert teacher["human_normalised"] == pytest.approx((teacher["mean"] + 20.7) / (14.6 + 20.7))
+    assert math.isnan(teacher["human_normalised"])  # games are cut at 600 frames
 
 
 @pytest.mark.usefixtures("here")

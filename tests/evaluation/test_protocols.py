@@ -9,7 +9,14 @@ import pytest
 from meme57.config import parse_parameters
 from meme57.envs import EnvSpec, env_spec
 from meme57.evaluation.protocol import RandomPolicy, play_episodes, protocol_facts, protocol_name
-from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec, protocol_label
+from meme57.evaluation.protocols import (
+    PROTOCOLS,
+    changed_settings,
+    cut_at,
+    departures,
+    evaluation_spec,
+    protocol_label,
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +98,10 @@ def test_sticky_actions_reach_the_emulator() -> None:
 
     assert returns(short) == returns(short)
     assert returns(short) != returns(plain)
+
+
+def test_games_shorter_than_those_of_published_scores_are_cut(laptop: EnvSpec) -> None:
+    assert cut_at(laptop) == 600
+    assert cut_at(replace(laptop, max_episode_frames=108_000)) is None
+    assert cut_at(evaluation_spec(laptop, "sticky")) is None  # it prescribes 30 minutes
+    assert cut_at(env_spec(parse_parameters({"env": {"game": "Corridor", "max_episode_frames": 160}}).env)) is None

@@ -89,7 +89,7 @@ def test_the_page_has_every_part_and_no_markup_from_outside(
         "Suite three", "11 of 12 runs done", "Protocol sticky", "1 member failed", "Over games and seeds",
         "Probability of improvement", "changed over baseline", "Every game", "Performance profile",
         "n 6 runs", "n 6 and 5 runs", "n 2 episodes", "n 2 and 2 seeds", "a dash where a game has one",
-        "no published scores", "hence not in these numbers: Corridor", 'href="../Pong-changed-s1/report.html"',
+        "hence not in these numbers: Corridor", 'href="../Pong-changed-s1/report.html"',
     ):  # fmt: skip
         assert words in page, words
     assert "ReplayError: &lt;b&gt;broken&lt;/b&gt; &amp; gone" in page
@@ -102,10 +102,29 @@ def test_games_without_reference_scores_alone_are_told_as_they_are(
     record = {**suite_record, "games": ["Corridor"]}
     record["members"] = [member for member in suite_record["members"] if member["game"] == "Corridor"]
     page = page_of(record, suite_settings)
-    assert "No game of this suite has published random and human scores" in page
+    assert "No run of this suite has a human-normalised score" in page
     assert "Probability of improvement" in page
     assert 'id="plot-curves"' in page
     assert 'id="plot-profile"' not in page
+
+
+def test_games_that_were_cut_are_in_no_normalised_number(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    record = copy.deepcopy(suite_record)
+    for member in record["members"]:
+        if member["state"] == "done" and member["game"] == "Pong":
+            for summary in member["scores"]["agents"].values():
+                summary["cut_short"] = summary["episodes"]
+    before, after = (
+        suite_scores(result_rows(of["members"]), list(of["variants"]), **suite_settings)
+        for of in (suite_record, record)
+    )
+    for variant in record["variants"]:
+        games = [scores["aggregates"][variant]["teacher"]["games"] for scores in (before, after)]
+        assert games == [2, 1]
+    assert not any("games were cut" in note for note in before["notes"])
+    assert any(note.startswith("Pong: games were cut before their end") for note in after["notes"])
 
 
 def test_a_suite_of_which_nothing_is_done_has_a_page(

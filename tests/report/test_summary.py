@@ -71,6 +71,19 @@ def test_game_without_reference_scores_has_no_human_row() -> None:
     assert table["teacher"] == ["9.6", "-22.0 to 41.2", "2", "no reference", ""]
 
 
+def test_games_that_were_cut_have_no_human_normalised_score() -> None:
+    """`--env test` cuts games at 600 frames; random play was once said to be 53.7 % of a human by that."""
+    cut = scores("Pong", {"human": 14.6, "random": -20.7}) | {"cut_at": 600}
+    cut["agents"]["teacher"] = summarise_returns(
+        RETURNS["teacher"], "Pong", confidence=0.9, repetitions=50, seed=0, cut_short=1
+    )
+    text = printed(cut, {}, Path("report.html"))
+    table = rows(text)
+    assert (table["teacher"][3], table["student"][3]) == ("-", "67.1 %")
+    assert "Games were cut at 600 frames (teacher 1 of 2)." in " ".join(text.split())
+    assert "Games were cut" not in printed(scores("Pong", None), {}, Path("report.html"))
+
+
 def test_one_return_in_all_episodes_is_said_not_to_be_certainty() -> None:
     judged = scores("Pong", None)
     judged["agents"]["random"] = summarise_returns([-21.0] * 32, "Pong", confidence=0.9, repetitions=50, seed=0)

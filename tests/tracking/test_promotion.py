@@ -142,3 +142,20 @@ def test_score_survives_its_tags() -> None:
     assert score_from_tags({}) is None
     older = {tag: value for tag, value in score_tags(score).items() if not tag.endswith("std")}
     assert score_from_tags(older) is None
+
+
+def test_a_score_of_games_that_were_cut_makes_no_champion() -> None:
+    better = replace(SCORE, mean=SCORE.random_mean + 1_000.0)
+    assert decide_promotion(better, None, challenge=1, margin=0.0)[0]
+    for champion in (None, SCORE):
+        promoted, why = decide_promotion(replace(better, cut_short=1), champion, challenge=1, margin=0.0)
+        assert not promoted
+        assert "1 of" in why
+        assert "games were cut before their end" in why
+
+
+def test_older_releases_did_not_count_games_that_were_cut() -> None:
+    tags = score_tags(SCORE)
+    del tags["meme57.score.cut_short"]
+    assert score_from_tags(tags) == SCORE
+    assert score_from_tags(score_tags(replace(SCORE, cut_short=3))) == replace(SCORE, cut_short=3)

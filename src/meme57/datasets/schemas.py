@@ -73,6 +73,7 @@ class _Summary(_Mean):
     std: Finite
     iqm: Finite
     episodes: Count
+    cut_short: Whole = 0
     human_normalised: _Mean | None
 
 
@@ -110,6 +111,7 @@ class Scores(_Stored):
     frames: Number
     confidence: Finite
     protocol: _Protocol
+    cut_at: Count | None = None
     agents: dict[str, _Summary]
     reference: _Reference | None
 

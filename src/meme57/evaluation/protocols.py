@@ -76,6 +76,11 @@ def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
     return replace(trained, **{key: value for key, value in settings.items() if key not in AGENTS_OWN})
 
 
+def cut_at(spec: EnvSpec) -> int | None:
+    """Return the frames after which games are cut, if that is before the 30 minutes of published scores; else None."""
+    return spec.max_episode_frames if spec.has_protocols and spec.max_episode_frames < MINUTES_30 else None
+
+
 def departures(trained: EnvSpec, name: str) -> list[str]:
     """List where the result departs from the protocol, since an agent keeps its image size and action set."""
     settings = PROTOCOLS[name].settings

@@ -14,6 +14,7 @@ from meme57.envs import env_spec
 from meme57.errors import CheckpointError
 from meme57.evaluation.agents import AGENTS
 from meme57.evaluation.protocol import protocol_facts, protocol_text
+from meme57.evaluation.protocols import cut_at, evaluation_spec
 from meme57.evaluation.reference import has_reference, reference_score
 from meme57.evaluation.statistics import summarise_returns
 
@@ -43,10 +44,12 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
     for agent, count in episodes["agent"].value_counts().items():
         if count != evaluate.episodes:
             raise CheckpointError(f"the episodes' table holds {count} of {agent}, not {evaluate.episodes}: {REMEDY}")
+    limit = cut_at(evaluation_spec(env_spec(parameters.env), evaluate.protocol))
     agents = {
         agent: summarise_returns(
             episodes.loc[episodes["agent"] == agent, "return"].to_numpy(),
             game,
+            cut_short=0 if limit is None else int(episodes.loc[episodes["agent"] == agent, "truncated"].sum()),
             confidence=evaluate.confidence,
             repetitions=evaluate.bootstrap_repetitions,
             seed=evaluate.seed,
@@ -62,6 +65,7 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         "frames": best["frames"],
         "confidence": evaluate.confidence,
         "protocol": {**protocol, "bandit_policy": bandit_policy(folder) if "bandit_policy" in agents else None},
+        "cut_at": limit,
         "agents": agents,
         "reference": asdict(reference_score(game)) if has_reference(game) else None,
     }

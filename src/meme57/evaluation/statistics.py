@@ -117,13 +117,13 @@ def _check_resampling(repetitions: int, confidence: float) -> None:
 
 
 def summarise_returns(
-    returns: ArrayLike, game: str, *, confidence: float, repetitions: int, seed: int
+    returns: ArrayLike, game: str, *, confidence: float, repetitions: int, seed: int, cut_short: int = 0
 ) -> dict[str, Any]:
     """Summarise one agent's episode returns on one game as numbers for JSON, in points unless normalised.
 
     `std` is the population standard deviation of the returns. `interval` is the interval of their mean
-    (`mean_interval`), None for one episode. `human_normalised` has the normalised mean and interval; it is None for a
-    game without reference scores.
+    (`mean_interval`), None for one episode. `human_normalised` has the normalised mean and interval. It is None for a
+    game without reference scores, and if any of the episodes was cut short: published scores are of whole games.
     """
     scores = _flat(returns)
     interval = mean_interval(scores, repetitions=repetitions, confidence=confidence, seed=seed)
@@ -136,7 +136,10 @@ def summarise_returns(
         "max": float(scores.max()),
         "iqm": interquartile_mean(scores),
         "interval": None if interval is None else list(interval),
-        "human_normalised": _normalised_summary(mean(scores), interval, game) if has_reference(game) else None,
+        "cut_short": cut_short,
+        "human_normalised": _normalised_summary(mean(scores), interval, game)
+        if has_reference(game) and not cut_short
+        else None,
     }
 
 

@@ -53,7 +53,7 @@ def result_rows(members: Iterable[Mapping[str, Any]]) -> list[Row]:
 def _row(member: Mapping[str, Any], agent: str, summary: Mapping[str, Any]) -> Row:
     scores, game = member["scores"], member["game"]
     protocol, (low, high) = scores["protocol"], summary["interval"] or (None, None)
-    known = has_reference(game)
+    known = has_reference(game) and not summary.get("cut_short")
     has_record = known and reference_score(game).record is not None
     return {
         "run": member["name"],
@@ -90,7 +90,7 @@ def suite_scores(
         "games": games,
         "without_reference": [game for game in games if not has_reference(game)],
         "protocols": sorted({row["protocol_name"] for row in rows}),
-        "notes": [PINBALL_NOTE] if VIDEO_PINBALL in games else [],
+        "notes": _notes(rows, games),
         "aggregates": {
             variant: {agent: _aggregates(_chosen(rows, variant, agent), settings) for agent in agents}
             for variant in variants
@@ -103,6 +103,15 @@ def suite_scores(
             if (comparison := _comparison(rows, variant, variants[0], agent, settings)) is not None
         ],
     }
+
+
+def _notes(rows: Sequence[Row], games: Sequence[str]) -> list[str]:
+    notes = [PINBALL_NOTE] if VIDEO_PINBALL in games else []
+    cut = {row["game"] for row in rows if row["human_normalised"] is None and has_reference(row["game"])}
+    if cut:
+        names = ", ".join(game for game in games if game in cut)
+        notes.append(f"{names}: games were cut before their end, so these returns have no human-normalised score.")
+    return notes
 
 
 def by_game(rows: Iterable[Row], column: str) -> dict[str, list[float]]:

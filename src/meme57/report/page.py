@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meme57.report.figures import all_figures
 from meme57.report.rendering import number, percent, render_page, text, words
-from meme57.report.summary import one_value_line, protocol_line
+from meme57.report.summary import cut_short_line, one_value_line, protocol_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +84,7 @@ def build_report(
         reference=reference,
         judged=protocol_line(scores),
         settings={key: value for key, value in scores["protocol"].items() if key not in above},
+        cut_short=cut_short_line(scores),
         same_return=one_value_line(scores),
         video=None if video is None else base64.b64encode(video).decode(),
         fidelity=[

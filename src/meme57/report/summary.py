@@ -18,8 +18,9 @@ def print_summary(
     """Print random play, human, teacher, student and the registered versions; then what to open next."""
     console = console or Console()
     console.print(summary_table(scores, model_versions))
-    if (line := one_value_line(scores)) is not None:
-        console.print(line, style="dim", highlight=False)
+    for line in (cut_short_line(scores), one_value_line(scores)):
+        if line is not None:
+            console.print(line, style="dim", highlight=False)
     for agent, version in model_versions.items():
         console.print(f"{agent}: {version['reason']}", style="dim", highlight=False)
     console.print(f"\nOpen the report:   {report}", soft_wrap=True, highlight=False)
@@ -69,6 +70,18 @@ def protocol_line(scores: Mapping[str, Any]) -> str | None:
     return f"{line}; different from training: {', '.join(changed)}" if changed else line
 
 
+def cut_short_line(scores: Mapping[str, Any]) -> str | None:
+    """Say whose games were cut before their end, and what their returns are therefore not; None if nobody's were."""
+    cut = {agent: summary for agent, summary in scores["agents"].items() if summary.get("cut_short")}
+    if not cut:
+        return None
+    who = ", ".join(f"{agent_label(agent)} {s['cut_short']} of {s['episodes']}" for agent, s in cut.items())
+    return (
+        f"Games were cut at {scores['cut_at']:,} frames ({who}). Published scores are of whole games, so these returns "
+        "have no human-normalised score, and no policy becomes champion by them."
+    )
+
+
 def one_value_line(scores: Mapping[str, Any]) -> str | None:
     """Name the agents whose episodes all had the same return, and what that does not mean; None if there are none."""
     agents = scores["agents"]
@@ -84,7 +97,8 @@ def one_value_line(scores: Mapping[str, Any]) -> str | None:
 
 def _numbers(summary: Mapping[str, Any]) -> tuple[str, str, str, str]:
     normalised = summary["human_normalised"]
-    share = f"{100 * normalised['mean']:.1f} %" if normalised else "no reference"
+    absent = "-" if summary.get("cut_short") else "no reference"
+    share = f"{100 * normalised['mean']:.1f} %" if normalised else absent
     interval = "-" if summary["interval"] is None else "{:,.1f} to {:,.1f}".format(*summary["interval"])
     return f"{summary['mean']:,.1f}", interval, str(summary["episodes"]), share
 

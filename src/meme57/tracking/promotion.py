@@ -37,6 +37,8 @@ class PolicyScore:
     """Mean return of random play in the same game; the next two fields are also about random play."""
     random_std: float
     random_episodes: int
+    cut_short: int = 0
+    """Episodes that were cut before the length of published scores; a policy with any becomes no champion."""
 
 
 def score_tags(score: PolicyScore) -> dict[str, str]:
@@ -46,10 +48,11 @@ def score_tags(score: PolicyScore) -> dict[str, str]:
 
 def score_from_tags(tags: Mapping[str, str]) -> PolicyScore | None:
     """Read the score of a model version; None if it has none, or was made by a release that stored no `std`."""
-    readers = {"episodes": int, "random_episodes": int, "protocol": str}
+    readers = {"episodes": int, "random_episodes": int, "protocol": str, "cut_short": int}
+    known = {f"{PREFIX}cut_short": "0", **tags}  # older releases did not count them
     try:
         return PolicyScore(
-            **{field.name: readers.get(field.name, float)(tags[PREFIX + field.name]) for field in fields(PolicyScore)}
+            **{field.name: readers.get(field.name, float)(known[PREFIX + field.name]) for field in fields(PolicyScore)}
         )
     except (KeyError, ValueError):
         return None
@@ -110,6 +113,11 @@ def decide_promotion(
     Returns:
         The decision, and the reason in words.
     """
+    if score.cut_short:
+        return False, (
+            f"not compared: {score.cut_short} of {score.episodes} games were cut before their end, so the score is of "
+            "parts of games"
+        )
     ours = Sample(score.mean, score.std, score.episodes)
     if champion is None:
         rival, theirs, margin = "random play", Sample(score.random_mean, score.random_std, score.random_episodes), 0.0

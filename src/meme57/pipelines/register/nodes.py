@@ -82,6 +82,7 @@ def _register(
         random_mean=random["mean"],
         random_std=random["std"],
         random_episodes=random["episodes"],
+        cut_short=summary.get("cut_short", 0),
     )
     game = settings.env.game
     name = model_name(rom_id(game), student=agent == "student")
