@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from meme57.cli.options import json_option, print_json, project_folder
+from meme57.errors import Meme57Error
 
 
 @click.command("import")
-@click.argument("capsule", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="RUN.zip")
+@click.argument("capsule", type=click.Path(path_type=Path, dir_okay=False), metavar="RUN.zip")
 @json_option
 def import_(capsule: Path, as_json: bool) -> None:
     """Add the run of a capsule to this project.
@@ -21,6 +22,8 @@ def import_(capsule: Path, as_json: bool) -> None:
     from meme57.capsules.contents import environment_name
     from meme57.capsules.read import import_capsule
 
+    if not capsule.is_file():
+        raise Meme57Error(f"no file {capsule}: `meme57 export RUN --capsule {capsule.name}` writes one")
     manifest = import_capsule(capsule, project_folder())
     if as_json:
         print_json(manifest.model_dump(mode="json"))
