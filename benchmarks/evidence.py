@@ -108,6 +108,7 @@ def merge(path: Path, columns: Sequence[str], key: Sequence[str], rows: Iterable
     merged = [*(row for row in before if _who(row, key) not in replaced), *new]
     if key == MEMBER:
         merged.sort(key=lambda row: (row["game"], row["variant"], int(row["seed"])))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
