@@ -209,7 +209,7 @@ def test_a_run_that_was_copied_under_another_name_is_refused(copied: Any) -> Non
 def test_one_episode_has_no_interval_and_cannot_be_judged(copied: Any) -> None:
     path = folder_of(copied, "08_reporting") / "scores.json"
     for agent in ("random", "teacher", "student"):
-        for name, value in (("interval", None), ("episodes", 1), ("std", 0.0)):
+        for name, value in (("interval", None), ("episodes", 1), ("std", 0.0), ("cut_short", 0)):
             edit(path, "agents", agent, name, value=value)
     for _ in range(2):  # the second time it is the same version
         copied.run_here("register")
