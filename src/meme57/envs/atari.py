@@ -11,11 +11,11 @@ import numpy.typing as npt
 from ale_py import Action, ALEInterface, LoggerMode, roms
 from ale_py.vector_env import AtariVectorEnv
 
-from meme57.envs.spec import EnvSpec, StepResult
+from meme57.envs.spec import EnvSpec, StepResult, VectorEnv
 from meme57.errors import EnvironmentSetupError, first_line
 
 
-class AtariEnv:
+class AtariEnv(VectorEnv):
     """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards, lives ignored.
 
     The emulator resets on the next step: the terminal observation comes with the last step, the reset observation with
@@ -65,11 +65,6 @@ class AtariEnv:
         result = StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, self._ended)
         self._ended = terminated | truncated
         return result
-
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """Make one agent step of each environment; actions [E]."""
-        self.send(actions)
-        return self.receive()
 
     def close(self) -> None:
         """Close the emulators."""

@@ -16,10 +16,9 @@ from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit, TransformObservation
 
-from meme57.config.games import rom_id
 from meme57.config.groups import EnvParameters
 from meme57.envs.frames import to_frames
-from meme57.envs.spec import LONGEST_VECTOR, EnvSpec, FrameType, GymnasiumTask, StepResult
+from meme57.envs.spec import LONGEST_VECTOR, EnvSpec, FrameType, GymnasiumTask, StepResult, VectorEnv
 from meme57.errors import EnvironmentSetupError, VideoError, one_line
 
 REGISTERED_BY = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
@@ -27,7 +26,7 @@ REGISTERED_BY = {"MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
 FLATTEN = "env.wrappers=[gymnasium.wrappers:FlattenObservation] makes a vector of them"
 
 
-class GymnasiumEnv:
+class GymnasiumEnv(VectorEnv):
     """A `VectorEnv` of E copies of one environment, stepped one after the other.
 
     Gymnasium's next-step autoreset, stated: the last observation comes with the end, the reset observation with the
@@ -68,11 +67,6 @@ class GymnasiumEnv:
         self._ended = terminated | truncated
         return result
 
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """Run `send` and `receive`: one step of each environment; actions [E]."""
-        self.send(actions)
-        return self.receive()
-
     def close(self) -> None:
         """Close the environments."""
         self._env.close()
@@ -110,21 +104,8 @@ def gymnasium_spec(parameters: EnvParameters) -> EnvSpec:
         meanings = _meanings(env, int(actions.n))
     finally:
         env.close()
-    return EnvSpec(
-        game=parameters.game,
-        rom_id=rom_id(parameters.game),
-        num_actions=len(meanings),
-        action_meanings=meanings,
-        height=height,
-        width=width,
-        full_action_space=parameters.full_action_space,
-        sticky_action_probability=parameters.sticky_action_probability,
-        frame_skip=parameters.frame_skip,
-        max_pool=parameters.max_pool,
-        noop_max=parameters.noop_max,
-        max_episode_frames=limit,
-        frame_dtype=dtype,
-        gymnasium=task,
+    return EnvSpec.of(
+        parameters, meanings, height=height, width=width, max_episode_frames=limit, frame_dtype=dtype, gymnasium=task
     )
 
 

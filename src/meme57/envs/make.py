@@ -35,20 +35,7 @@ def env_spec(parameters: EnvParameters) -> EnvSpec:
         _check_size(parameters, table.grid.shape[1:])
     else:
         meanings = atari.action_meanings(rom_id(parameters.game), full_action_space=parameters.full_action_space)
-    return EnvSpec(
-        game=parameters.game,
-        rom_id=rom_id(parameters.game),
-        num_actions=len(meanings),
-        action_meanings=meanings,
-        height=parameters.height,
-        width=parameters.width,
-        full_action_space=parameters.full_action_space,
-        sticky_action_probability=parameters.sticky_action_probability,
-        frame_skip=parameters.frame_skip,
-        max_pool=parameters.max_pool,
-        noop_max=parameters.noop_max,
-        max_episode_frames=limit,
-    )
+    return EnvSpec.of(parameters, meanings, max_episode_frames=limit)
 
 
 def agreed_spec(parameters: EnvParameters, stored: object) -> EnvSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from meme57.agent.bounds import Count, Fraction
 from meme57.config.fields import FrameSkip, NoopMax
-from meme57.config.games import is_toy
+from meme57.config.games import is_toy, rom_id
+from meme57.config.groups import EnvParameters
 from meme57.errors import EnvironmentSetupError
 from meme57.files import parse_as
 
@@ -51,6 +52,13 @@ class EnvSpec:
     frame_dtype: FrameType = "uint8"
     gymnasium: GymnasiumTask | None = None
     """None for a game of this project."""
+
+    @classmethod
+    def of(cls, parameters: EnvParameters, meanings: tuple[str, ...], **differing: Any) -> EnvSpec:
+        """Combine parameters with the names of the actions; `differing` fields are not as the parameters say."""
+        shared = {f.name: getattr(parameters, f.name) for f in fields(cls) if f.name in EnvParameters.model_fields}
+        rom, count = rom_id(parameters.game), len(meanings)
+        return cls(rom_id=rom, num_actions=count, action_meanings=meanings, **{**shared, **differing})
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -129,6 +137,8 @@ class VectorEnv(Protocol):
 
     def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
         """Run `send` and `receive`: one agent step (frame_skip emulator frames) of each environment."""
+        self.send(actions)
+        return self.receive()
 
     def close(self) -> None:
         """Close the emulators."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from meme57.envs.spec import EnvSpec, StepResult
+from meme57.envs.spec import EnvSpec, StepResult, VectorEnv
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Table:
         return pictures
 
 
-class TabularEnv:
+class TabularEnv(VectorEnv):
     """E copies of a tabular game; it has no randomness."""
 
     def __init__(self, table: Table, spec: EnvSpec, *, num_envs: int) -> None:
@@ -65,11 +65,6 @@ class TabularEnv:
         truncated = ~is_reset & ~terminated & (self._time * self.spec.frame_skip >= limit)
         self._ended = terminated | truncated
         return StepResult(self._pictures[self.state], reward, terminated, truncated, is_reset)
-
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """Make one step of each environment; actions [E]."""
-        self.send(actions)
-        return self.receive()
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
