@@ -120,7 +120,8 @@ def parity(step: Step, path: Path, *, batch: int = 5) -> float:
 
 
 def _forget_sources(program: torch.onnx.ONNXProgram) -> None:
-    """Drop the exporter's stack traces, which name folders of this machine."""
+    """Drop the exporter's notes: they name folders of this machine, and the first export of a process has others."""
+    program.model.graph.metadata_props.clear()
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()
 
