@@ -115,7 +115,7 @@ def served(actor: type[RemoteActor], workers: int, seconds: float, *, envs: int,
     pool, replay = RayPool(parameters, env, actor_class=actor), make_replay(parameters, env)
     network, version, taken = {"weight": torch.zeros(500_000)}, 0, 0
     try:
-        while len(pool._playing()) < workers:
+        while len(pool.crew.playing()) < workers:
             replay.add(pool.collect(round_steps).chunks)
         arrived = 0
         while arrived < 3:
@@ -173,10 +173,10 @@ def beside_local(envs: int, seconds: float, repetitions: int) -> dict[str, Any]:
     local, remote = game_pools(envs, 1)
     rates: dict[str, list[float]] = {"local": [], "ray": []}
     try:
-        while not remote._playing():
+        while not remote.crew.playing():
             remote.collect(10)
         for _ in range(repetitions):
-            for handle in [slot.worker for slot in remote._slots]:  # finish all requests, so that Ray is idle
+            for handle in [slot.worker for slot in remote.crew.slots]:  # finish all requests, so that Ray is idle
                 while handle is not None and handle.questions:
                     remote._poll(1.0)
             remote._hand_over()
@@ -210,7 +210,7 @@ def real(seconds: float) -> list[dict[str, float]]:
         local, remote = game_pools(32 * workers, workers)
         local.close()
         try:
-            while len(remote._playing()) < workers:
+            while len(remote.crew.playing()) < workers:
                 remote.collect(10)
             real_rate(remote, 2.0, 10)
             rates[workers] = real_rate(remote, seconds, 10)

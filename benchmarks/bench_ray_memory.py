@@ -72,7 +72,7 @@ def load(minutes: float, weights_mb: float, pause: float, sample_seconds: float)
             if now >= next_sample:
                 next_sample += sample_seconds
                 used, objects = object_store()
-                questions = sum(len(slot.worker.questions) for slot in pool._slots if slot.worker)
+                questions = sum(len(slot.worker.questions) for slot in pool.crew.slots if slot.worker)
                 values = (now - start, resident_mb(), used, objects, chunks, questions, received, version)
                 samples.append(dict(zip(FIELDS, (round(float(value), 2) for value in values), strict=True)))
             time.sleep(pause)

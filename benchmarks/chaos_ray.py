@@ -138,15 +138,15 @@ class Chaos(threading.Thread):
             self.done.set()
 
     def _one(self, kind: str) -> None:
-        before, lost = self._lives(), self._pool._counts["lost"]
+        before, lost = self._lives(), self._pool.crew.counts["lost"]
         start = time.monotonic()
         machine, process = self._victim()
         hurt = self._hurt(kind, machine, process)
         # short faults may pass unnoticed, which is fine
         with contextlib.suppress(TimeoutError):
             limit = 5.0 if kind == "cable cut, short" else PATIENCE_SECONDS
-            self._wait(lambda: self._pool._counts["lost"] > lost, seconds=limit)
-        noticed = time.monotonic() - start if self._pool._counts["lost"] > lost else None
+            self._wait(lambda: self._pool.crew.counts["lost"] > lost, seconds=limit)
+        noticed = time.monotonic() - start if self._pool.crew.counts["lost"] > lost else None
         with contextlib.suppress(TimeoutError):
             self._wait(self._everyone_plays)
         recovered = time.monotonic() - start if self._everyone_plays() else None
@@ -160,7 +160,7 @@ class Chaos(threading.Thread):
     def _victim(self) -> tuple[Machine, int]:
         """Choose a machine that an actor plays on, and that actor's process."""
         owner = {process: machine for machine in self._machines for process in machine.processes()}
-        worker = self._rng.choice([worker for worker in self._pool._playing()])
+        worker = self._rng.choice(self._pool.crew.playing())
         process = int(worker.where.rpartition("process ")[2].rstrip(")"))
         return owner[process], process
 
@@ -194,22 +194,23 @@ class Chaos(threading.Thread):
         return True
 
     def _everyone_plays(self) -> bool:
-        return len(self._lives()) == len(self._pool._slots)
+        return len(self._lives()) == len(self._pool.crew.slots)
 
     def _joined(self) -> int:
         """Count the machines that Ray calls alive, without the head."""
-        ray = self._pool._ray
+        ray = self._pool.crew.ray
         return sum(node["Alive"] for node in ray.nodes()) - 1 if ray.is_initialized() else 0
 
     def _lives(self) -> set[int]:
-        return {worker.life for worker in self._pool._playing()}
+        return {worker.life for worker in self._pool.crew.playing()}
 
     def _wait(self, is_so: Any, *, seconds: float = PATIENCE_SECONDS) -> None:
         end = time.monotonic() + seconds
         while not is_so():
             if time.monotonic() > end:
-                nodes = {node["NodeManagerAddress"]: node["Alive"] for node in self._pool._ray.nodes()}
-                raise TimeoutError(f"not within {seconds:g} s: {nodes} {[slot.worker for slot in self._pool._slots]}")
+                crew = self._pool.crew
+                nodes = {node["NodeManagerAddress"]: node["Alive"] for node in crew.ray.nodes()}
+                raise TimeoutError(f"not within {seconds:g} s: {nodes} {[slot.worker for slot in crew.slots]}")
             time.sleep(0.05)
 
 

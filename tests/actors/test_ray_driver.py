@@ -189,7 +189,7 @@ def test_rounds_are_handed_over_once_and_counted(cluster: Cluster, make_pool) ->
     counted = Counter((chunk.actor, chunk.episode, chunk.index) for chunk in collected.chunks)
     assert max(counted.values()) == 1
     assert {actor // 2 for actor, _, _ in counted} == {1_000, 1_001}  # two groups each
-    assert sum(chunk.num_steps for chunk in collected.chunks) == collected.num_steps == pool._counts["steps"]
+    assert sum(chunk.num_steps for chunk in collected.chunks) == collected.num_steps == pool.crew.counts["steps"]
     row = pool.metrics()
     assert (row["actors/playing"], row["actors/lost"]) == (2, 0)
     assert row["actors/bytes_per_step"] == row["actors/received_bytes"] / collected.num_steps > 1
@@ -204,13 +204,13 @@ def test_rounds_are_handed_over_once_and_counted(cluster: Cluster, make_pool) ->
 @pytest.mark.parametrize(("mode", "depth"), [("overlapped", 3), ("synchronous", 1)])
 def test_no_more_rounds_than_asked_for_are_in_flight(make_pool, mode: str, depth: int) -> None:
     pool = make_pool(learner={"mode": mode}, ray={"rounds_in_flight": 3})
-    seen, ask = [], pool._ask
+    seen, ask = [], pool.crew.ask
 
     def count(worker: Any, question: Any) -> None:
         ask(worker, question)
         seen.append(len(worker.questions))
 
-    pool._ask = count
+    pool.crew.ask = count
     for _ in range(3):
         pool.collect(5)
     assert max(seen) == depth
@@ -256,10 +256,10 @@ def test_a_shared_bandit_learns_from_all_and_survives_another_number_of_workers(
     assert len(plays) > 3
     assert sorted(pool._bandit.plays) == sorted(plays)
     known = pool._bandit.plays
-    theirs = pool._slots[1].pending
+    theirs = pool.crew.slots[1].pending
     assert sum(theirs) == 2  # one of each of its environments
-    assert pool._shared(pool._slots[0]) == (known, theirs)
-    assert pool._shared(pool._slots[0], is_fresh=True) == (known, [0, 0, 0])  # nobody begins before the first place
+    assert pool._shared(pool.crew.slots[0]) == (known, theirs)
+    assert pool._shared(pool.crew.slots[0], is_fresh=True) == (known, [0, 0, 0])  # nobody begins before the first place
     pool.cut_episodes()
     state = pool.state_dict()
     other = make_pool(**shared, ray={"workers": 1})
@@ -298,7 +298,7 @@ def test_a_dead_actor_is_named_by_its_groups_and_another_one_takes_its_place(
     assert pool.metrics()["actors/lost"] == 1
     assert "actor 1000 on" in caplog.text
     assert "actor 1002 plays on" in caplog.text
-    assert pool._slots[0].num_failures == 0  # it has played
+    assert pool.crew.slots[0].num_failures == 0  # it has played
 
 
 def test_a_silent_actor_is_given_up_and_its_machine_avoided(cluster: Cluster, make_pool) -> None:
@@ -320,9 +320,9 @@ def test_an_actor_that_is_asked_nothing_is_not_silent(cluster: Cluster, make_poo
     pool.collect(10)
     pool.cut_episodes()
     cluster.now += 4.0  # below half of the limit: the driver did nothing else
-    pool._slots[0].worker.since -= 100.0
-    pool._give_up_silent()
-    assert pool._lost == []
+    pool.crew.slots[0].worker.since -= 100.0
+    pool.crew.give_up_silent()
+    assert pool.crew.lost == []
 
 
 def test_what_the_driver_did_for_long_is_not_an_actors_silence(cluster: Cluster, make_pool) -> None:

@@ -66,7 +66,7 @@ def _make_pool(settings, request):
 
 
 def process_of(pool, slot: int) -> int:
-    return int(pool._slots[slot].worker.where.rpartition("process ")[2].rstrip(")"))
+    return int(pool.crew.slots[slot].worker.where.rpartition("process ")[2].rstrip(")"))
 
 
 def play_until(pool, done, *, seconds: float = 60.0) -> Collected:
@@ -78,7 +78,7 @@ def play_until(pool, done, *, seconds: float = 60.0) -> Collected:
 
 
 def both_play(pool):
-    return lambda: len(pool._playing()) == 2
+    return lambda: len(pool.crew.playing()) == 2
 
 
 def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: Path, caplog) -> None:
@@ -88,7 +88,7 @@ def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: 
     with caplog.at_level(logging.INFO, "meme57"):
         for event in trainer.run():
             rows += event.rows
-            playing = trainer.state.pool._playing()
+            playing = trainer.state.pool.crew.playing()
             if killed is None and len(playing) == 2:
                 killed = playing[0].life
                 os.kill(process_of(trainer.state.pool, 0), signal.SIGKILL)
@@ -113,18 +113,19 @@ def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: 
 def test_a_hung_actor_is_replaced_and_its_late_answers_are_not_read(make_pool) -> None:
     pool = make_pool(ray={"timeout_seconds": 4.0})
     before = play_until(pool, both_play(pool))
-    hung, life = process_of(pool, 1), pool._slots[1].worker.life
+    hung, life = process_of(pool, 1), pool.crew.slots[1].worker.life
     os.kill(hung, signal.SIGSTOP)
     try:
-        before.add(play_until(pool, lambda: pool._slots[1].worker is not None and pool._slots[1].worker.life != life))
+        slot = pool.crew.slots[1]
+        before.add(play_until(pool, lambda: slot.worker is not None and slot.worker.life != life))
         before.add(play_until(pool, both_play(pool)))
         assert before.lost_actors == [life]
     finally:
         os.kill(hung, signal.SIGCONT) if Path(f"/proc/{hung}").exists() else None
-    before.add(play_until(pool, lambda: pool._slots[1].num_failures == 0))
+    before.add(play_until(pool, lambda: pool.crew.slots[1].num_failures == 0))
     counted = Counter((chunk.actor, chunk.episode, chunk.index) for chunk in before.chunks)
     assert max(counted.values()) == 1
-    assert pool._slots[1].worker.life not in (life, pool._slots[0].worker.life)
+    assert pool.crew.slots[1].worker.life not in (life, pool.crew.slots[0].worker.life)
 
 
 @pytest.mark.slow
@@ -132,10 +133,10 @@ def test_with_no_actor_left_it_waits_says_so_and_goes_on(make_pool, caplog) -> N
     pool = make_pool(ray={"start_seconds": 2.0, "cpus_per_worker": 64.0})
     with caplog.at_level(logging.INFO, "meme57"):
         play_until(pool, lambda: "requesting another one" in caplog.text)
-        pool._attendance._noticed = float("-inf")
+        pool.crew.attendance._noticed = float("-inf")
         pool.collect(10)
         assert "no actor plays: learning waits" in caplog.text
-        pool._settings = pool._settings.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 40.0})
+        pool.crew._settings = pool.crew._settings.model_copy(update={"cpus_per_worker": 0.5, "start_seconds": 40.0})
         play_until(pool, both_play(pool), seconds=150.0)  # as when machines join
     assert pool.collect(10).num_steps > 0
     assert pool.metrics()["actors/waiting_seconds"] > 2
@@ -171,7 +172,7 @@ def test_the_seed_replay_of_two_workers_is_loaded_whole(settings, tmp_path: Path
 def test_an_actor_plays_what_a_local_pool_of_its_share_plays(make_pool, settings) -> None:
     own = {"learner": {"mode": "synchronous"}, "bandit": {"scope": "environment"}}
     pool, parameters = make_pool(**own), settings(**own)
-    remote = play_until(pool, lambda: pool._counts["steps"] > 100)
+    remote = play_until(pool, lambda: pool.crew.counts["steps"] > 100)
     env = env_spec(parameters.env)
     rates = exploration_rates(parameters)[1::2]
     alone = LocalPool(parameters, env, agent_spec(parameters, env), index=1001, epsilons=rates)
@@ -188,11 +189,11 @@ def test_an_actor_plays_what_a_local_pool_of_its_share_plays(make_pool, settings
 def test_rounds_of_hours_end_with_a_cut(make_pool) -> None:
     pool = make_pool(actors={"weights_period_steps": 10_000_000})
     end = time.monotonic() + 60
-    while len(pool._playing()) < 2 or not all(slot.worker.questions for slot in pool._slots):
+    while len(pool.crew.playing()) < 2 or not all(slot.worker.questions for slot in pool.crew.slots):
         assert time.monotonic() < end
         pool.collect(10_000_000)
     assert pool.collect(10_000_000, stop=lambda: True).num_steps == 0
     assert pool.cut_episodes().num_steps > 0
     pool.restart()
-    played = pool._counts["steps"]
-    play_until(pool, lambda: pool._counts["steps"] > played)
+    played = pool.crew.counts["steps"]
+    play_until(pool, lambda: pool.crew.counts["steps"] > played)
