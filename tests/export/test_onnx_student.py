@@ -60,14 +60,6 @@ def test_file_names_its_inputs_and_outputs_and_no_folder_of_this_machine(session
     assert b"stack_trace" not in content
 
 
-def test_exporting_again_gives_the_same_bytes(exported, corridor_student, tmp_path) -> None:
-    """Else registering again would make a new version of the same policy; the exporter's notes once differed."""
-    again = tmp_path / "again.onnx"
-    export.export_step(step_of_student(corridor_student), again)
-    assert again.read_bytes() == exported[0].read_bytes()
-    assert b"ExportedProgram" not in again.read_bytes()
-
-
 def test_episode_through_onnx_runtime_has_the_greedy_actions_of_pytorch(session, corridor_student, corridor) -> None:
     num_envs, steps = 3, 130  # more than an episode: the resets are part of it
     env, policy = make_env(corridor, num_envs=num_envs), GreedyStudent(corridor_student, num_envs)

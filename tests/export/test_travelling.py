@@ -22,7 +22,7 @@ from meme57.export.facts import teacher_facts
 from meme57.export.meme57_policy_v1 import Policy
 from meme57.export.onnx import export_step
 from meme57.export.steps import step_of_teacher
-from meme57.export.travelling import export_teacher, serve_policy
+from meme57.export.travelling import TEACHER_ONNX, export_teacher, serve_policy
 from meme57.files import write_json
 from meme57.learning.policies import GreedyStudent, Teacher, load_student
 from meme57.tracking.pyfunc import save_policy_model
@@ -147,6 +147,17 @@ def exported_teacher(tmp_path_factory: pytest.TempPathFactory, make_teacher) -> 
     folder = make_teacher(tmp_path_factory.mktemp("exported") / "teacher")
     export_teacher(folder)
     return folder
+
+
+def test_a_teacher_that_is_exported_again_has_the_same_bytes(make_teacher, tmp_path: Path) -> None:
+    """Else registering again would make a new version of the same policy: the first export of a process had others."""
+    contents = []
+    for name in ("first", "second"):
+        folder = make_teacher(tmp_path / name)
+        export_teacher(folder)
+        contents.append((folder / TEACHER_ONNX).read_bytes())
+    assert contents[0] == contents[1]
+    assert b"ExportedProgram" not in contents[0]
 
 
 @torch.inference_mode()
