@@ -31,6 +31,11 @@ class FrameNormaliser(nn.Module):
             return torch.sub(frames, self.mean).mul_(self.scale).unsqueeze(1)
         return torch.sub(frames, 255.0 * self.mean).mul_(self.scale / 255.0).unsqueeze(1)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fit` was called: no game's mean frame is black."""
+        return bool(self.mean.any())
+
     def fit(self, frames: Tensor) -> None:
         """Set mean and scale from frames [M, H, W], so that an image's centred pixels have a root mean square of one.
 

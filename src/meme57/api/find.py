@@ -24,17 +24,26 @@ def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None
     """
     from meme57.export.policy_folder import open_policy
 
+    return open_policy(find_folder(source, agent), torso=torso)
+
+
+def find_folder(source: str, agent: str = "teacher", *, project: Path | None = None) -> Path:
+    """Find the folder with the weights; arguments and errors as for `find_policy`.
+
+    Args:
+        project: the project's folder; by default the one around the working directory.
+    """
     if source.startswith("models:/"):
         from meme57.api.store import existing_store
         from meme57.tracking.pyfunc import policy_data
 
-        return open_policy(policy_data(existing_store(project_folder()), source), torso=torso)
+        return policy_data(existing_store(project or project_folder()), source)
     if "/" in source or Path(source).is_dir():
-        return open_policy(Path(source), torso=torso)
-    return open_policy(run_policy(source, agent), torso=torso)
+        return Path(source)
+    return run_policy(source, agent, project=project)
 
 
-def run_policy(run: str, agent: str) -> Path:
+def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:
     """Find the folder of a run's best checkpoint, or of its student.
 
     Raises:
@@ -43,7 +52,8 @@ def run_policy(run: str, agent: str) -> Path:
     from meme57.checkpoints.store import CheckpointStore
     from meme57.tracking.overview import known_run, run_folder
 
-    models = run_folder(project_folder(), "models", known_run(project_folder(), run))
+    project = project or project_folder()
+    models = run_folder(project, "models", known_run(project, run))
     if agent == "student":
         if not (models / "student" / "student.json").is_file():
             raise Meme57Error(

@@ -23,6 +23,8 @@ class RunParameters(Group):
     """Name of the run, which is in each of its paths; by default `<game>-s<seed>`."""
     seed: Seed = 1
     """Seed of everything random in training."""
+    init_from: str | None = None
+    """Begin with the weights of another policy: a run, a checkpoint's folder, or `models:/meme57-pong@champion`."""
     fresh: bool = False
     """Remove an existing run of this name and start again."""
     check_resources: bool = True

@@ -47,7 +47,9 @@ def is_same(stored: Mapping[str, Any] | None, label: object, now: Mapping[str, A
 def seed_settings(parameters: Parameters) -> dict[str, Any]:
     """Collect everything that shapes the seed replay."""
     configuration = parameters.configuration()
-    acting = {"seed": parameters.run.seed, "loss": {"distil_policy": parameters.loss.distil_policy}}
+    acting: dict[str, Any] = {"seed": parameters.run.seed, "loss": {"distil_policy": parameters.loss.distil_policy}}
+    if parameters.run.init_from is not None:
+        acting["init_from"] = parameters.run.init_from
     return {**{group: configuration[group] for group in SEED_GROUPS}, **acting}
 
 

@@ -120,6 +120,8 @@ class Parameters(Group):
         learning: dict[str, Any] = {key: tree[key] for key in LEARNING_GROUPS}
         learning["seed"] = self.run.seed
         learning["exact_resume"] = self.run.exact_resume
+        if self.run.init_from is not None:
+            learning["init_from"] = self.run.init_from
         if self.run.exact_resume:
             learning["checkpoint_period_frames"] = self.run.checkpoint_period_frames
         return learning

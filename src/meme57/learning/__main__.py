@@ -19,6 +19,7 @@ from meme57.errors import ConfigurationError, Interrupted, Meme57Error, RunConfl
 from meme57.files import refuse_half_characters, storage_errors
 from meme57.learning.progress import show_progress
 from meme57.learning.trainer import learn
+from meme57.learning.warm_start import keep_initial_policy
 from meme57.lock import hold
 from meme57.stopping import install_handlers, request_stop, stop_requested
 from meme57.streams import never_fail
@@ -53,7 +54,10 @@ def _train(parameters: Parameters, folder: Path) -> None:
         env = env_spec(parameters.env)
         if parameters.run.fresh:
             _remove(folder)
-        events = learn(parameters, env, folder, stop=stop_requested)
+        initial_policy = folder / "initial_policy"
+        if (source := parameters.run.init_from) is not None:
+            keep_initial_policy(Path(source), initial_policy, named=source)
+        events = learn(parameters, env, folder, initial_policy=initial_policy, stop=stop_requested)
         for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
             for row in event.rows:
                 print(json.dumps(row), flush=True)

@@ -71,10 +71,16 @@ class Learner:
         self.num_skipped = 0
         self._bad_in_a_row = {"learner": 0, "novelty": 0}
 
+    @property
+    def has_fitted_frames(self) -> bool:
+        """Whether every network is centred on frames; a warm start begins so."""
+        return all(network.frames.is_fitted for network in (self.network, self.target, self.novelty))
+
     def fit_frames(self, frames: Tensor) -> None:
-        """Centre every network on these frames [M, H, W] uint8; once, before the first update."""
+        """Centre each network that is not yet on these frames [M, H, W] uint8; once, before the first update."""
         for network in (self.network, self.target, self.novelty):
-            network.frames.fit(frames.to(self.device))
+            if not network.frames.is_fitted:
+                network.frames.fit(frames.to(self.device))
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
         """Make one update: `prepare`, `start` and `finish`."""
@@ -212,8 +218,12 @@ class Learner:
         self.novelty.load_state_dict(files["novelty"])
         load_optimiser_tensors(self.optimiser, files["optimiser"])
         load_optimiser_tensors(self.novelty_optimiser, files["novelty_optimiser"])
+        self.load_scales(files["scales"])
+
+    def load_scales(self, tensors: dict[str, Tensor]) -> None:
+        """Restore the running scales of `tensors()`. `ValueError`: they are of another number of policies."""
         for name, scale in self.scales.items():
-            scale.load_state_dict({key: files["scales"][f"{name}.{key}"] for key in ("moments", "weight")})
+            scale.load_state_dict({key: tensors[f"{name}.{key}"] for key in ("moments", "weight")})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters, as JSON types."""

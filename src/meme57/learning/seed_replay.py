@@ -1,4 +1,4 @@
-"""The seed replay: experience of the untrained agent, with which learning begins."""
+"""The seed replay: experience of the agent before its first update, with which learning begins."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from meme57.config.labels import digest
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, reading_errors, storage_errors, write_bytes, write_json
+from meme57.learning.warm_start import initial_weights
 from meme57.lock import hold
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
 
@@ -33,10 +34,14 @@ def collect_seed_replay(
     env: EnvSpec,
     folder: Path,
     *,
+    initial_policy: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Play the untrained agent until there are `replay.min_sequences` sequences; keep a replay that matches.
+
+    Args:
+        initial_policy: folder of `keep_initial_policy`, whose weights play if the parameters have `run.init_from`.
 
     Returns:
         The record, also written to `folder`: fingerprint, frames, sequences, bytes, checksum.
@@ -49,21 +54,25 @@ def collect_seed_replay(
     with storage_errors(folder / CHUNKS), hold(folder):
         if (existing := _matching_record(parameters, folder)) is not None:
             return existing
-        return _collect(parameters, env, folder, stop, progress)
+        return _collect(parameters, env, folder, initial_policy, stop, progress)
 
 
 def _collect(
     parameters: Parameters,
     env: EnvSpec,
     folder: Path,
+    initial_policy: Path | None,
     stop: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     torch.set_num_threads(parameters.learner.torch_threads)
-    pool = make_pool(parameters, env, agent_spec(parameters, env), index=SEED_ACTOR)
+    spec = agent_spec(parameters, env)
+    pool = make_pool(parameters, env, spec, index=SEED_ACTOR)
     replay = make_replay(parameters, env)
     collected = Collected()
     try:
+        if parameters.run.init_from is not None and initial_policy is not None:
+            pool.load_weights(*initial_weights(spec, initial_policy, seed=parameters.run.seed), 0)
         while len(replay) < parameters.replay.min_sequences:
             if stop():
                 raise Interrupted("stopped while collecting: start again to collect the seed replay")

@@ -22,6 +22,7 @@ from meme57.files import storage_errors
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
 from meme57.learning.run_state import RunState
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
+from meme57.learning.warm_start import start_learner
 from meme57.lock import hold
 from meme57.replay import SequenceBatch
 from meme57.stopping import never
@@ -61,7 +62,7 @@ class Trainer:
         torch.set_num_threads(parameters.learner.torch_threads)
         self.state = RunState(parameters, env, folder, clock=clock)
 
-    def run(self, seed_replay: Path | None = None) -> Iterator[TrainingEvent]:
+    def run(self, seed_replay: Path | None = None, initial_policy: Path | None = None) -> Iterator[TrainingEvent]:
         """Train, resuming from the newest checkpoint of the folder if there is one.
 
         A resumed run first yields the row and the record of that checkpoint again. So there is no gap if the process
@@ -69,12 +70,13 @@ class Trainer:
 
         Args:
             seed_replay: folder of `collect_seed_replay`, loaded at update 0; without it the actors warm up.
+            initial_policy: folder of `keep_initial_policy`, used likewise if the parameters have `run.init_from`.
 
         Raises:
             Interrupted: `stop` asked for it; a checkpoint was written and yielded before. With `run.exact_resume` it is
                 the next regular one: an extra one would end episodes that an uninterrupted run continues.
             RunConflictError: another process trains in this folder.
-            ConfigurationError: the seed replay already has all the frames of the run.
+            ConfigurationError: the seed replay has all the frames of the run, or the initial policy does not fit.
             CheckpointError, ReplayError, NonFiniteLossError, StorageError: see there.
         """
         try:
@@ -84,8 +86,8 @@ class Trainer:
                 if (resumed := self.state.resume()) is not None:
                     record, row = resumed
                     yield self._event([row], record)
-                elif seed_replay is not None:
-                    self.state.take_seed_replay(seed_replay)
+                else:
+                    self._begin(seed_replay, initial_policy)
                 if not self.state.is_done:
                     yield from self._train()
         except NonFiniteLossError as error:
@@ -93,13 +95,20 @@ class Trainer:
         finally:
             self.state.pool.close()
 
+    def _begin(self, seed_replay: Path | None, initial_policy: Path | None) -> None:
+        if self._parameters.run.init_from is not None and initial_policy is not None:
+            start_learner(self.state.learner, initial_policy)
+        if seed_replay is not None:
+            self.state.take_seed_replay(seed_replay)
+
     def _train(self) -> Iterator[TrainingEvent]:
         run, state = self._parameters.run, self.state
         updates, collector = self.make_updates(), self._make_collector()
         next_log = _next_multiple(state.frames, run.log_period_frames)
         next_checkpoint = _next_multiple(state.frames, run.checkpoint_period_frames)
         state.speed.start(state.frames, state.learner.num_updates)
-        frames_to_fit = state.learner.num_updates == 0 and self._parameters.network.centre_frames
+        centred = state.learner.num_updates > 0 or state.learner.has_fitted_frames
+        frames_to_fit = self._parameters.network.centre_frames and not centred
         try:
             while True:
                 stopping = self._stop() and not run.exact_resume
@@ -203,12 +212,14 @@ def learn(
     folder: Path,
     *,
     seed_replay: Path | None = None,
+    initial_policy: Path | None = None,
     evaluate: Evaluate | None = None,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[TrainingEvent]:
     """Train a run in `folder` and yield its events; see `Trainer.run`."""
-    yield from Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock).run(seed_replay)
+    trainer = Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock)
+    yield from trainer.run(seed_replay, initial_policy)
 
 
 def _next_multiple(frames: int, period: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -37,6 +37,8 @@ class RunRecord(_Always, total=False):
     configuration: dict[str, Any]
     total_frames: int
     """Length of the run when `setup` last ran."""
+    init_from: dict[str, Any]
+    """The policy whose weights the run began with: name, game, checkpoint, checksums. Only with `run.init_from`."""
 
 
 class TrackingRun(TypedDict):
@@ -50,7 +52,12 @@ class TrackingRun(TypedDict):
     commit: str
 
 
-_TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {"seed": int, "configuration": dict, "total_frames": int}
+_TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {
+    "seed": int,
+    "configuration": dict,
+    "total_frames": int,
+    "init_from": dict,
+}
 
 
 def record_path(project_path: Path, run_name: str) -> Path:
@@ -58,9 +65,9 @@ def record_path(project_path: Path, run_name: str) -> Path:
     return project_path / "data" / "02_intermediate" / run_name / "run_record.json"
 
 
-def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
+def new_record(parameters: Parameters, tracking_run: TrackingRun, init_from: Mapping[str, Any]) -> RunRecord:
     """Make the record that `setup` writes; for an existing run it keeps the parent and the date of creation."""
-    return RunRecord(
+    record = RunRecord(
         run_name=parameters.run_name,
         fingerprint=parameters.fingerprint(),
         game=parameters.env.game,
@@ -71,6 +78,9 @@ def new_record(parameters: Parameters, tracking_run: TrackingRun) -> RunRecord:
         configuration=parameters.configuration(),
         total_frames=parameters.run.total_frames,
     )
+    if init_from:
+        record["init_from"] = dict(init_from)
+    return record
 
 
 def read_record(project_path: Path, run_name: str) -> RunRecord | None:

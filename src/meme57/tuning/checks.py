@@ -44,6 +44,8 @@ def check_study(parameters: Parameters) -> None:
         ConfigurationError: one line for the first fault.
     """
     tune, games = parameters.tune, parameters.tune_games
+    if parameters.run.init_from is not None:
+        raise ConfigurationError("trials begin with random weights: leave run.init_from out of a study")
     for game in games:
         game_settings(game, parameters.env.game)
     if not tune.space:

@@ -19,6 +19,7 @@ def learn(
     env_spec: dict[str, Any],
     seed_replay: dict[str, Any],
     seed_replay_folder: Path,
+    initial_policy_folder: Path,
     checkpoint_folder: Path,
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
     """Yield (checkpoint record or {}, metrics rows); `seed_replay` only shows that the seed replay exists."""
@@ -33,6 +34,7 @@ def learn(
         agreed_spec(settings.env, env_spec),
         checkpoint_folder,
         seed_replay=seed_replay_folder,
+        initial_policy=initial_policy_folder,
         evaluate=checkpoint_evaluation(settings, stop=stop_requested),
         stop=stop_requested,
     )

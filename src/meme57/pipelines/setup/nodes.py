@@ -16,14 +16,34 @@ from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_f
 log = logging.getLogger(__name__)
 
 
-def make_env_spec(parameters: dict[str, Any], estimate: dict[str, Any]) -> dict[str, Any]:
+def make_env_spec(parameters: dict[str, Any], initial_policy: dict[str, Any]) -> dict[str, Any]:
     """Describe the game with its whole protocol; this loads the ROM once.
 
-    `estimate` only shows that the run fits this machine, so that nothing is written before that is known.
+    `initial_policy` only shows that the run fits this machine and has its first weights, so that nothing else is
+    written before that is known.
     """
     from meme57.envs import env_spec
 
     return env_spec(parse_parameters(parameters).env).to_json()
+
+
+def fetch_initial_policy(
+    parameters: dict[str, Any], place: dict[str, str], initial_policy_folder: Path, estimate: dict[str, Any]
+) -> dict[str, Any]:
+    """Copy the weights that `run.init_from` names into the run's folder; return where they come from, {} without it.
+
+    `estimate` only shows that the run fits this machine.
+    """
+    settings = parse_parameters(parameters)
+    if settings.run.init_from is None:
+        return {}
+    from meme57.api.find import find_folder
+    from meme57.learning.warm_start import RECORD, keep_initial_policy
+
+    named = settings.run.init_from
+    kept = (initial_policy_folder / RECORD).is_file()  # then the source may be gone
+    source = initial_policy_folder if kept else find_folder(named, project=Path(place["project"]))
+    return keep_initial_policy(source, initial_policy_folder, named=named)
 
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
@@ -92,6 +112,6 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     return {**needed.to_json(), "free": asdict(free)}
 
 
-def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, estimate: dict[str, Any]) -> RunRecord:
-    """Make the record that ties all pipelines of this run together; `estimate` only shows that the run fits."""
-    return new_record(parse_parameters(parameters), tracking_run)
+def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, initial_policy: dict[str, Any]) -> RunRecord:
+    """Make the record that ties all pipelines of this run together."""
+    return new_record(parse_parameters(parameters), tracking_run, initial_policy)

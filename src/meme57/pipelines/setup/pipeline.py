@@ -9,7 +9,13 @@ def create_pipeline() -> Pipeline:
     """Build the pipeline: parameters to env_spec, policy_family, hardware, estimate and run_record."""
     return Pipeline(
         [
-            Node(nodes.make_env_spec, ["parameters", "estimate"], "env_spec", name="make_env_spec"),
+            Node(
+                nodes.fetch_initial_policy,
+                ["parameters", "place", "initial_policy_folder", "estimate"],
+                "initial_policy",
+                name="fetch_initial_policy",
+            ),
+            Node(nodes.make_env_spec, ["parameters", "initial_policy"], "env_spec", name="make_env_spec"),
             Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
             Node(nodes.describe_hardware, ["parameters", "place"], "hardware", name="describe_hardware"),
             Node(
@@ -19,7 +25,10 @@ def create_pipeline() -> Pipeline:
                 name="estimate_resources",
             ),
             Node(
-                nodes.make_run_record, ["parameters", "tracking_run", "estimate"], "run_record", name="make_run_record"
+                nodes.make_run_record,
+                ["parameters", "tracking_run", "initial_policy"],
+                "run_record",
+                name="make_run_record",
             ),
         ]
     )
