@@ -321,3 +321,7 @@ class TrackingParameters(Group):
 
     experiment: Annotated[str, Field(min_length=1)] = "meme57"
     """MLflow experiment; an experiment named in `conf/base/mlflow.yml` takes precedence."""
+    system_metrics: bool = True
+    """Record processor, memory, disk, network and GPU of the machine in MLflow, every ten seconds."""
+    tensorboard: bool = False
+    """Also write the metrics as TensorBoard files, under the same names and steps, into the run's reporting folder."""

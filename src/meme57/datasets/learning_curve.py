@@ -61,6 +61,8 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         writer.writerows(rows)
         write_bytes(self.path, text.getvalue().encode())
         tracked = {float(row[self.step]) for row in before}
+        if before and float(before[-1][self.step]) > start:
+            self._hide_tracked_after(start)
         self._track([row for row in data if float(row[self.step]) not in tracked], rows)
 
     def preview(self, nrows: int = 20) -> TablePreview:
@@ -87,6 +89,13 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         self.path.replace(aside)
         log.warning("%s is damaged (%s): renamed to %s, and a new curve begins", self.path, reason, aside.name)
         return []
+
+    def _hide_tracked_after(self, step: float) -> None:
+        from meme57.tracking import runs
+
+        active = runs.active_run()
+        if active is not None and active.tensorboard is not None:
+            active.tensorboard.hide_from(int(step) + 1)
 
     def _track(self, new: list[Row], rows: list[Row]) -> None:
         """Send new rows to the active run, and all rows to its parent once a checkpoint covers them."""

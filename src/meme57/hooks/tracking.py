@@ -115,7 +115,10 @@ class TrackingHook:
 
     def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
         from meme57.tracking import runs
+        from meme57.tracking.overview import run_folder
         from meme57.tracking.store import create_store_or_local, experiment_id
+        from meme57.tracking.system_metrics import SystemMetrics
+        from meme57.tracking.tensorboard import TensorBoardFiles
 
         parameters, project = self._checked.parameters, self._checked.project_path
         store = create_store_or_local(project, _setting(self._settings, "server", "mlflow_tracking_uri"))
@@ -124,6 +127,9 @@ class TrackingHook:
         client = store.client()
         runs.close_stale_runs(client, experiment, self._checked.name)
         record, commit = self._checked.record(), git_commit(project)
+        tensorboard = None
+        if parameters.tracking.tensorboard:
+            tensorboard = TensorBoardFiles(run_folder(project, "reporting", self._checked.name) / "tensorboard")
         active = runs.open_run(
             client,
             experiment,
@@ -135,6 +141,9 @@ class TrackingHook:
             former_fingerprint=self._former_fingerprint(),
             parameters=parameters.model_dump(mode="json", by_alias=True),
         )
+        active.tensorboard = tensorboard
+        if parameters.tracking.system_metrics:
+            active.system_metrics = SystemMetrics(active.run_id, tracking_uri=store.uri)
         return active, TrackingRun(
             run_id=active.run_id,
             parent_run_id=active.parent_run_id,

@@ -42,8 +42,8 @@ def keep_initial_policy(source: Path, folder: Path, *, named: str) -> dict[str, 
         named: what the user calls it.
 
     Returns:
-        The record, also written to `folder`: from, game, checkpoint, files with their SHA-256; for a checkpoint also the
-        `sha256` of its manifest.
+        The record, also written to `folder`: from, game, checkpoint, files with their SHA-256; for a checkpoint's folder
+        also the `sha256` of its manifest.
 
     Raises:
         CheckpointError: the source is damaged, or is no teacher.

@@ -33,11 +33,16 @@ class MetricsWriter:
         client: MlflowClient,
         run_id: str,
         *,
+        also: Callable[[Mapping[str, float], int], None] = lambda metrics, step: None,
         period_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`add` skips what the run has already. A metric's steps only rise, so each step is written once."""
-        self._client = client
+        """`add` skips what the run has already. A metric's steps only rise, so each step is written once.
+
+        Args:
+            also: is given what `add` writes, with its step.
+        """
+        self._client, self._also = client, also
         self._run_id = run_id
         self._last_steps: dict[str, int] = {}
         self._period_seconds = period_seconds
@@ -52,6 +57,7 @@ class MetricsWriter:
         new = {key: value for key, value in _finite(metrics).items() if step > self._last_steps.get(key, -1)}
         self._waiting += [Metric(key, value, timestamp, step) for key, value in new.items()]
         self.note(new, step=step)
+        self._also(new, step)
         if self._clock() - self._flushed_at >= self._wait_seconds:
             self.flush()
 

@@ -18,6 +18,8 @@ from meme57.tracking.metrics import MetricsWriter, finite_numbers, metric_name
 from meme57.tracking.parent_curve import ParentCurve
 from meme57.tracking.process import is_alive, process_tags
 from meme57.tracking.store import first_line, was_not_found
+from meme57.tracking.system_metrics import SystemMetrics
+from meme57.tracking.tensorboard import TensorBoardFiles
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -40,22 +42,31 @@ class ActiveRun:
     experiment_id: str
     run_id: str
     parent_run_id: str
+    tensorboard: TensorBoardFiles | None = None
+    system_metrics: SystemMetrics | None = None
     metrics: MetricsWriter = field(init=False)
     curve: ParentCurve = field(init=False)
     checkpointed_frames: int = -1
     """Frames of the newest checkpoint; what was learned after it may be learned again."""
 
     def __post_init__(self) -> None:
-        self.metrics = MetricsWriter(self.client, self.run_id)
+        self.metrics = MetricsWriter(self.client, self.run_id, also=self._mirror)
         self.curve = ParentCurve(self.client, self.parent_run_id)
 
     def close(self, status: Status, note: str | None = None) -> None:
         """Write the last metrics and end child and parent; a parent with another running child stays open."""
+        for writer in (self.system_metrics, self.tensorboard):
+            if writer is not None:
+                writer.close()
         self.metrics.flush()
         self.curve.close()
         end_run(self.client, self.run_id, status, note)
         if not _running_children(self.client, self.experiment_id, self.parent_run_id):
             end_run(self.client, self.parent_run_id, status, note)
+
+    def _mirror(self, metrics: Mapping[str, float], step: int) -> None:
+        if self.tensorboard is not None:
+            self.tensorboard.add(metrics, step)
 
 
 _active: ContextVar[ActiveRun | None] = ContextVar("active_run", default=None)
