@@ -140,7 +140,7 @@ def test_the_copy_outlives_its_source(make_parameters, source, tmp_path) -> None
 
 
 def test_another_source_replaces_the_copy(source, kept) -> None:
-    assert keep_initial_policy(source, kept, named="other")["from"] == "other"
+    assert keep_initial_policy(source, kept, named="other")["source"] == "other"
 
 
 @pytest.mark.parametrize("damage", ["network.safetensors", "manifest.json"])

@@ -37,8 +37,8 @@ def test_it_learns_from_the_weights_of_the_run_and_says_which(project) -> None:
     found = record_of(project, "warm")
     assert found["configuration"]["init_from"] == NAME
     best = best_of(project, NAME)
-    assert {key: found["init_from"][key] for key in ("from", "game", "checkpoint")} == {
-        "from": NAME, "game": "Pong", "checkpoint": best.name,
+    assert {key: found["init_from"][key] for key in ("source", "game", "checkpoint")} == {
+        "source": NAME, "game": "Pong", "checkpoint": best.name,
     }  # fmt: skip
     kept = project.data / "03_primary" / "warm" / "initial_policy"
     for name in ("network.safetensors", "novelty.safetensors", "scales.safetensors"):
@@ -74,7 +74,7 @@ def test_a_registered_teacher_by_its_alias(project) -> None:
     source = "models:/meme57-pong@challenger"
     project.run_here("setup", run={"name": "from-model", "init_from": source})
     found = record_of(project, "from-model")["init_from"]
-    assert found["from"] == source
+    assert found["source"] == source
     assert set(found["files"]) == {"agent.json", "network.safetensors", "novelty.safetensors"}
 
 

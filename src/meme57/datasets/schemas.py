@@ -46,6 +46,18 @@ class PolicyFamilyRecord(_Stored):
     betas: list[Finite]
 
 
+class InitialPolicy(_Stored):
+    """The policy whose weights a run began with; nothing without `run.init_from`."""
+
+    source: str | None = None
+    game: str | None = None
+    checkpoint: str | None = None
+    sha256: str | None = None
+    """Checksum of its manifest."""
+    files: dict[str, str] = {}
+    """File name -> SHA-256."""
+
+
 class EstimateRecord(RootModel[dict[str, dict[str, Number | None]]]):
     """Bytes by part, and the free bytes of the machine if it reports them."""
 

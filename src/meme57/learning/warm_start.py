@@ -42,14 +42,14 @@ def keep_initial_policy(source: Path, folder: Path, *, named: str) -> dict[str, 
         named: what the user calls it.
 
     Returns:
-        The record, also written to `folder`: from, game, checkpoint, files with their SHA-256; for a checkpoint's folder
-        also the `sha256` of its manifest.
+        The record, also written to `folder`: source, game, checkpoint, files with their SHA-256; for a folder with a
+        manifest also the manifest's `sha256`.
 
     Raises:
         CheckpointError: the source is damaged, or is no teacher.
         StorageError: the folder cannot be written to.
     """
-    if (folder / RECORD).is_file() and (kept := _checked_record(folder))["from"] == named:
+    if (folder / RECORD).is_file() and (kept := _checked_record(folder))["source"] == named:
         return kept
     if not (source / NETWORK).is_file() or not (source / AGENT).is_file():
         raise CheckpointError(
@@ -66,7 +66,7 @@ def keep_initial_policy(source: Path, folder: Path, *, named: str) -> dict[str, 
         for name in files:
             shutil.copyfile(source / name, temporary / name)
         record = {
-            "from": named,
+            "source": named,
             "game": read_json(source / AGENT)["env"]["game"],
             **origin,
             "files": {name: checksum(temporary / name) for name in files},
@@ -89,12 +89,12 @@ def start_networks(network: MemeNetwork, novelty: NoveltyNetworks, folder: Path)
     fresh = _load_what_fits(network, _tensors(folder / NETWORK))
     if {name for name, _ in network.named_parameters() if name.endswith("weight")} <= set(fresh):
         raise ConfigurationError(
-            f"run.init_from={record['from']}: no matrix of its network fits this one: "
+            f"run.init_from={record['source']}: no matrix of its network fits this one: "
             "take the same network.torso and sizes, or leave run.init_from out"
         )
     if NOVELTY in record["files"]:
         fresh += [f"novelty.{name}" for name in _load_what_fits(novelty, _tensors(folder / NOVELTY))]
-    what = f"starts with the weights of {record['from']} ({record['game']}, {record['checkpoint']})"
+    what = f"starts with the weights of {record['source']} ({record['game']}, {record['checkpoint']})"
     logger.info("%s%s", what, f"; these do not fit and start anew: {_parts(fresh)}" if fresh else "")
 
 
@@ -149,7 +149,7 @@ def _checked_record(folder: Path) -> dict[str, Any]:
         changed = [name for name, digest in files.items() if checksum(folder / name) != digest]
         if changed or NETWORK not in files:
             raise ValueError(f"{', '.join(changed) or NETWORK} is not what was kept")
-        return {**record, **{key: str(record[key]) for key in ("from", "game", "checkpoint")}, "files": files}
+        return {**record, **{key: str(record[key]) for key in ("source", "game", "checkpoint")}, "files": files}
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} is damaged ({error!r}): {_remedy(folder)}") from error
 

@@ -65,7 +65,9 @@ def record_path(project_path: Path, run_name: str) -> Path:
     return project_path / "data" / "02_intermediate" / run_name / "run_record.json"
 
 
-def new_record(parameters: Parameters, tracking_run: TrackingRun, init_from: Mapping[str, Any]) -> RunRecord:
+def new_record(
+    parameters: Parameters, tracking_run: TrackingRun, init_from: Mapping[str, Any] | None = None
+) -> RunRecord:
     """Make the record that `setup` writes; for an existing run it keeps the parent and the date of creation."""
     record = RunRecord(
         run_name=parameters.run_name,

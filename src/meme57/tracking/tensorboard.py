@@ -31,14 +31,19 @@ class TensorBoardFiles:
     def add(self, metrics: Mapping[str, float], step: int) -> None:
         """Add finite numbers at one step (emulator frames)."""
         if self._writer is None:
-            self._writer = self._open(str(self._folder))
+            self._begin()
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
 
     def hide_from(self, step: int) -> None:
         """Make TensorBoard ignore what was written at this step or later: a resumed run measures it again."""
         self.close()
-        self._writer = self._open(str(self._folder), purge_step=step)
+        self._begin(purge_step=step)
+
+    def _begin(self, **options: Any) -> None:
+        """Open a new file; its name has the number of those before, since two may begin in the same second."""
+        number = len(list(self._folder.iterdir())) if self._folder.is_dir() else 0
+        self._writer = self._open(str(self._folder), filename_suffix=f".{number}", **options)
 
     def close(self) -> None:
         """Write what waits."""
