@@ -12,13 +12,17 @@ from torch.nn import functional
 def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Run a one-layer LSTM: inputs [T, B, D], state [2, B, H] -> outputs [T, B, H], last state [2, B, H].
 
+    The recurrence is always float32. Autocast would run cuDNN's LSTM in float16, whatever its own type, and most of the
+    gates' gradients are too small for that without loss scaling.
+
     On a CPU the inputs of all steps are projected in one product (in bfloat16 under autocast) and the recurrence runs
     in float32. A step takes 0.3 ms; with oneDNN's LSTM it took 0.9 ms (laptop preset, 16 environments). Its bfloat16
     backward pass takes several times as long as the matrix products in it (docs/performance.md).
     """
     if inputs.device.type != "cpu":
-        outputs, (hidden, cell) = lstm(inputs, (state[0:1].to(inputs.dtype), state[1:2].to(inputs.dtype)))
-        return outputs, torch.cat([hidden, cell]).float()
+        with torch.autocast(inputs.device.type, enabled=False):
+            outputs, (hidden, cell) = lstm(inputs.float(), (state[0:1], state[1:2]))
+        return outputs, torch.cat([hidden, cell])
     input_weight, weight, *biases = lstm.parameters()
     projected = functional.linear(inputs, input_weight, biases[0] + biases[1]).to(state.dtype)
     outputs, cell = _Recurrence.apply(projected, state[0], state[1], weight)  # type: ignore[no-untyped-call]
@@ -30,7 +34,8 @@ def gates(lstm: nn.LSTM, inputs: Tensor, outputs: Tensor, state: Tensor) -> Tens
     input_weight, weight, *biases = lstm.parameters()
     before = torch.cat([state[0:1], outputs[:-1]])
     z = functional.linear(inputs, input_weight, biases[0] + biases[1]) + functional.linear(before, weight)
-    return z.view(*z.shape[:2], 4, -1)[:, :, [0, 1, 3]].sigmoid()
+    parts = z.view(*z.shape[:2], 4, -1)
+    return torch.cat([parts[:, :, :2], parts[:, :, 3:]], dim=2).sigmoid()
 
 
 class _Recurrence(torch.autograd.Function):

@@ -72,5 +72,5 @@ class StudentNetwork(nn.Module):
         return self.logits(out[0]), torch.cat([hidden, cell])
 
     def initial_state(self, batch: int) -> Tensor:
-        """Return zeros [2, B, H]."""
-        return torch.zeros(2, batch, self.spec.lstm_size)
+        """Return zeros [2, B, H] on the network's device."""
+        return self.logits.weight.new_zeros(2, batch, self.spec.lstm_size)

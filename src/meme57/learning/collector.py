@@ -109,7 +109,9 @@ class ThreadCollector:
             self._drain(finished)
         try:
             self._drain(finished)
+            _wait_for_streams()
             yield finished
+            _wait_for_streams()
         finally:
             self._pausing.clear()
             self._playing.release()
@@ -155,6 +157,12 @@ class ThreadCollector:
 
     def _ends_round(self) -> bool:
         return self._pausing.is_set() or self._stop.is_set() or self._asked()
+
+
+def _wait_for_streams() -> None:
+    """Wait, on a GPU, for the work of every stream: around a pause, actors and learner touch each other's tensors."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def own_stream() -> AbstractContextManager[object]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from meme57.agent.student import StudentNetwork, StudentSpec
-from meme57.blueprint import make_replay
+from meme57.blueprint import find_device, make_replay
 from meme57.config import Parameters
 from meme57.envs import make_env, refuse_code
 from meme57.envs.spec import VectorEnv
@@ -64,7 +64,8 @@ def distill(
     """
     settings = parameters.distill
     torch.set_num_threads(parameters.learner.torch_threads)
-    teacher = Teacher.load(checkpoint, torso=parameters.network.torso)
+    device = find_device()
+    teacher = Teacher.load(checkpoint, torso=parameters.network.torso).to(device)
     refuse_code(teacher.env, (parameters.env.game, *parameters.env.wrappers))
     replay = make_replay(parameters, teacher.env)
     load_snapshot(replay, replay_folder, replay_index)
@@ -72,7 +73,7 @@ def distill(
         raise ReplayError(
             f"the replay in {replay_folder} holds no sequence: train longer with `kedro run --pipelines learn`"
         )
-    student = _make_student(parameters, teacher)
+    student = _make_student(parameters, teacher).to(device)
     optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
     rng = np.random.default_rng([parameters.run.seed, 3])
     play = OwnPlay(teacher, student, num_envs=settings.num_envs, seed=parameters.run.seed, rng=rng)
@@ -129,10 +130,10 @@ class OwnPlay:
             result = self._env.step(actions)
             self._teacher.observe(actions, result)
             student.observe(actions, result)
-            rows.append((*inputs, preferences.cpu().clone()))
-        columns = list(zip(*rows, strict=True))
-        frames, actions_t, rewards, first = (torch.from_numpy(np.stack(column)) for column in columns[:4])
-        mask = torch.ones(num_steps, self._num_envs, dtype=torch.bool)
+            rows.append((*inputs, preferences.clone()))  # inference mode made them: autograd takes only a copy
+        columns, device = list(zip(*rows, strict=True)), state.device
+        frames, actions_t, rewards, first = (torch.from_numpy(np.stack(column)).to(device) for column in columns[:4])
+        mask = torch.ones(num_steps, self._num_envs, dtype=torch.bool, device=device)
         return Segment(frames, actions_t, rewards, first, state, torch.stack(columns[4]), mask)
 
     @torch.inference_mode()
@@ -155,7 +156,7 @@ def replayed_segment(
     teacher: Teacher, student: StudentNetwork, replay: SequenceReplay, batch_size: int, rng: np.random.Generator
 ) -> Segment:
     """Draw a batch of replayed sequences; the teacher starts from the stored state, the student from zeros."""
-    batch = to_tensors(replay.sample(batch_size, rng), torch.device("cpu"))
+    batch = to_tensors(replay.sample(batch_size, rng), next(student.parameters()).device)
     output = teacher.network(batch.frames, batch.features, batch.state)
     acts_on_values = teacher.network.acting_betas is not None  # policy 0 acts on extrinsic values only
     preferences = (output.q_extrinsic if acts_on_values else output.logits)[:-1, :, 0]

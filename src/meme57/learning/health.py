@@ -93,11 +93,11 @@ def unit_health(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> dic
     mask, state = batch.mask[:, :few], batch.state[:, :few]
     inputs = network.core_inputs(images[: few * (num_steps + 1)], features)
     core, _ = unroll(network.lstm, inputs, state)
-    units = network.values.advantage.activations(core[:-1][mask])
-    opened = gates(network.lstm, inputs, core, state)[:-1][mask]
+    active = network.values.advantage.activations(core[:-1].flatten(0, 1)) > 0
+    saturated = (gates(network.lstm, inputs, core, state)[:-1] - 0.5).abs() > 0.45
     return {
-        "health/active_advantage_units": (units > 0).float().mean(),
-        "health/saturated_gates": ((opened - 0.5).abs() > 0.45).float().mean(),
+        "health/active_advantage_units": masked_mean(active.flatten(1).float().mean(1).view_as(mask), mask),
+        "health/saturated_gates": masked_mean(saturated.flatten(2).float().mean(2), mask),
     }
 
 

@@ -156,6 +156,7 @@ class GreedyStudent:
 
     def __init__(self, network: StudentNetwork, num_envs: int) -> None:
         self.network, self._num_envs = network, num_envs
+        self._device = next(network.parameters()).device
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
         """Begin episodes."""
@@ -169,9 +170,7 @@ class GreedyStudent:
     def logits(self) -> Tensor:
         """Return logits [E, A] and advance the recurrent state."""
         logits, self.state = self.network(
-            torch.from_numpy(self.observation),
-            torch.from_numpy(self.actions),
-            torch.from_numpy(self.rewards),
+            *(torch.from_numpy(array).to(self._device) for array in (self.observation, self.actions, self.rewards)),
             self.state,
         )
         greedy_logits: Tensor = logits
@@ -179,7 +178,7 @@ class GreedyStudent:
 
     def act(self) -> npt.NDArray[np.int64]:
         """Return greedy actions [E]."""
-        return self.logits().argmax(-1).numpy()
+        return self.logits().argmax(-1).cpu().numpy()
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
         """Take in the result of the actions."""
@@ -187,7 +186,7 @@ class GreedyStudent:
         self.actions = np.where(result.is_reset, self.network.spec.num_actions, actions)
         self.rewards = result.reward
         self.first = result.is_reset
-        self.state = self.state * torch.from_numpy(~result.is_reset).unsqueeze(-1)
+        self.state = self.state * torch.from_numpy(~result.is_reset).to(self._device).unsqueeze(-1)
 
 
 def save_student(network: StudentNetwork, folder: Path, env: EnvSpec | None = None) -> None:

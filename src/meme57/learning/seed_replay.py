@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from meme57.actors import Collected, make_pool
-from meme57.blueprint import agent_spec, make_replay
+from meme57.blueprint import agent_spec, find_device, make_replay
 from meme57.config import Parameters
 from meme57.config.identity import changes, former_seed_fingerprint, is_same, seed_settings
 from meme57.config.labels import digest
@@ -67,7 +67,7 @@ def _collect(
 ) -> dict[str, Any]:
     torch.set_num_threads(parameters.learner.torch_threads)
     spec = agent_spec(parameters, env)
-    pool = make_pool(parameters, env, spec, index=SEED_ACTOR)
+    pool = make_pool(parameters, env, spec, index=SEED_ACTOR, device=find_device())
     replay = make_replay(parameters, env)
     collected = Collected()
     try:
