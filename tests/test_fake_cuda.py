@@ -30,9 +30,11 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     libraries = [f"-L{home / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{home / 'lib'}"]
     build = ["g++", "-O1", "-fPIC", "-shared", "-std=c++20", "-w", *headers, str(HERE / "guard.cpp"), *libraries]
     subprocess.run([*build, "-o", str(guard)], check=True, timeout=PATIENCE_SECONDS)
+    code = [HERE, HERE.parent / "learning", HERE.parent, HERE.parents[1] / "benchmarks"]
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, code)), "FAKE_CUDA_GUARD": str(guard), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HERE / "scenarios.py")], capture_output=True, text=True, check=False,
-        timeout=PATIENCE_SECONDS, env={**os.environ, "FAKE_CUDA_GUARD": str(guard), "OMP_NUM_THREADS": "1"},
+        timeout=PATIENCE_SECONDS, env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     tree: dict[str, Any] = json.loads(done.stdout)
@@ -57,7 +59,7 @@ def test_the_lstm_runs_in_float32_although_autocast_would_make_it_float16(found,
 @pytest.mark.parametrize("case", CASES)
 def test_an_update_waits_for_nothing_even_with_a_health_check(found, case: str) -> None:
     names = [name for name in steps(found, case) if name in ("first update", "update", "update after it")]
-    assert {name: found[case][name]["wait_at"] for name in names} == dict.fromkeys(names, {})
+    assert {name: found[case][name]["wait_at"] for name in names} == {name: {} for name in names}
 
 
 def test_an_update_of_the_full_agent_costs_no_more_than_it_did(found) -> None:

@@ -11,9 +11,7 @@ import collections
 import ctypes
 import os
 import traceback
-from typing import Any
-
-ctypes.CDLL(os.environ["FAKE_CUDA_GUARD"], mode=ctypes.RTLD_GLOBAL)  # before PyTorch asks whether there is a device
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +19,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+ctypes.CDLL(os.environ["FAKE_CUDA_GUARD"], mode=ctypes.RTLD_GLOBAL)
 
 __all__ = ["CudnnLstm", "FakeTensorMode", "Usage"]
 
@@ -31,7 +31,7 @@ VIEWS = {
 }  # fmt: skip
 """Operations that launch nothing; so do allocations."""
 COMPOSITE = "CompositeImplicitAutograd"
-"""Operations made of others: inference mode hands them over whole, and they are counted by their parts, as elsewhere."""
+"""Operations made of others: inference mode hands them over whole, and they are counted by their parts."""
 ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 TENSORS_A_LAUNCH = 40
 """How many tensors one launch of a `_foreach` or `_fused` operation takes, about."""
@@ -144,7 +144,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 class CudnnLstm(torch.autograd.Function):
     """cuDNN's LSTM as PyTorch calls it: under any autocast its inputs and weights become float16."""
 
-    seen: set[torch.dtype] = set()
+    seen: ClassVar[set[torch.dtype]] = set()
     """Types that it ran in."""
 
     @staticmethod

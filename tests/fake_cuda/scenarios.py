@@ -6,18 +6,12 @@ Each entry is {"error": text or null, ...counts of `device.Usage`}.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "learning"), str(TESTS), str(TESTS / "fake_cuda")]
-
-from device import CudnnLstm, FakeTensorMode, Usage  # isort: skip: before PyTorch
 
 import numpy as np
 import torch
+from device import CudnnLstm, FakeTensorMode, Usage
 
 from conftest import build_batch, build_parameters
 from meme57.actors.actor import Actor, Collected
@@ -158,7 +152,6 @@ def acting(parameters: Parameters, num_envs: int) -> dict[str, Found]:
 
 def full_size() -> dict[str, Found]:
     """One update and the acting steps of `conf/gpu`."""
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
     from presets import preset
 
     parameters = preset("gpu")
