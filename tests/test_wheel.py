@@ -65,7 +65,8 @@ def test_it_has_all_of_the_package_and_nothing_private(wheel: Path) -> None:
         names = {name for name in files.namelist() if ".dist-info/" not in name}
         prefix = f"meme57/{TEMPLATE.name}/"
         template = {name.removeprefix(prefix): files.read(name) for name in names if name.startswith(prefix)}
-    listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "src"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0:
         tracked = {name.removeprefix("src/") for name in listed.stdout.split()}
         assert {name for name in tracked if not name.startswith(prefix)} == {
