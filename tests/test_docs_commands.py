@@ -24,7 +24,21 @@ from meme57.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "experiments").rglob("*.md")])]
 PROGRAMS = ("kedro", "meme57", "make", "python", "dvc", "mlflow", "optuna-dashboard")
-OTHERS = {"source", "export", "mount", "xdg-open", "chromium", "curl", "pip", "ray", "git", "docker", "kubectl", "cd", "sbatch"}
+OTHERS = {
+    "source",
+    "export",
+    "mount",
+    "xdg-open",
+    "chromium",
+    "curl",
+    "pip",
+    "ray",
+    "git",
+    "docker",
+    "kubectl",
+    "cd",
+    "sbatch",
+}
 """Programs of others, whose options are theirs."""
 PLACEHOLDER = re.compile(r"\.\.\.|<[a-z]|\b[A-Z]{4,}\b(?!=)")
 
