@@ -38,6 +38,7 @@ OTHERS = {
     "kubectl",
     "cd",
     "sbatch",
+    "tensorboard",
 }
 """Programs of others, whose options are theirs."""
 PLACEHOLDER = re.compile(r"\.\.\.|<[a-z]|\b[A-Z]{4,}\b(?!=)")
