@@ -102,6 +102,7 @@ def typed(installed: Path, folder: Path, *command: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_500)
 def test_a_project_is_begun_trained_and_looked_at(installed: Path, tmp_path: Path) -> None:
     home = typed(installed, tmp_path, "python", "-c", "import meme57; print(meme57.__file__)")
     assert Path(home).is_relative_to(installed.parent)
