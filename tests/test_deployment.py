@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import subprocess
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+
+from meme57 import stopping
+from meme57.privacy import SWITCHES
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,3 +86,70 @@ def test_the_image_gets_no_environment_no_data_and_no_history(tmp_path: Path) ->
     found = {name for name in docker.exclude_paths(str(tmp_path), patterns) if (tmp_path / name).is_file()}
     assert found == set(stays)
     assert "COPY . ." in (ROOT / "deploy" / "Dockerfile").read_text()
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run deploy/slurm.sh in an empty project; `srun` is a script, and `scontrol` writes down what it is asked for."""
+    programs, project = tmp_path / "programs", tmp_path / "project"
+    programs.mkdir()
+    project.mkdir()
+
+    def run(srun: str) -> subprocess.CompletedProcess[str]:
+        for name, line in {"srun": srun, "scontrol": 'echo "scontrol $*"'}.items():
+            (programs / name).write_text(f"#!/bin/bash\n{line}\n")
+            (programs / name).chmod(0o755)
+        environment = {
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(project),
+            "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "16",
+        }  # fmt: skip
+        command = ["bash", str(ROOT / "deploy" / "slurm.sh"), "--env", "gpu", "--params", "env.game=Up N Down"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("status", [130, 138])
+def test_a_slurm_job_that_was_stopped_is_queued_again(slurm: Any, status: int) -> None:
+    stopped = slurm(f'pwd; printf "%s|" "$@" "$SRUN_CPUS_PER_TASK"; echo; exit {status}')
+    folder, command, queued = stopped.stdout.splitlines()
+    assert Path(folder).name == "project"
+    assert command == "python|-m|kedro|run|--env|gpu|--params|env.game=Up N Down|16|"
+    assert (queued, stopped.returncode) == ("scontrol requeue 7", status)
+
+
+@pytest.mark.parametrize("status", [0, 1, 137])
+def test_a_slurm_job_that_is_finished_or_failed_is_not(slurm: Any, status: int) -> None:
+    done = slurm(f"exit {status}")
+    assert (done.returncode, done.stdout) == (status, "")
+
+
+def test_scancel_ends_a_slurm_job_for_good(slurm: Any) -> None:
+    """Slurm sends SIGTERM to the script and to the run, which ends with the status of a polite stop."""
+    done = slurm("kill -TERM $PPID; exit 130")
+    assert (done.returncode, done.stdout) == (143, "")
+
+
+def test_slurm_gives_notice_and_asks_for_one_machine() -> None:
+    lines = (ROOT / "deploy" / "slurm.sh").read_text().splitlines()
+    asked = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in lines if line.startswith("#SBATCH"))
+    assert (asked["nodes"], asked["ntasks"], asked["requeue"]) == ("1", "1", "")
+    name, _, seconds = asked["signal"].partition("@")
+    assert signal.Signals[f"SIG{name}"] in stopping.NOTICES
+    assert int(seconds) >= 120
+    first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
+    assert not [line for line in lines[first:] if line.startswith("#SBATCH")]  # Slurm reads none below a command
+
+
+def test_the_devcontainer_is_set_up_by_the_makefile() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    program, target, *settings = container["postCreateCommand"].split()
+    makefile = (ROOT / "Makefile").read_text()
+    assert program == "make"
+    assert f"\n{target}: " in makefile
+    assert [name for word in settings if f"$({(name := word.partition('=')[0])})" not in makefile] == []
+    python = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:(\d)\.(\d+)", container["image"])
+    requires = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    assert python is not None
+    assert requires.contains(".".join(python.groups()))
+    assert container["containerEnv"].items() <= {**SWITCHES, "OMP_NUM_THREADS": "1"}.items()

@@ -24,7 +24,22 @@ from meme57.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "experiments").rglob("*.md")])]
 PROGRAMS = ("kedro", "meme57", "make", "python", "dvc", "mlflow", "optuna-dashboard")
-OTHERS = {"source", "export", "mount", "xdg-open", "chromium", "curl", "pip", "ray", "git", "docker", "kubectl"}
+OTHERS = {
+    "source",
+    "export",
+    "mount",
+    "xdg-open",
+    "chromium",
+    "curl",
+    "pip",
+    "ray",
+    "git",
+    "docker",
+    "kubectl",
+    "cd",
+    "sbatch",
+    "tensorboard",
+}
 """Programs of others, whose options are theirs."""
 PLACEHOLDER = re.compile(r"\.\.\.|<[a-z]|\b[A-Z]{4,}\b(?!=)")
 
@@ -106,7 +121,7 @@ def check_click(command: click.Command, arguments: list[str]) -> None:
 
 def check_python(arguments: list[str]) -> None:
     if arguments[0] == "-m":
-        assert arguments[1] in ("meme57.learning", "mkdocs", "pytest"), arguments
+        assert arguments[1] in ("build", "meme57.learning", "mkdocs", "pytest"), arguments
         if arguments[1] == "meme57.learning" and "--help" not in arguments:
             learning_command._parameters(learning_command._parser().parse_args(arguments[2:]))
     elif arguments[0] not in ("-c", "-"):

@@ -165,6 +165,19 @@ def test_the_suite_is_a_pipeline_of_its_own() -> None:
     }
 
 
+def test_what_init_lays_out_is_no_second_flow() -> None:
+    """DVC looks for dvc.yaml in all folders, and src/meme57/project_template has a link to this one."""
+    pytest.importorskip("dvc")
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        stages = Repo(str(ROOT)).index.stages
+    except NotDvcRepoError:
+        pytest.skip("an unpacked archive is no repository")
+    assert {Path(stage.path_in_repo).as_posix() for stage in stages} == {"dvc.yaml", "conf/suite/dvc.yaml"}
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory, stages, catalog_paths) -> Path:
     """A fresh clone, as DVC sees it, in which `python` is the stand-in."""

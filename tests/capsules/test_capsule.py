@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from meme57 import __version__
 from meme57.capsules.read import import_capsule
 from meme57.capsules.write import write_capsule
 from meme57.cli import main
@@ -110,7 +111,19 @@ def test_the_same_run_gives_the_same_capsule_and_a_card(capsule: Path, trained: 
     assert "Pong, seed 1, 12,000 frames" in card
     assert "| teacher | " in card
     assert f"meme57 import {RUN}.zip" in card
+    assert f"pip install meme57=={__version__} " in card  # the project is no checkout
     assert "None" not in card
+
+
+def test_the_card_of_a_run_in_a_checkout_names_its_commit(trained: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0].folder, folder)
+    path = folder / "data" / "02_intermediate" / RUN / "run_record.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "commit": "3f9c2d1-dirty"}))
+    write_capsule(folder, RUN, best(folder), tmp_path / "run.zip")
+    card = read(tmp_path / "run.zip")["about/README.md"].decode()
+    assert "git checkout 3f9c2d1\nmake setup " in card
+    assert "with changes that were not committed" in card
 
 
 def test_a_lock_goes_in_where_there_is_one(trained: Any, tmp_path: Path, elsewhere: Path) -> None:

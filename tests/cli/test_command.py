@@ -113,7 +113,7 @@ def test_outside_a_project_the_command_says_where_to_go(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     result = run("status")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: this folder is in no meme57 project: `cd` to the checkout")
+    assert result.output.startswith("Error: this folder is in no meme57 project: `cd` to one")
 
 
 def test_ctrl_c_is_status_130_and_no_traceback(monkeypatch) -> None:

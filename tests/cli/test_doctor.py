@@ -93,5 +93,5 @@ def test_a_missing_or_changed_rom_is_noticed(monkeypatch: pytest.MonkeyPatch, tm
 def test_doctor_compares_versions_with_what_meme57_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     module = import_module("meme57.cli.doctor")
     monkeypatch.setattr(module.metadata, "version", lambda package: "1.0")
-    with pytest.raises(Meme57Error, match=r"1.0 is installed, meme57 needs .*>=2.11.*: `make setup`"):
+    with pytest.raises(Meme57Error, match=r"1.0 is installed, meme57 needs .*>=2.11.*: `make setup` in a checkout"):
         module._required("torch")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +10,12 @@ import pytest
 import toy_registry
 from mlflow.entities import Run
 
+import meme57.hooks.tracking
+from meme57 import __version__
 from meme57.errors import Interrupted, ReplayError
 from meme57.files import read_json
 from meme57.hooks.one_line import OneLineError
+from meme57.hooks.tracking import code_version
 from meme57.stopping import stop_requested
 from meme57.tracking.run_record import record_path
 from meme57.tracking.runs import active_run
@@ -50,6 +55,20 @@ def test_facts_of_a_run_are_written(go: Go, runs: Runs) -> None:
     assert (tags["meme57.env"], tags["meme57.game"], tags["meme57.seed"]) == ("test", "Pong", "1")
     assert tags["meme57.version.kedro"].startswith("1.")
     assert [output.step for output in child.outputs.model_outputs] == [100]
+
+
+def test_the_code_of_a_run_is_named(tmp_path: Path) -> None:
+    def git(folder: Path, *words: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+    assert code_version(tmp_path) == f"v{__version__}"  # no repository
+    git(tmp_path, "init")
+    git(tmp_path, "commit", "--allow-empty", "--message", "Mine")
+    assert re.fullmatch(rf"v{re.escape(__version__)}\+[0-9a-f]{{7,}}", code_version(tmp_path))
+    checkout = Path(meme57.hooks.tracking.__file__).parents[3]
+    if (checkout / ".git").exists():
+        assert re.fullmatch(r"[0-9a-f]{7,}(-dirty)?", code_version(checkout))
 
 
 def test_error_of_ours_is_one_line_and_failed(go: Go, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

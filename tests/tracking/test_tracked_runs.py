@@ -96,7 +96,9 @@ os._exit(9)
     assert _status(active, active.run_id) == "RUNNING"
 
 
-def test_reused_process_id_and_other_hosts() -> None:
+@pytest.mark.parametrize("system", ["Linux", "Darwin"])
+def test_reused_process_id_and_other_hosts(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
     tags = process_tags()
     assert is_alive(tags)
     assert not is_alive({**tags, "meme57.started": "1"})  # same number, started at another time

@@ -20,7 +20,7 @@ def project_folder() -> Path:
     for folder in (here, *here.parents):
         if _is_project(folder / ENOUGH_TO_KNOW_A_PROJECT):
             return folder
-    raise Meme57Error("this folder is in no meme57 project: `cd` to the checkout (its pyproject.toml has tool.kedro)")
+    raise Meme57Error("this folder is in no meme57 project: `cd` to one, or make one with `meme57 init DIR`")
 
 
 def _is_project(path: Path) -> bool:

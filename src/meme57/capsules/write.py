@@ -44,7 +44,7 @@ Protocol: `{protocol}`. Commit: `{commit}`{dirty}. Fingerprint: `{fingerprint}`.
 
 ## Look at it
 
-In a checkout of meme57:
+In a checkout of meme57, or in a folder that `meme57 init` made:
 
 ```bash
 meme57 import {run}.zip
@@ -56,8 +56,7 @@ meme57 runs compare {run} OTHER
 ## Reproduce it
 
 ```bash
-git checkout {commit}
-make setup        # installs requirements.lock; the one of this capsule is beside this card
+{same_code}
 meme57 import {run}.zip
 {command}
 ```
@@ -65,6 +64,11 @@ meme57 import {run}.zip
 The environment `{environment}` has all that shapes learning, as the run had it, over `base`. Distillation and
 evaluation follow `base`. The replay is not in the capsule, so the imported run plays and compares but does not resume.
 """
+
+CHECKOUT = """\
+git checkout {commit}
+make setup        # installs requirements.lock; the one of this capsule is beside this card"""
+INSTALLED = "pip install meme57=={version}    # or its wheel; requirements.lock beside this card has the other versions"
 
 
 def write_capsule(project: Path, run: str, checkpoint: Path, path: Path) -> dict[str, Any]:
@@ -151,7 +155,15 @@ def _card(project: Path, record: RunRecord, checkpoint: str, command: str) -> st
         fingerprint=record["fingerprint"],
         command=command,
         environment=environment_name(run),
+        same_code=_same_code(clean),
     )
+
+
+def _same_code(commit: str) -> str:
+    """Return the commands that bring the code of a run."""
+    if commit.startswith("v"):  # of an installed package: see `code_version`
+        return INSTALLED.format(version=commit[1:].partition("+")[0])
+    return CHECKOUT.format(commit=commit)
 
 
 def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:

@@ -14,6 +14,7 @@ from meme57.cli.doctor import doctor
 from meme57.cli.export import export
 from meme57.cli.games import games
 from meme57.cli.import_ import import_
+from meme57.cli.init import init
 from meme57.cli.play import play
 from meme57.cli.promote import promote
 from meme57.cli.relocate import relocate
@@ -63,7 +64,7 @@ def main() -> None:
     """MEME on Atari games. Train with `kedro run`; these commands show, compare and export runs."""
 
 
-for _command in (completion, demote, doctor, export, games, import_, play, promote, relocate, runs, status, ui):
+for _command in (completion, demote, doctor, export, games, import_, init, play, promote, relocate, runs, status, ui):
     main.add_command(_command)
 
 cli = click.Group("meme57")

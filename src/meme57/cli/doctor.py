@@ -81,7 +81,10 @@ def _required(package: str) -> str:
     requirements = [Requirement(text) for text in metadata.requires("meme57") or []]
     for requirement in requirements:
         if requirement.name == package and not requirement.specifier.contains(version, prereleases=True):
-            raise Meme57Error(f"{version} is installed, meme57 needs {requirement.specifier}: `make setup`")
+            raise Meme57Error(
+                f"{version} is installed, meme57 needs {requirement.specifier}: `make setup` in a checkout, "
+                f"`pip install '{requirement}'` elsewhere"
+            )
     return version
 
 

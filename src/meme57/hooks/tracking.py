@@ -19,7 +19,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline.node import Node
 
-from meme57 import stopping
+from meme57 import __version__, stopping
 from meme57.config import Parameters
 from meme57.errors import ConfigurationError, Interrupted, TrackingError, own_error
 from meme57.hooks.configuration import load_optional
@@ -110,7 +110,7 @@ class TrackingHook:
             experiment_id="",
             tracking_uri="",
             created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=git_commit(self._checked.project_path),
+            commit=code_version(self._checked.project_path),
         )
 
     def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
@@ -126,7 +126,7 @@ class TrackingHook:
         experiment = experiment_id(store, name)
         client = store.client()
         runs.close_stale_runs(client, experiment, self._checked.name)
-        record, commit = self._checked.record(), git_commit(project)
+        record, commit = self._checked.record(), code_version(project)
         tensorboard = None
         if parameters.tracking.tensorboard:
             tensorboard = TensorBoardFiles(run_folder(project, "reporting", self._checked.name) / "tensorboard")
@@ -195,14 +195,26 @@ class TrackingHook:
             self._checked.end_work()
 
 
-def git_commit(project_path: Path) -> str:
-    """Return the short commit, with `-dirty` if files differ from it; `unknown` outside a repository."""
+def code_version(project_path: Path) -> str:
+    """Return which code runs.
+
+    In a checkout it is the short commit, with `-dirty` if files differ from it. Elsewhere it is `v` and the version of
+    meme57; the commit of the project's own repository follows a `+`, if it has one.
+    """
+    commit = _git_commit(project_path)
+    is_checkout = Path(__file__).resolve().is_relative_to(project_path.resolve() / "src")
+    if is_checkout and commit:
+        return commit
+    return f"v{__version__}+{commit}" if commit else f"v{__version__}"
+
+
+def _git_commit(folder: Path) -> str:
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        found = subprocess.run(command, cwd=project_path, capture_output=True, text=True, timeout=10, check=False)
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() or "unknown"
+        return ""
+    return found.stdout.strip()
 
 
 def _pipeline_name(run_params: dict[str, Any]) -> str:

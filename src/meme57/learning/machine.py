@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import psutil
 import torch
 
 from meme57.learning.estimate import Resources
 
-MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -22,25 +22,27 @@ def free_resources(data: Path, run_folders: Iterable[Path] = ()) -> Resources:
     return Resources(memory=free_memory(), device=device, disk=shutil.disk_usage(existing).free + mine)
 
 
-def free_memory(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
+def free_memory(cgroup: Path = CGROUP) -> int | None:
     """Return the bytes that the system calls available, or fewer if a control group (a container) allows fewer.
 
     This process's own memory counts as free, since an estimate includes it. None: the system does not report it.
     """
     try:
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        available = int(lines["MemAvailable"].split()[0]) * 1024 + _own_memory()
-    except (OSError, KeyError, ValueError, IndexError):
+        mine = resident_memory()
+        available = int(psutil.virtual_memory().available) + mine
+    except (OSError, psutil.Error):
         return None
     try:
         limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return available if limit == "max" else min(available, int(limit) - int(used) + _own_memory())
+        return available if limit == "max" else min(available, int(limit) - int(used) + mine)
     except (OSError, ValueError):
         return available
 
 
-def _own_memory() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except (OSError, IndexError, ValueError):
-        return 0
+def resident_memory() -> int:
+    """Return the bytes of memory that this process holds.
+
+    Raises:
+        psutil.Error: the system does not report it.
+    """
+    return int(psutil.Process().memory_info().rss)

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+import psutil
+
 
 def process_tags() -> dict[str, str]:
     """Return host, process id and start time of this process, as tags of its run."""
@@ -14,11 +16,25 @@ def process_tags() -> dict[str, str]:
 
 
 def start_time(pid: int) -> str:
-    """Return the clock ticks from boot to the process's start (Linux); empty if unknown, or if it has ended."""
+    """Return when the process started, as its system counts; empty if unknown, or if it has ended.
+
+    On Linux it is clock ticks from boot, which no change of the clock touches. Elsewhere it is seconds since 1970.
+    """
+    return _start_ticks(pid) if platform.system() == "Linux" else _start_seconds(pid)
+
+
+def _start_ticks(pid: int) -> str:
     try:
         # Field 22; the command's name, in brackets, may contain spaces.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
+        return ""
+
+
+def _start_seconds(pid: int) -> str:
+    try:
+        return f"{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
         return ""
 
 

@@ -14,6 +14,7 @@ from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
 from meme57.evaluation.reference import has_reference
 from meme57.evaluation.statistics import human_normalised
+from meme57.learning.machine import resident_memory
 from meme57.learning.trainer import learn
 from meme57.tuning.curve import Curve, summarise
 from meme57.tuning.space import assign
@@ -50,7 +51,7 @@ class Health:
         """Take one row of metrics into account."""
         self.frames_per_second.append(row["speed/frames_per_second"])
         self.skipped_updates = max(self.skipped_updates, row["learner/skipped_updates"])
-        self.memory_mb = max(self.memory_mb, resident_memory_mb())
+        self.memory_mb = max(self.memory_mb, resident_memory() / 1e6)
 
 
 def unit_parameters(
@@ -121,12 +122,3 @@ class LearningRun:
 def normalise(score: float, game: str) -> float:
     """Return the human-normalised score, or the return itself for a game without reference scores."""
     return human_normalised(score, game) if has_reference(game) else score
-
-
-def resident_memory_mb() -> float:
-    """Return the resident memory of this process; 0 if the system does not report it (not Linux)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * 4096 / 1e6
