@@ -41,6 +41,14 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Pong-s1", "--sticky", "2"),
         ("no/such/folder",),
     ),
+    "plot": (
+        (),
+        ("Pong-s1",),
+        ("tune-small",),
+        ("suite-smoke",),
+        ("Pong-s1", "--out", "plot.pdf"),
+        ("Pong-s1", "--published", "dqn"),
+    ),
     "promote": (
         ("meme57-pong",),
         ("meme57-pong", "--reason", "x"),
@@ -48,7 +56,7 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "relocate": ((), ("now",), ("--json",)),
     "runs": ((), ("prune",), ("--json",)),
-    "runs list": (("Pong-s1",), ("--yes",), ("--josn",)),
+    "runs list": (("Pong-s1",), ("--yes",), ("--josn",), ("--sort", "score"), ("--suite", "smoke")),
     "runs compare": (("Pong-s1",), ("Pong-s1", "Pong-s2"), ("a", "b", "c")),
     "runs delete": ((), ("Pong-s1", "--yes"), ("Pong-s1", "--force")),
     "status": (("Pong-s1",), ("--run", "Pong-s1"), ("--watch", "--json")),

@@ -15,6 +15,7 @@ from meme57.cli.export import export
 from meme57.cli.games import games
 from meme57.cli.import_ import import_
 from meme57.cli.play import play
+from meme57.cli.plot import plot
 from meme57.cli.promote import promote
 from meme57.cli.relocate import relocate
 from meme57.cli.runs import runs
@@ -63,7 +64,21 @@ def main() -> None:
     """MEME on Atari games. Train with `kedro run`; these commands show, compare and export runs."""
 
 
-for _command in (completion, demote, doctor, export, games, import_, play, promote, relocate, runs, status, ui):
+for _command in (
+    completion,
+    demote,
+    doctor,
+    export,
+    games,
+    import_,
+    play,
+    plot,
+    promote,
+    relocate,
+    runs,
+    status,
+    ui,
+):
     main.add_command(_command)
 
 cli = click.Group("meme57")

@@ -112,6 +112,8 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     return {**needed.to_json(), "free": asdict(free)}
 
 
-def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, initial_policy: dict[str, Any]) -> RunRecord:
+def make_run_record(
+    parameters: dict[str, Any], tracking_run: TrackingRun, place: dict[str, Any], initial_policy: dict[str, Any]
+) -> RunRecord:
     """Make the record that ties all pipelines of this run together."""
-    return new_record(parse_parameters(parameters), tracking_run, initial_policy)
+    return new_record(parse_parameters(parameters), tracking_run, initial_policy, preset=place["environment"])
