@@ -32,6 +32,7 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "games": (("Pnog",), ("--all",), ("Pong", "ALE/Nothing-v5")),
     "import": ((), ("Pong-s1.zip",), ("a.zip", "b.zip")),
+    "models": (("meme57-pong",), ("a", "b"), ("--all",)),
     "play": (
         (),
         ("Pong-s1",),

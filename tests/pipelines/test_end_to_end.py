@@ -18,6 +18,7 @@ from meme57.export.travelling import serve_policy
 from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store
+from meme57.tracking.version_tags import lineage, score_from_tags
 
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report", "register")
 FRAMES = 12_000
@@ -213,13 +214,18 @@ def test_registered_policy_loads_and_plays(project, load, agent: str, name: str)
     version = project.client().get_model_version_by_alias(name, "challenger")
     written = json.loads((project.data / "08_reporting" / "Pong-s1" / "model_versions.json").read_text())[agent]
     assert (written["model"], written["version"]) == (name, str(version.version))
-    lineage = ("run", "seed", "fingerprint", "commit", "frames", "checkpoint", "data", "score.protocol")
-    assert all(version.tags[f"meme57.{name}"] for name in lineage)
+    assert all(version.tags[f"meme57.{name}"] for name in ("run", "commit", "frames", "protocol", "cut_short"))
+    assert len(version.tags) <= 10
+    origin, score = lineage(version.tags), score_from_tags(version.tags)
+    assert score is not None
+    assert all(origin[name] for name in ("seed", "fingerprint", "checkpoint"))
+    assert f"A policy for the game Pong: the {agent} of run Pong-s1" in version.description
+    assert f"meme57 models {name}" in project.client().get_registered_model(name).description
     assert version.tags["meme57.run"] == "Pong-s1"
     assert version.tags["meme57.frames"] == str(load("checkpoints")["best"]["frames"])
-    assert version.tags["meme57.score.protocol"] == load("scores")["protocol"]["name"]
+    assert score.protocol == load("scores")["protocol"]["name"]
     newest = newest_replay_index(Path(load("checkpoints")["newest"]["folder"]))
-    assert version.tags["meme57.data"] == replay_version(newest)
+    assert origin["data"] == replay_version(newest)
     policies = project.data / "06_models" / "Pong-s1"
     inputs = serve_policy(policies / ("policy/teacher" if agent == "teacher" else "student")).first_step
     output = load_policy_model(create_store(project.folder), name, alias="challenger").predict(inputs)

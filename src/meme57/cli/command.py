@@ -14,6 +14,7 @@ from meme57.cli.doctor import doctor
 from meme57.cli.export import export
 from meme57.cli.games import games
 from meme57.cli.import_ import import_
+from meme57.cli.models import models
 from meme57.cli.play import play
 from meme57.cli.plot import plot
 from meme57.cli.promote import promote
@@ -71,6 +72,7 @@ for _command in (
     export,
     games,
     import_,
+    models,
     play,
     plot,
     promote,
