@@ -21,7 +21,15 @@ from kedro.pipeline.node import Node
 
 from meme57 import stopping
 from meme57.config import Parameters
-from meme57.errors import ConfigurationError, Interrupted, TrackingError, own_error
+from meme57.errors import (
+    ConfigurationError,
+    EnvironmentSetupError,
+    Interrupted,
+    ResourceError,
+    RunConflictError,
+    TrackingError,
+    own_error,
+)
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
@@ -30,6 +38,8 @@ from meme57.tracking.run_record import TrackingRun
 if TYPE_CHECKING:
     from meme57.tracking.runs import ActiveRun
 
+REFUSALS = (ConfigurationError, EnvironmentSetupError, ResourceError, RunConflictError)
+"""Errors of what was asked for. A run that ends in one before it did anything leaves nothing in MLflow."""
 PACKAGES = ("meme57", "torch", "ale-py", "kedro", "mlflow")
 
 log = logging.getLogger(__name__)
@@ -89,9 +99,23 @@ class TrackingHook:
         """Mark the run KILLED after a polite stop, else FAILED; an error of this package becomes one line."""
         own = own_error(error)
         killed = isinstance(own, Interrupted)
-        self._close("KILLED" if killed else "FAILED", str(own or f"{type(error).__name__}: {error}"))
+        words = str(own or f"{type(error).__name__}: {error}")
+        self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, REFUSALS))
         if own is not None:
             raise OneLineError(own) from error
+
+    def _describe(self, active: ActiveRun) -> None:
+        """Write the parent's description, with a link to its page."""
+        from meme57.tracking import results
+
+        try:
+            link = results.page_link(active.experiment_id, active.run_id) if active.has_page else None
+            before = active.client.get_run(active.parent_run_id).data.tags.get(results.DESCRIPTION, "")
+            link = link or results.known_link(before)
+            text = results.describe(self._checked.project_path, self._checked.kind, self._checked.name, link)
+            active.client.set_tag(active.parent_run_id, results.DESCRIPTION, text)
+        except Exception as error:  # a store that fails is no reason to leave the run open
+            log.warning("the MLflow run has no new description: %s", error)
 
     def _open_or_go_without(self, run_params: dict[str, Any]) -> tuple[ActiveRun | None, TrackingRun]:
         """Open the run, or continue without MLflow if its database cannot be used."""
@@ -135,7 +159,8 @@ class TrackingHook:
             experiment,
             run_name=self._checked.name,
             kind=self._checked.kind,
-            pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
+            pipeline=_pipeline_name(run_params),
+            name=_setting(self._settings, "tracking", "run", "name"),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
             former_fingerprint=self._former_fingerprint(),
@@ -176,17 +201,19 @@ class TrackingHook:
             "meme57.env": self._checked.environment,
             "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "mlflow.source.git.commit": commit,
-            "meme57.python": sys.version.split()[0],
-            **{f"meme57.version.{package}": _version(package) for package in PACKAGES},
+            "meme57.versions": ", ".join([f"python {sys.version.split()[0]}", *map(_version, PACKAGES)]),
         }
 
-    def _close(self, status: Any, note: str | None = None) -> None:
+    def _close(self, status: Any, note: str | None = None, *, is_refusal: bool = False) -> None:
         from meme57.tracking.runs import set_active_run
 
         active, self._active = self._active, None
         set_active_run(self._outer)
         try:
-            if active is not None:
+            if active is not None and is_refusal and not active.has_results():
+                active.discard(keep_parent=self._checked.record() is not None)
+            elif active is not None:
+                self._describe(active)
                 active.close(status, note)
         except Exception as error:  # a failing store must not hide the pipeline's own error
             log.warning("the MLflow run of this pipeline stays open: %s", error)
@@ -224,6 +251,6 @@ def _setting(tree: dict[str, Any], *path: str) -> str | None:
 
 def _version(package: str) -> str:
     try:
-        return metadata.version(package)
+        return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
-        return "none"
+        return f"no {package}"

@@ -55,11 +55,13 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         CheckpointError: the episodes are of other weights, or were played under another protocol.
     """
     from meme57.evaluation.scores import make_scores, score_metrics
-    from meme57.tracking.runs import active_run, log_metrics
+    from meme57.tracking.results import score_results
+    from meme57.tracking.runs import active_run, log_metrics, log_results
 
     scores = make_scores(parse_parameters(parameters), checkpoints["best"], episodes)
     if (active := active_run()) is not None:
         log_metrics(active, score_metrics(scores["agents"]), step=checkpoints["best"]["frames"])
+        log_results(active, score_results(scores["agents"]), step=checkpoints["best"]["frames"])
     return scores
 
 
