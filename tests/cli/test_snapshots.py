@@ -59,6 +59,7 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     "runs": ((), ("prune",), ("--json",)),
     "runs list": (("Pong-s1",), ("--yes",), ("--josn",), ("--sort", "score"), ("--suite", "smoke")),
     "runs compare": (("Pong-s1",), ("Pong-s1", "Pong-s2"), ("a", "b", "c")),
+    "runs show": ((), ("Pong-s1",), ("a", "b"), ("Pong-s1", "--browser")),
     "runs delete": ((), ("Pong-s1", "--yes"), ("Pong-s1", "--force")),
     "status": (("Pong-s1",), ("--run", "Pong-s1"), ("--watch", "--json")),
     "ui": (("8080",), ("--port", "8080"), ("--no-mlflow", "--no-viz", "--no-optuna")),

@@ -156,6 +156,11 @@ def test_terminal_shows_the_table_and_what_to_open_next(trained) -> None:
         assert words in done.stdout
     assert str(project.data / "08_reporting" / "Pong-s1" / "report.html") in done.stdout
     assert "/12,000 frames" in done.stderr
+    first = done.stderr.splitlines()[0]
+    assert "learns on: " in first
+    assert "torch " in first
+    assert "[7/15] learn: trains the agent\n" in done.stderr  # nothing was measured yet, so nothing is estimated
+    assert "[15/15] show_summary: shows the result" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert "torchvision" not in done.stderr

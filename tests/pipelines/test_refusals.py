@@ -11,6 +11,7 @@ from kedro.framework.project import configure_project, pipelines
 from meme57.hooks.one_line import OneLineError
 from meme57.hooks.selection import ProjectSession
 from meme57.pipelines import FLOW
+from meme57.pipelines.words import NODES, node_line
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,10 @@ def test_every_node_is_tagged_with_its_pipeline() -> None:
     tags = [next(iter(node.tags)) for node in dict(pipelines)["__default__"].nodes]
     assert sorted(set(tags)) == sorted(FLOW)
     assert len(tags) == sum(len(named[name].nodes) for name in FLOW)
+
+
+def test_the_log_has_words_for_every_node_and_for_no_other() -> None:
+    configure_project("meme57")
+    pipelines.set_requested(None)
+    assert {node.name for pipeline in dict(pipelines).values() for node in pipeline.nodes} == set(NODES)
+    assert node_line("learn", 7, 15, "about 9 min") == "[7/15] learn: trains the agent (about 9 min)"

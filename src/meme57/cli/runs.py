@@ -1,4 +1,4 @@
-"""meme57 runs: list, compare, delete."""
+"""meme57 runs: list, show, compare, delete."""
 
 from __future__ import annotations
 
@@ -22,10 +22,26 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 @click.group()
 def runs() -> None:
-    """List, compare and delete runs."""
+    """List, show, compare and delete runs."""
 
 
 runs.add_command(list_runs)
+
+
+@runs.command()
+@click.argument("name", type=RunName(), metavar="RUN")
+@click.option("--open", "open_it", is_flag=True, help="Open it in a browser.")
+def show(name: str, open_it: bool) -> None:
+    """Show the page of a run: while it learns, after a stop, or with its scores.
+
+    Prints the file's path. The page of a run that learns is written again at each checkpoint.
+    """
+    from meme57.report.run_page import show_run
+
+    path = show_run(project_folder(), name)
+    click.echo(str(path))
+    if open_it and click.launch(str(path)):
+        raise Meme57Error(f"no browser can be opened here: open {path} yourself")
 
 
 @runs.command()

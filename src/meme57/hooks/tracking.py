@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from meme57 import stopping
@@ -33,6 +34,7 @@ from meme57.errors import (
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
+from meme57.pipelines.words import node_line
 from meme57.tracking.run_record import TrackingRun
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 REFUSALS = (ConfigurationError, EnvironmentSetupError, ResourceError, RunConflictError)
 """Errors of what was asked for. A run that ends in one before it did anything leaves nothing in MLflow."""
+LEARNING_NODES = ("learn", "run_study", "run_members")
 PACKAGES = ("meme57", "torch", "ale-py", "kedro", "mlflow")
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,7 @@ class TrackingHook:
         self._active: ActiveRun | None = None
         self._outer: ActiveRun | None = None
         """The active run of the pipeline whose node runs this pipeline."""
+        self._num_nodes = self._begun = 0
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
@@ -63,12 +67,15 @@ class TrackingHook:
             self._settings = load_optional(context.config_loader, "mlflow")
 
     @hook_impl  # type: ignore[untyped-decorator]
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        """Open the run, give its ids to nodes as `tracking_run`, and handle the signals that ask to stop."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say on what it learns, open the run, give its ids to nodes, and handle the signals that ask to stop."""
         from meme57.tracking.runs import active_run, set_active_run
 
+        self._num_nodes, self._begun = len(pipeline.nodes), 0
         try:
             with one_line_errors():
+                if any(node.name in LEARNING_NODES for node in pipeline.nodes):
+                    _say_device()
                 active, given = self._open_or_go_without(run_params)
         except BaseException:  # Kedro calls no other hook in this case
             self._checked.end_work()
@@ -87,7 +94,8 @@ class TrackingHook:
         set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
             raise Interrupted(f"stopped before {node.name}: the same command resumes from there")
-        log.info("%s", node.name)
+        self._begun += 1
+        log.info("%s", node_line(node.name, self._begun, self._num_nodes, self._estimate(node)))
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_pipeline_run(self) -> None:
@@ -103,6 +111,15 @@ class TrackingHook:
         self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, REFUSALS))
         if own is not None:
             raise OneLineError(own) from error
+
+    def _estimate(self, node: Node) -> str | None:
+        """Estimate how long a node takes, if runs of the same settings were measured here."""
+        if node.name != "learn":
+            return None
+        from meme57.tracking.duration import in_words, learning_seconds
+
+        seconds = learning_seconds(self._checked.project_path, self._checked.parameters)
+        return None if seconds is None else in_words(seconds)
 
     def _describe(self, active: ActiveRun) -> None:
         """Write the parent's description, with a link to its page."""
@@ -220,6 +237,12 @@ class TrackingHook:
         finally:
             self._restore()  # not earlier: a terminal that closes may send SIGHUP twice
             self._checked.end_work()
+
+
+def _say_device() -> None:
+    from meme57.learning.device import describe_device
+
+    log.info("learns on: %s", describe_device())
 
 
 def git_commit(project_path: Path) -> str:

@@ -115,7 +115,7 @@ def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
     curve = read_curve(project, name)
     checkpoints = run_folder(project, "models", name) / "checkpoints"
     frames = max([_last(curve, "frames") or 0, *_checkpoint_frames(checkpoints)])
-    scores = _read_scores(project, name)
+    scores = read_scores(project, name)
     collecting = holder(run_folder(project, "primary", name) / "seed_replay")
     learning = holder(checkpoints)
     total = record.get("total_frames")
@@ -187,7 +187,8 @@ def _checkpoint_frames(folder: Path) -> list[float]:
     return []
 
 
-def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
+def read_scores(project: Path, name: str) -> dict[str, Any] | None:
+    """Read what `evaluate` found; None if the file is missing or damaged."""
     try:
         path = run_folder(project, "reporting", name) / "scores.json"
         scores: dict[str, Any] = with_todays_agents(read_json(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config import Parameters, parse_parameters, rom_id
-from meme57.errors import TrackingError
+from meme57.errors import RunConflictError, TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
 """Stands for the interval of a single value, which has none."""
@@ -27,6 +27,7 @@ def register_policies(
     """Register a model version of the teacher and one of the student, with score and lineage as tags.
 
     Raises:
+        RunConflictError: there is no student.
         CheckpointError: a file of the checkpoint or the student was changed, or the inputs do not belong together.
     """
     from meme57.checkpoints.source import checkpoint_source
@@ -36,6 +37,11 @@ def register_policies(
     from meme57.replay.snapshot import replay_version
 
     settings = parse_parameters(parameters)
+    if not student:
+        raise RunConflictError(
+            f"student of run {settings.run_name!r} is missing: `kedro run --pipelines distill,evaluate` makes it and "
+            "its score"
+        )
     best = checkpoints["best"]
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
