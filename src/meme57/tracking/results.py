@@ -40,12 +40,13 @@ def describe(project: Path, kind: Literal["run", "study", "suite"], name: str, l
         link: the address of its page in MLflow; None if it has none there.
     """
     page = project / "data" / "08_reporting" / name / "report.html"
-    lines = _run_lines(overview(project, name)) if kind == "run" and name in run_names(project) else []
-    if link is not None:
+    run = overview(project, name) if kind == "run" and name in run_names(project) else None
+    lines = [] if run is None else [_first_line(run)]
+    if link is not None:  # above the table, since MLflow folds a long description
         lines.append(f"[Open the page]({link})")
     if page.is_file():
         lines.append(f"On disk: `{page.relative_to(project)}`")
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *([_scores_table(run)] if run is not None and run.scores else [])])
 
 
 def page_link(experiment_id: str, run_id: str) -> str:
@@ -59,16 +60,16 @@ def known_link(description: str) -> str | None:
     return rest.partition(")")[0] if found else None
 
 
-def _run_lines(run: RunOverview) -> list[str]:
+def _first_line(run: RunOverview) -> str:
     total = "" if run.total_frames is None else f" of {run.total_frames:,}"
     preset = "" if run.preset is None else f", preset {run.preset}"
-    lines = [f"**{run.game}**, seed {run.seed}{preset}: {run.frames:,}{total} frames, {run.state}."]
-    rows = []
+    return f"**{run.game}**, seed {run.seed}{preset}: {run.frames:,}{total} frames, {run.state}."
+
+
+def _scores_table(run: RunOverview) -> str:
+    rows = ["| agent | return | interval | n | human |", "|---|---:|---:|---:|---:|"]
     for agent, score in run.scores.items():
         interval = "-" if score.low is None else f"{score.low:,.1f} to {score.high:,.1f}"
         human = "-" if score.human_normalised is None else f"{100 * score.human_normalised:.1f} %"
         rows.append(f"| {agent.replace('_', ' ')} | {score.mean:,.1f} | {interval} | {score.episodes} | {human} |")
-    if rows:
-        heads = ["| agent | return | interval | n | human |", "|---|---:|---:|---:|---:|"]
-        lines.append("\n".join([*heads, *rows]))
-    return lines
+    return "\n".join(rows)
