@@ -159,8 +159,8 @@ def test_terminal_shows_the_table_and_what_to_open_next(trained) -> None:
     first = done.stderr.splitlines()[0]
     assert "learns on: " in first
     assert "torch " in first
-    assert "[7/15] learn: trains the agent\n" in done.stderr  # nothing was measured yet, so nothing is estimated
-    assert "[15/15] show_summary: shows the result" in done.stderr
+    assert "[8/16] learn: trains the agent\n" in done.stderr  # nothing was measured yet, so nothing is estimated
+    assert "[16/16] show_summary: shows the result" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert "torchvision" not in done.stderr

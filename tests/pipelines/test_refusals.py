@@ -120,4 +120,4 @@ def test_the_log_has_words_for_every_node_and_for_no_other() -> None:
     configure_project("meme57")
     pipelines.set_requested(None)
     assert {node.name for pipeline in dict(pipelines).values() for node in pipeline.nodes} == set(NODES)
-    assert node_line("learn", 7, 15, "about 9 min") == "[7/15] learn: trains the agent (about 9 min)"
+    assert node_line("learn", 8, 16, "about 9 min") == "[8/16] learn: trains the agent (about 9 min)"

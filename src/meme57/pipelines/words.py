@@ -4,6 +4,7 @@ NODES = {
     "describe_hardware": "looks at this machine",
     "estimate_resources": "estimates memory and disk",
     "make_policy_family": "lists the policies",
+    "fetch_initial_policy": "fetches the weights to begin with, if any",
     "make_env_spec": "looks at the game",
     "make_run_record": "writes down what the run is",
     "collect_seed_replay": "plays the untrained agent, to begin the replay",
@@ -28,6 +29,6 @@ NODES = {
 
 
 def node_line(name: str, number: int, total: int, estimate: str | None = None) -> str:
-    """Return the log line of a node: `[7/15] learn: trains the agent (about 9 min)`."""
+    """Return the log line of a node: `[8/16] learn: trains the agent (about 9 min)`."""
     words = f": {NODES[name]}" if name in NODES else ""
     return f"[{number}/{total}] {name}{words}{f' ({estimate})' if estimate else ''}"

@@ -29,6 +29,8 @@ FINGERPRINT = "meme57.fingerprint"
 KIND = "meme57.kind"
 NOTE = "meme57.note"
 PAGE = "report.html"
+SYSTEM = "system/"
+"""What MLflow measures of the machine begins with this."""
 LONGEST_VALUE = 250
 LARGEST_BATCH = 100
 
@@ -60,9 +62,7 @@ class ActiveRun:
 
     def close(self, status: Status, note: str | None = None) -> None:
         """Write the last metrics and end child and parent; a parent with another running child stays open."""
-        for writer in (self.system_metrics, self.tensorboard):
-            if writer is not None:
-                writer.close()
+        self._close_writers()
         self.metrics.flush()
         self.curve.close()
         end_run(self.client, self.run_id, status, note)
@@ -74,6 +74,7 @@ class ActiveRun:
 
         A parent that this process made is deleted too, unless another child hangs under it or `keep_parent` is set.
         """
+        self._close_writers()
         self.client.delete_run(self.run_id)
         others = self.client.search_runs(
             [self.experiment_id], f"tags.`{PARENT}` = '{self.parent_run_id}'", max_results=1
@@ -85,10 +86,16 @@ class ActiveRun:
             end_run(self.client, self.parent_run_id, "KILLED" if status == "RUNNING" else status, note)  # type: ignore[arg-type]
 
     def has_results(self) -> bool:
-        """Say whether the child has metrics or models, or files of its own."""
+        """Say whether the child has metrics (of more than this machine), models, or files of its own."""
         run = self.client.get_run(self.run_id)
         outputs = run.outputs.model_outputs if run.outputs else []
-        return bool(run.data.metrics or outputs or self.client.list_artifacts(self.run_id))
+        measured = [name for name in run.data.metrics if not name.startswith(SYSTEM)]
+        return bool(measured or outputs or self.client.list_artifacts(self.run_id))
+
+    def _close_writers(self) -> None:
+        for writer in (self.system_metrics, self.tensorboard):
+            if writer is not None:
+                writer.close()
 
     def _mirror(self, metrics: Mapping[str, float], step: int) -> None:
         if self.tensorboard is not None:
