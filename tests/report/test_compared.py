@@ -81,6 +81,10 @@ def test_published_scores_are_lines_or_named_at_the_edge() -> None:
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert {"random -20.7", "human 14.6", "muesli 200M 20", "dreamerv3 200M 20.4"} <= set(texts)
     far = [replace(THREE[0], rows=[{"frames": 1.0, RETURN: -2_000.0}])]
+    notes = figure_of(compared_page(far, by_seed=True, published=["muesli_200M", "dreamerv3_200M"])[0])["layout"]
+    shifts = {note["text"].split(" ")[0]: note.get("yshift", 0) for note in notes["annotations"][1:]}
+    assert shifts == {"random": 0, "human": 0, "muesli": -16, "dreamerv3": -32}  # one below the other
+    far = [replace(THREE[0], rows=[{"frames": 1.0, RETURN: -2_000.0}])]
     texts = [
         note["text"] for note in figure_of(compared_page(far, by_seed=True, published=[])[0])["layout"]["annotations"]
     ]

@@ -125,9 +125,9 @@ def add_reference_lines(
         else:
             side = "above" if score > high else "below"
             label["text"] += f", {side} this plot"
-            if name not in LABEL_SIDES:  # several share the middle
+            if name not in LABEL_SIDES:  # below those at the sides, which it would touch on a phone
                 label["yshift"] = (-1 if side == "above" else 1) * LABEL_LINE * edge[side]
-                edge[side] += 1
+            edge[side] = 1 if name in LABEL_SIDES else edge[side] + 1
             place = {"y": 1, "yanchor": "top"} if side == "above" else {"y": 0, "yanchor": "bottom"}
             figure.add_annotation(label, yref=f"{axis} domain", **place)
             shown.append(high + 0.15 * span if side == "above" else low - 0.15 * span)  # space for the text
