@@ -36,7 +36,7 @@ def test_a_run_without_scores_has_its_curve_and_says_how_far_it_is(here: Path, m
     assert 'id="plot-diagnostics"' in page
     assert "<h2>Scores</h2>" not in page
     assert REFRESH not in page
-    assert "published" not in page  # `--env test` cuts games, so no published score stands beside its returns
+    assert "Random play" not in page  # `--env test` cuts games, so no published score stands beside its returns
     with hold(here / "data" / "06_models" / RUN / "checkpoints"):
         page = shown(meme57)
     assert ", learning: 12,0" in page
