@@ -1,18 +1,21 @@
-"""`meme57 promote` and `demote` on a real registry: people overrule the champion rule, and their reasons stay."""
+"""`meme57 promote`, `demote` and `models` on a real registry: people overrule the rule, and their reasons stay."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from meme57.tracking.models import RegisteredVersion
 from meme57.tracking.promotion import PolicyScore
 from meme57.tracking.registry import CHAMPION, by_alias, register_policy
 from meme57.tracking.runs import ActiveRun, open_run
 from meme57.tracking.store import create_store, experiment_id
+from meme57.tracking.version_tags import VersionScore
 
 MODEL = "meme57-toy"
 
@@ -121,3 +124,31 @@ def test_without_a_champion_there_is_nothing_to_demote(client: MlflowClient, mem
     again = meme57("demote", MODEL, "--reason", "x", "--yes")
     assert again.exit_code == 1
     assert "has no champion" in again.output
+
+
+def test_models_shows_aliases_scores_runs_and_age(client: MlflowClient, meme57) -> None:
+    newest, oldest = json.loads(meme57("models", "--json").output)
+    assert (newest["version"], newest["aliases"], newest["run"]) == ("2", ["challenger"], "Toy-s2")
+    assert (oldest["version"], oldest["aliases"], oldest["run"]) == ("1", ["champion"], "Toy-s1")
+    assert oldest["score"] == {"mean": 10.0, "low": 9.0, "high": 11.0, "episodes": 10}
+    assert oldest["protocol"] == "p"
+    table = meme57("models").output
+    assert "10.0 [9.0, 11.0], n 10" in table
+    assert "0 min" in table
+    assert f"Play one:  meme57 play models:/{MODEL}/2" in table
+
+
+def test_models_of_a_name_shows_every_version_and_its_decision(client: MlflowClient, meme57) -> None:
+    client.delete_registered_model_alias(MODEL, CHAMPION)
+    assert [row["version"] for row in json.loads(meme57("models", "--json").output)] == ["2"]
+    assert [row["version"] for row in json.loads(meme57("models", MODEL, "--json").output)] == ["2", "1"]
+    assert "version 1: first champion: better than random play" in meme57("models", MODEL).output
+    wrong = meme57("models", "meme57-pnog")
+    assert (wrong.exit_code, wrong.output) == (1, f"Error: there is no model 'meme57-pnog': there are {MODEL}\n")
+
+
+def test_age() -> None:
+    made = RegisteredVersion("m", "1", (), VersionScore(), None, None, None, "2026-01-01T00:00:00+00:00", None)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    ages = [made.age(begin + timedelta(minutes=minutes)) for minutes in (0, 59, 60, 1439, 1440, 5000)]
+    assert ages == ["0 min", "59 min", "1 h", "23 h", "1 d", "3 d"]

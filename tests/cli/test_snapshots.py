@@ -33,6 +33,7 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     "games": (("Pnog",), ("--all",), ("Pong", "ALE/Nothing-v5")),
     "import": ((), ("Pong-s1.zip",), ("a.zip", "b.zip")),
     "init": ((), (".",), ("a", "b")),
+    "models": (("meme57-pong",), ("a", "b"), ("--all",)),
     "play": (
         (),
         ("Pong-s1",),
@@ -42,6 +43,14 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
         ("Pong-s1", "--sticky", "2"),
         ("no/such/folder",),
     ),
+    "plot": (
+        (),
+        ("Pong-s1",),
+        ("tune-small",),
+        ("suite-smoke",),
+        ("Pong-s1", "--out", "plot.pdf"),
+        ("Pong-s1", "--published", "dqn"),
+    ),
     "promote": (
         ("meme57-pong",),
         ("meme57-pong", "--reason", "x"),
@@ -49,8 +58,9 @@ BAD: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "relocate": ((), ("now",), ("--json",)),
     "runs": ((), ("prune",), ("--json",)),
-    "runs list": (("Pong-s1",), ("--yes",), ("--josn",)),
+    "runs list": (("Pong-s1",), ("--yes",), ("--josn",), ("--sort", "score"), ("--suite", "smoke")),
     "runs compare": (("Pong-s1",), ("Pong-s1", "Pong-s2"), ("a", "b", "c")),
+    "runs show": ((), ("Pong-s1",), ("a", "b"), ("Pong-s1", "--browser")),
     "runs delete": ((), ("Pong-s1", "--yes"), ("Pong-s1", "--force")),
     "status": (("Pong-s1",), ("--run", "Pong-s1"), ("--watch", "--json")),
     "ui": (("8080",), ("--port", "8080"), ("--no-mlflow", "--no-viz", "--no-optuna")),

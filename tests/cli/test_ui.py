@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from meme57.cli.ui import _stopped_by_signals, free_port, running
+from meme57.cli.ui import _stopped_by_signals, free_port, running, training_view
 from meme57.errors import TrackingError
 from meme57.tracking.store import create_store, experiment_id
 
@@ -52,7 +52,7 @@ def dashboards(
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.fullmatch(r"(\S+) +(http://127\.0\.0\.1:\d+)\n", line):
+            if found := re.fullmatch(r"(\S+) +(http://127\.0\.0\.1:\d+)(/#\S+)?\n", line):
                 links[found[1]] = found[2]
             if line.startswith("Ctrl-C"):
                 break
@@ -66,7 +66,8 @@ def test_mlflow_answers_on_loopback_and_goes_with_ctrl_c(empty: Path, environmen
     project = empty / "a%20b?c#d"
     project.mkdir()
     (empty / "pyproject.toml").rename(project / "pyproject.toml")
-    experiment_id(create_store(project), "of this project")
+    number = experiment_id(create_store(project), "of this project")
+    assert training_view(project) == f"/#/experiments/{number}/runs?workflowType=machine_learning"
     with dashboards(project, environment, "--no-viz", "--no-optuna") as (process, links):
         assert set(links) == {"MLflow"}
         assert b"MLflow" in urllib.request.urlopen(links["MLflow"], timeout=60).read()

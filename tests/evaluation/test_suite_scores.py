@@ -148,9 +148,10 @@ def test_the_video_pinball_convention_is_said(suite_record: dict[str, Any], suit
 def test_curves_of_seeds_share_a_grid_that_ends_with_the_shortest(suite_record: dict[str, Any]) -> None:
     members = copy.deepcopy([member for member in suite_record["members"] if member["game"] == "Breakout"])
     members[0]["curve"] = members[0]["curve"][:10]
-    frames, found = curve_grids(members)["Breakout"]
-    assert frames[-1] == 10_000
-    assert {variant: len(seeds) for variant, seeds in found.items()} == {"baseline": 2, "changed": 2}
+    found = curve_grids(members)["Breakout"]
+    ends = {variant: frames[-1] for variant, (frames, _) in found.items()}
+    assert ends == {"baseline": 10_000, "changed": members[1]["curve"][-1]["frames"]}
+    assert {variant: len(seeds) for variant, (_, seeds) in found.items()} == {"baseline": 2, "changed": 2}
     last = [point["episodes/return"] for point in members[0]["curve"]][-1]
-    assert found["baseline"][0][-1] == pytest.approx(last)
-    assert np.isfinite(np.concatenate([np.concatenate(seeds) for seeds in found.values()])).all()
+    assert found["baseline"][1][0][-1] == pytest.approx(last)
+    assert np.isfinite(np.concatenate([np.concatenate(seeds) for _, seeds in found.values()])).all()

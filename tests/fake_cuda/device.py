@@ -13,14 +13,14 @@ import os
 import traceback
 from typing import Any, ClassVar
 
+ctypes.CDLL(os.environ["FAKE_CUDA_GUARD"], mode=ctypes.RTLD_GLOBAL)  # before PyTorch asks whether there is a device
+
 import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-ctypes.CDLL(os.environ["FAKE_CUDA_GUARD"], mode=ctypes.RTLD_GLOBAL)
 
 __all__ = ["CudnnLstm", "FakeTensorMode", "Usage"]
 

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from device import CudnnLstm, FakeTensorMode, Usage
 
+import numpy as np
+import torch
 from conftest import build_batch, build_parameters
 from meme57.actors.actor import Actor, Collected
 from meme57.blueprint import agent_spec, make_networks, make_replay

@@ -50,7 +50,7 @@ def test_contexts_made_first_and_run_afterwards_keep_apart(project: Path, runs: 
     b.run(pipeline_names=["setup"])
     assert record_path(project, "a").exists()
     assert record_path(project, "b").exists()
-    assert [run.info.run_name for run in runs()] == ["a", "setup", "b", "setup"]
+    assert [run.info.run_name for run in runs()] == ["a", "a / setup", "b", "b / setup"]
 
 
 def test_a_run_inside_a_run_takes_nothing_from_it(project: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_run_inside_a_run_takes_nothing_from_it(project: Path, runs: Runs, mon
     session(project, **A).run(pipeline_names=["tune"])
     assert seen["same"]
     assert {run.info.run_name: run.info.status for run in runs()} == {
-        "a": "FINISHED", "tune": "FINISHED", "b": "FINISHED", "setup": "FINISHED",
+        "a": "FINISHED", "a / tune": "FINISHED", "b": "FINISHED", "b / setup": "FINISHED",
     }  # fmt: skip
     assert active_run() is None
 
@@ -100,17 +100,17 @@ def test_each_session_runs_its_own_default_whichever_context_is_newer(project: P
     of_suite, of_flow = session(project, suite={"is_default": True, "name": "b"}), session(project, **A)
     of_suite.load_context(), of_flow.load_context()
     of_suite.run()
-    assert [run.info.run_name for run in runs()] == ["suite-b", "default"]
+    assert [run.info.run_name for run in runs()] == ["suite-b", "suite-b / default"]
     assert not record_path(project, "a").exists()
     of_flow.run()
     assert record_path(project, "a").exists()
-    assert [run.info.run_name for run in runs()][2:] == ["a", "default"]
+    assert [run.info.run_name for run in runs()][2:] == ["a", "a / default"]
 
 
 @pytest.mark.usefixtures("_with_suite")
 def test_one_pipeline_in_a_suite_environment_stays_that_pipeline(project: Path, runs: Runs) -> None:
     session(project, suite={"is_default": True}, run={"name": "a"}).run(pipeline_names=["setup"])
-    assert [run.info.run_name for run in runs()] == ["a", "setup"]
+    assert [run.info.run_name for run in runs()] == ["a", "a / setup"]
 
 
 def test_setup_looks_at_the_projects_disk_and_folders_wherever_it_is_called_from(

@@ -193,7 +193,7 @@ def test_missing_input_names_the_pipeline_that_makes_it(go: Go, runs: Runs) -> N
 
 def test_tuning_needs_no_setup(go: Go, runs: Runs) -> None:
     go("tune")
-    assert [run.info.run_name for run in runs()] == ["Pong-s1", "tune"]
+    assert [run.info.run_name for run in runs()] == ["Pong-s1", "Pong-s1 / tune"]
 
 
 def test_a_run_that_another_process_trains_is_refused_before_a_run_is_opened(go: Go, runs: Runs, project: Path) -> None:

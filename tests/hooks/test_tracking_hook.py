@@ -36,9 +36,9 @@ def test_every_pipeline_run_is_a_child_of_the_run(go: Go, runs: Runs, project: P
     assert parent.info.run_id == read_json(record_path(project, "Pong-s1"))["mlflow_run_id"]
     assert _statuses([parent, *children]) == {
         "Pong-s1": "FINISHED",
-        "setup": "FINISHED",
-        "learn": "FINISHED",
-        "evaluate": "FINISHED",
+        "Pong-s1 / setup": "FINISHED",
+        "Pong-s1 / learn": "FINISHED",
+        "Pong-s1 / evaluate": "FINISHED",
     }
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
     assert active_run() is None
@@ -47,13 +47,14 @@ def test_every_pipeline_run_is_a_child_of_the_run(go: Go, runs: Runs, project: P
 def test_facts_of_a_run_are_written(go: Go, runs: Runs) -> None:
     go(environment="test")
     _, child = runs()
-    assert child.info.run_name == "default"
+    assert child.info.run_name == "Pong-s1 / default"
     assert child.data.metrics["loss"] == 0.5
     assert child.data.params["env.num_envs"] == "2"
     assert child.data.params["learner.batch_size"] == "64"  # a default, not in any file
     tags = child.data.tags
     assert (tags["meme57.env"], tags["meme57.game"], tags["meme57.seed"]) == ("test", "Pong", "1")
-    assert tags["meme57.version.kedro"].startswith("1.")
+    assert ", kedro 1." in tags["meme57.versions"]
+    assert len([tag for tag in tags if tag.startswith("meme57.")]) <= 10
     assert [output.step for output in child.outputs.model_outputs] == [100]
 
 
@@ -78,15 +79,36 @@ def test_error_of_ours_is_one_line_and_failed(go: Go, runs: Runs, monkeypatch: p
     assert info.value.exit_code == 1
     cause = info.value.__cause__
     assert isinstance(cause, ReplayError)
-    assert _statuses(runs()) == {"Pong-s1": "FAILED", "default": "FAILED"}
+    assert _statuses(runs()) == {"Pong-s1": "FAILED", "Pong-s1 / default": "FAILED"}
     assert runs()[1].data.metrics["loss"] == 0.5  # what was waiting was written
+
+
+def test_a_refused_run_leaves_nothing_behind(go: Go, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_registry, "behaviour", "refuse")
+    with pytest.raises(OneLineError, match="this game is refused"):
+        go("setup")
+    assert runs() == []
+    monkeypatch.setattr(toy_registry, "behaviour", "finish")
+    go("setup")
+    before = _statuses(runs())
+    monkeypatch.setattr(toy_registry, "behaviour", "refuse")
+    with pytest.raises(OneLineError, match="this game is refused"):
+        go("setup")
+    assert _statuses(runs()) == before == {"Pong-s1": "FINISHED", "Pong-s1 / setup": "FINISHED"}
+
+
+def test_a_refusal_after_work_was_done_is_a_failure(go: Go, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy_registry, "behaviour", "refuse late")
+    with pytest.raises(OneLineError, match="this student is refused"):
+        go()
+    assert _statuses(runs()) == {"Pong-s1": "FAILED", "Pong-s1 / default": "FAILED"}
 
 
 def test_fault_keeps_its_traceback(go: Go, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy_registry, "behaviour", "fault")
     with pytest.raises(ZeroDivisionError):
         go()
-    assert _statuses(runs()) == {"Pong-s1": "FAILED", "default": "FAILED"}
+    assert _statuses(runs()) == {"Pong-s1": "FAILED", "Pong-s1 / default": "FAILED"}
     assert runs()[1].data.tags["meme57.note"] == "ZeroDivisionError: a fault of ours"
 
 
@@ -109,7 +131,7 @@ def test_signal_ends_in_killed_and_gives_the_handlers_back(
     assert info.value.exit_code == 130
     assert "SIGTERM: stopping" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
-    assert _statuses(runs()) == {"Pong-s1": "KILLED", "default": "KILLED"}
+    assert _statuses(runs()) == {"Pong-s1": "KILLED", "Pong-s1 / default": "KILLED"}
     monkeypatch.setattr(toy_registry, "behaviour", "finish")
     go()
     assert not stop_requested()
@@ -123,7 +145,7 @@ def test_signal_in_a_node_that_does_not_listen_stops_before_the_next(
     with pytest.raises(OneLineError, match="stopped before evaluate_it") as info:
         go()
     assert isinstance(info.value.__cause__, Interrupted)
-    assert _statuses(runs())["default"] == "KILLED"
+    assert _statuses(runs())["Pong-s1 / default"] == "KILLED"
 
 
 def test_unreachable_server_leaves_the_run_on_this_machine(
@@ -135,7 +157,7 @@ def test_unreachable_server_leaves_the_run_on_this_machine(
     assert "this run is written to mlruns/mlflow.db instead" in caplog.text
     assert record_path(project, "Pong-s1").exists()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert _statuses(runs()) == {"Pong-s1": "FINISHED", "default": "FINISHED"}
+    assert _statuses(runs()) == {"Pong-s1": "FINISHED", "Pong-s1 / default": "FINISHED"}
     assert runs()[1].data.metrics["loss"] == 0.5
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from meme57.config import parse_parameters
-from meme57.errors import Interrupted, ReplayError
+from meme57.errors import ConfigurationError, EnvironmentSetupError, Interrupted, ReplayError
 from meme57.stopping import stop_requested
 from meme57.tracking.run_record import RunRecord, TrackingRun, new_record
 
@@ -28,6 +28,8 @@ SPEC: dict[str, Any] = {
 
 def _set_up(parameters: dict[str, Any], tracking_run: TrackingRun) -> tuple[dict[str, Any], RunRecord]:
     received["parameters"] = parameters
+    if behaviour == "refuse":
+        raise EnvironmentSetupError("this game is refused")
     typed = parse_parameters(parameters)
     return {**SPEC, "game": typed.env.game}, new_record(typed, tracking_run)
 
@@ -41,6 +43,8 @@ def _learn(env_spec: dict[str, Any], folder: Path) -> Iterator[tuple[dict[str, A
     yield record, [{"frames": 100, "loss": 0.5}]
     if behaviour == "fault":
         raise ZeroDivisionError("a fault of ours")
+    if behaviour == "refuse late":
+        raise ConfigurationError("this student is refused")
     if behaviour == "error":
         raise ReplayError("the replay is broken")
     if behaviour == "signal":

@@ -18,6 +18,7 @@ from meme57.export.travelling import serve_policy
 from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store
+from meme57.tracking.version_tags import lineage, score_from_tags
 
 FLOW = ("setup", "collect", "learn", "distill", "evaluate", "report", "register")
 FRAMES = 12_000
@@ -149,19 +150,24 @@ def test_terminal_shows_the_table_and_what_to_open_next(trained) -> None:
         "student",
         "95 %",
         "meme57-pong v1 @ch",
-        "make ui",
+        "meme57 ui",
         "protocol as_trained",
     ):
         assert words in done.stdout
     assert str(project.data / "08_reporting" / "Pong-s1" / "report.html") in done.stdout
     assert "/12,000 frames" in done.stderr
+    first = done.stderr.splitlines()[0]
+    assert "learns on: " in first
+    assert "torch " in first
+    assert "[8/16] learn: trains the agent\n" in done.stderr  # nothing was measured yet, so nothing is estimated
+    assert "[16/16] show_summary: shows the result" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert "torchvision" not in done.stderr
 
 
 def test_mlflow_has_a_finished_parent_and_child(runs) -> None:
-    parent, child = runs["Pong-s1"], runs["default"]
+    parent, child = runs["Pong-s1"], runs["Pong-s1 / default"]
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.params["env.game"] == "Pong"
@@ -169,9 +175,9 @@ def test_mlflow_has_a_finished_parent_and_child(runs) -> None:
 
 
 def test_mlflow_has_the_report_and_its_plots(project, runs, load) -> None:
-    found = {file.path for file in project.client().list_artifacts(runs["default"].info.run_id)}
+    found = {file.path for file in project.client().list_artifacts(runs["Pong-s1 / default"].info.run_id)}
     assert {"report.html", "plot_learning_curve.json", "plot_bandit.json", "plot_novelty.json"} <= found
-    assert runs["default"].data.tags["meme57.protocol"] == "as_trained"
+    assert runs["Pong-s1 / default"].data.tags["meme57.protocol"] == "as_trained"
 
 
 def test_the_estimate_is_written_beside_what_is_free(load) -> None:
@@ -182,21 +188,36 @@ def test_the_estimate_is_written_beside_what_is_free(load) -> None:
 
 
 def test_mlflow_has_the_metrics_of_every_stage(project, runs, load) -> None:
-    metrics, scores = runs["default"].data.metrics, load("scores")
+    metrics, scores = runs["Pong-s1 / default"].data.metrics, load("scores")
     assert metrics["score/teacher_return"] == scores["agents"]["teacher"]["mean"]
     assert (scores["cut_at"], scores["agents"]["student"]["cut_short"]) == (600, 4)  # `--env test` cuts games
     assert "score/student_human_normalised" not in metrics
-    assert runs["default"].data.metrics["score/student_return"] == scores["agents"]["student"]["mean"]
+    assert runs["Pong-s1 / default"].data.metrics["score/student_return"] == scores["agents"]["student"]["mean"]
     assert metrics["fidelity/agreement"] == pytest.approx(load("fidelity")["agreement"])
     curve = load("learning_curve")
-    history = project.client().get_metric_history(runs["default"].info.run_id, "loss/total")
+    history = project.client().get_metric_history(runs["Pong-s1 / default"].info.run_id, "loss/total")
     recorded = {int(point.step): point.value for point in history}
     expected = curve.dropna(subset=["loss/total"]).set_index("frames")["loss/total"].to_dict()
     assert recorded == pytest.approx({int(step): value for step, value in expected.items()})
 
 
+def test_the_parent_shows_scores_frames_and_a_link_to_the_page(runs, load) -> None:
+    parent, child = runs["Pong-s1"], runs["Pong-s1 / default"]
+    scores, metrics = load("scores"), parent.data.metrics
+    assert metrics["0 results/teacher_return"] == scores["agents"]["teacher"]["mean"]
+    assert metrics["0 results/student_return"] == scores["agents"]["student"]["mean"]
+    assert metrics["0 results/frames"] == load("learning_curve")["frames"].iloc[-1]
+    assert min(name.partition("/")[0] for name in metrics if "/" in name) == "0 results"
+    description = parent.data.tags["mlflow.note.content"]
+    page = f"#/experiments/{child.info.experiment_id}/runs/{child.info.run_id}/artifacts/report.html"
+    assert f"[Open the page]({page})" in description
+    assert "**Pong**, seed 1, preset test: 12,0" in description
+    assert "`data/08_reporting/Pong-s1/report.html`" in description
+    assert len([tag for tag in parent.data.tags if tag.startswith("meme57.")]) <= 10
+
+
 def test_mlflow_has_each_checkpoint_as_a_logged_model(project, runs) -> None:
-    child = runs["default"]
+    child = runs["Pong-s1 / default"]
     models = project.client().search_logged_models([child.info.experiment_id])
     mine = [model for model in models if model.source_run_id == child.info.run_id]
     assert len(mine) == 5  # three checkpoints, teacher, student
@@ -213,13 +234,18 @@ def test_registered_policy_loads_and_plays(project, load, agent: str, name: str)
     version = project.client().get_model_version_by_alias(name, "challenger")
     written = json.loads((project.data / "08_reporting" / "Pong-s1" / "model_versions.json").read_text())[agent]
     assert (written["model"], written["version"]) == (name, str(version.version))
-    lineage = ("run", "seed", "fingerprint", "commit", "frames", "checkpoint", "data", "score.protocol")
-    assert all(version.tags[f"meme57.{name}"] for name in lineage)
+    assert all(version.tags[f"meme57.{name}"] for name in ("run", "commit", "frames", "protocol", "cut_short"))
+    assert len(version.tags) <= 10
+    origin, score = lineage(version.tags), score_from_tags(version.tags)
+    assert score is not None
+    assert all(origin[name] for name in ("seed", "fingerprint", "checkpoint"))
+    assert f"A policy for the game Pong: the {agent} of run Pong-s1" in version.description
+    assert f"meme57 models {name}" in project.client().get_registered_model(name).description
     assert version.tags["meme57.run"] == "Pong-s1"
     assert version.tags["meme57.frames"] == str(load("checkpoints")["best"]["frames"])
-    assert version.tags["meme57.score.protocol"] == load("scores")["protocol"]["name"]
+    assert score.protocol == load("scores")["protocol"]["name"]
     newest = newest_replay_index(Path(load("checkpoints")["newest"]["folder"]))
-    assert version.tags["meme57.data"] == replay_version(newest)
+    assert origin["data"] == replay_version(newest)
     policies = project.data / "06_models" / "Pong-s1"
     inputs = serve_policy(policies / ("policy/teacher" if agent == "teacher" else "student")).first_step
     output = load_policy_model(create_store(project.folder), name, alias="challenger").predict(inputs)

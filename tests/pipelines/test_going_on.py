@@ -66,7 +66,7 @@ def test_each_pipeline_runs_alone(project, pipeline: str, output: str) -> None:
     project.run_here(pipeline, **QUICK)
     assert path.stat().st_mtime_ns > before
     newest = project.runs()[-1]
-    assert (newest.info.run_name, newest.info.status) == (pipeline, "FINISHED")
+    assert (newest.info.run_name, newest.info.status) == (f"Pong-s1 / {pipeline}", "FINISHED")
 
 
 def test_a_longer_run_goes_on_where_the_shorter_one_ended(project) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
-from kedro.framework.project import configure_project
+from kedro.framework.project import configure_project, pipelines
 
 from meme57.hooks.one_line import OneLineError
 from meme57.hooks.selection import ProjectSession
+from meme57.pipelines import FLOW
+from meme57.pipelines.words import NODES, node_line
 
 
 @pytest.mark.parametrize(
@@ -32,7 +37,7 @@ def test_one_line_and_nothing_written(project, arguments: list[str], line: str) 
 
 
 @pytest.mark.parametrize(
-    ("pipelines", "options", "line"),
+    ("names", "options", "line"),
     [
         (["zzzz"], {}, "--pipelines zzzz: there is no such pipeline: there are __default__, collect, distill, "),
         ([], {"node_names": ["lern"]}, "--nodes lern: nothing here has this name: did you mean learn?"),
@@ -41,7 +46,8 @@ def test_one_line_and_nothing_written(project, arguments: list[str], line: str) 
         ([], {"to_nodes": ["learn", "x"]}, "--to-nodes x: nothing here has this name: there are "),
         ([], {"from_inputs": ["env_spek"]}, "--from-inputs env_spek: .*: did you mean env_spec?"),
         ([], {"to_outputs": ["chekpoints"]}, "--to-outputs chekpoints: .*: did you mean checkpoints or "),
-        ([], {"tags": ["gpu"]}, "--tags gpu: nothing here has this name: there are none"),
+        ([], {"tags": ["learm"]}, "--tags learm: nothing here has this name: did you mean learn?"),
+        (["learn"], {"tags": ["setup"]}, "--tags setup: nothing here has this name: there are learn"),
         ([], {"namespaces": ["x"]}, "--namespaces x: nothing here has this name: there are none"),
         (
             ["setup"],
@@ -51,13 +57,13 @@ def test_one_line_and_nothing_written(project, arguments: list[str], line: str) 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list | dict) else "",
 )
-def test_a_name_that_there_is_not_is_one_line(project, pipelines, options, line: str) -> None:
+def test_a_name_that_there_is_not_is_one_line(project, names, options, line: str) -> None:
     configure_project("meme57")
     with (
         pytest.raises(OneLineError, match=line.replace("?", r"\?")) as caught,
         ProjectSession.create(project_path=project.folder, env="test") as session,
     ):
-        session.run(pipeline_names=pipelines, **options)
+        session.run(pipeline_names=names, **options)
     assert caught.value.exit_code == 1
     assert "\n" not in caught.value.message
     assert project.files() == {}
@@ -89,3 +95,29 @@ def test_the_refusal_can_be_overruled(project) -> None:
     huge = {"run": {"total_frames": 10**12, "checkpoint_period_frames": 10**9, "check_resources": False}}
     project.run_here("setup", **huge, replay={"capacity_sequences": 10**9})
     assert list(project.data.rglob("run_record.json"))
+
+
+def test_kedros_other_commands_say_it_in_one_line_too(project) -> None:
+    words = [sys.executable, "-m", "kedro", "registry", "describe", "evalute"]
+    done = subprocess.run(
+        words, cwd=project.folder, env=project.environment(), capture_output=True, text=True, check=False
+    )
+    line = "Error: --pipelines evalute: there is no such pipeline: did you mean evaluate or suite?"
+    assert (done.returncode, done.stderr.strip()) == (1, line)
+
+
+def test_every_node_is_tagged_with_its_pipeline() -> None:
+    configure_project("meme57")
+    pipelines.set_requested(None)
+    named = {name: pipeline for name, pipeline in dict(pipelines).items() if name != "__default__"}
+    assert all(node.tags == {name} for name, pipeline in named.items() for node in pipeline.nodes)
+    tags = [next(iter(node.tags)) for node in dict(pipelines)["__default__"].nodes]
+    assert sorted(set(tags)) == sorted(FLOW)
+    assert len(tags) == sum(len(named[name].nodes) for name in FLOW)
+
+
+def test_the_log_has_words_for_every_node_and_for_no_other() -> None:
+    configure_project("meme57")
+    pipelines.set_requested(None)
+    assert {node.name for pipeline in dict(pipelines).values() for node in pipeline.nodes} == set(NODES)
+    assert node_line("learn", 8, 16, "about 9 min") == "[8/16] learn: trains the agent (about 9 min)"

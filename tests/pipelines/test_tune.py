@@ -79,14 +79,14 @@ def test_mlflow_has_a_parent_for_the_study_and_a_child_for_each_trial(tuned: Any
     runs = {run.info.run_name: run for run in tuned.runs()}
     parent = runs["tune-Asterix"]
     children = [name for name, run in runs.items() if run.data.tags.get(PARENT) == parent.info.run_id]
-    assert sorted(children) == ["trial-0000", "trial-0001", "tune"]
+    assert sorted(children) == ["trial-0000", "trial-0001", "tune-Asterix / tune"]
     assert parent.data.tags[KIND] == "study"
     assert {run.info.status for run in (parent, *(runs[name] for name in children))} == {"FINISHED"}
     trial = runs["trial-0000"]
     assert trial.data.tags[STATE] == "COMPLETE"
     assert trial.data.params["learner.batch_size"] == "4"
     assert len(tuned.client().get_metric_history(trial.info.run_id, "score")) == 1
-    assert runs["tune"].data.metrics["study_frames"] >= 2 * 2_800
+    assert runs["tune-Asterix / tune"].data.metrics["study_frames"] >= 2 * 2_800
 
 
 def test_a_second_start_learns_nothing_again_and_keeps_the_parent(tuned: Any) -> None:

@@ -62,7 +62,7 @@ def test_table_has_every_agent_with_interval_and_version() -> None:
     assert "teacher: why meme57-pong" in text
     assert "student: why meme57-pong-student" in text
     assert f"Open the report:   {report}" in text.splitlines()  # on one line, to be clicked or copied
-    assert "make ui" in text
+    assert "meme57 ui" in text
 
 
 def test_game_without_reference_scores_has_no_human_row() -> None:

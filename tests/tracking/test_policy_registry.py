@@ -8,22 +8,26 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from meme57.addresses import local_path
 from meme57.errors import TrackingError
 from meme57.files import write_json
 from meme57.tracking.by_hand import AliasChange, demote, plan_promotion, promote
+from meme57.tracking.models import registered_versions
 from meme57.tracking.promotion import PolicyScore
 from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_model
 from meme57.tracking.registry import Registration, model_name, register_policy
 from meme57.tracking.runs import ActiveRun
 from meme57.tracking.store import Store
 from meme57.tracking.version_files import CODE, check_files, code_checksum
+from meme57.tracking.version_tags import FACTS, SCORE, score_from_tags
 
 FRAMES = np.zeros((1, 4, 4), dtype=np.uint8)
 
@@ -51,16 +55,27 @@ def _score(low: float, mean: float, protocol: str = "p1") -> PolicyScore:
     )  # fmt: skip
 
 
+def as_before(client: MlflowClient, made: Registration, *, leave_out: tuple[str, ...] = ()) -> None:
+    """Give the version the tags of an older release, one for each fact of its score."""
+    score = score_from_tags(client.get_model_version(made.model, made.version).tags)
+    assert score is not None
+    for key, value in asdict(score).items():
+        if key not in leave_out:
+            client.set_model_version_tag(made.model, made.version, f"meme57.score.{key}", str(value))
+    for tag in (SCORE, FACTS):
+        client.delete_model_version_tag(made.model, made.version, tag)
+
+
 @pytest.fixture
 def register(active: ActiveRun, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Registration]:
     name = "meme57-" + re.sub(r"\W", "-", request.node.name)
 
-    def call(bias: float, score: PolicyScore, margin: float = 0.0) -> Registration:
+    def call(bias: float, score: PolicyScore, margin: float = 0.0, about: str | None = None) -> Registration:
         folder = tmp_path / f"model-{bias}"
         if not folder.exists():
             _policy(tmp_path, bias)
         return register_policy(
-            active.client, name=name, folder=folder, run_id=active.run_id, score=score, margin=margin
+            active.client, name=name, folder=folder, run_id=active.run_id, score=score, margin=margin, about=about
         )
 
     return call
@@ -116,10 +131,27 @@ def test_no_champion_until_random_play_is_cleared(register: Callable[..., Regist
 
 def test_a_champion_of_an_older_release_is_not_compared(register: Callable[..., Registration], store: Store) -> None:
     first = register(1.0, _score(low=0.5, mean=2.0))
-    store.client().delete_model_version_tag(first.model, first.version, "meme57.score.std")
+    as_before(store.client(), first, leave_out=("std",))
     second = register(2.0, _score(low=99.0, mean=100.0))
     assert (second.champion, second.champion_version) == (False, "1")
     assert f"`meme57 promote {first.model} --reason WHY` decides" in second.reason
+
+
+def test_the_tags_of_older_releases_are_still_read(register: Callable[..., Registration], store: Store) -> None:
+    first = register(1.0, _score(low=0.5, mean=2.0))
+    as_before(store.client(), first)
+    assert register(1.0, _score(low=0.5, mean=2.0)).version == "1"  # the same score: no second version
+    second = register(2.0, _score(low=0.1, mean=1.0))
+    assert "not shown to be better than the champion" in second.reason
+    newest, oldest = registered_versions(store.client(), first.model)
+    assert (str(oldest.score), oldest.aliases, oldest.protocol) == ("2.0 [0.5, 3.5], n 10", ("champion",), "p1")
+    assert (str(newest.score), newest.aliases) == ("1.0 [0.1, 1.9], n 10", ("challenger",))
+    assert newest.decision == second.reason
+
+
+def test_a_model_has_a_description(register: Callable[..., Registration], store: Store) -> None:
+    made = register(1.0, _score(low=0.5, mean=2.0), about="Teachers of Pong")
+    assert store.client().get_registered_model(made.model).description == "Teachers of Pong"
 
 
 def test_other_protocols_are_not_compared(register: Callable[..., Registration]) -> None:
@@ -140,8 +172,8 @@ def test_the_same_policy_makes_no_new_version(register: Callable[..., Registrati
 def test_facts_are_stored_with_the_version(register: Callable[..., Registration], store: Store) -> None:
     made = register(1.0, _score(low=0.5, mean=2.0))
     version = store.client().get_model_version(made.model, made.version)
-    assert version.tags["meme57.score.low"] == "0.5"
-    assert version.tags["meme57.score.protocol"] == "p1"
+    assert version.tags["meme57.score"] == "2.0 [0.5, 3.5], n 10"
+    assert score_from_tags(version.tags) == _score(low=0.5, mean=2.0)
     assert version.tags["meme57.promotion"] == made.reason
 
 
@@ -229,7 +261,7 @@ def test_a_change_that_the_registry_refuses_is_one_line(
 def test_a_version_without_a_score_says_so(register: Callable[..., Registration], active: ActiveRun) -> None:
     name = register(1.0, _score(low=0.5, mean=2.0)).model
     assert plan_promotion(active.client, name, "1", None).score == "2.0 [0.5, 3.5], n 10"
-    active.client.delete_model_version_tag(name, "1", "meme57.score.episodes")
+    active.client.delete_model_version_tag(name, "1", FACTS)
     assert plan_promotion(active.client, name, "1", None).score == "no score"
 
 

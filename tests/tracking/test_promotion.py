@@ -16,8 +16,6 @@ from meme57.tracking.promotion import (
     Sample,
     compare,
     decide_promotion,
-    score_from_tags,
-    score_tags,
 )
 
 RATES = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rates.py"), run_name="rates")
@@ -136,14 +134,6 @@ def test_the_confidence_is_told_in_full_however_many_the_challenges() -> None:
     assert "99.999995 % interval" in reason
 
 
-def test_score_survives_its_tags() -> None:
-    score = replace(SCORE, mean=0.1 + 0.2, low=-21.0, high=1e-9, episodes=100, protocol="a|b", random_mean=-20.7)
-    assert score_from_tags(score_tags(score)) == score
-    assert score_from_tags({}) is None
-    older = {tag: value for tag, value in score_tags(score).items() if not tag.endswith("std")}
-    assert score_from_tags(older) is None
-
-
 def test_a_score_of_games_that_were_cut_makes_no_champion() -> None:
     better = replace(SCORE, mean=SCORE.random_mean + 1_000.0)
     assert decide_promotion(better, None, challenge=1, margin=0.0)[0]
@@ -152,10 +142,3 @@ def test_a_score_of_games_that_were_cut_makes_no_champion() -> None:
         assert not promoted
         assert "1 of" in why
         assert "games were cut before their end" in why
-
-
-def test_older_releases_did_not_count_games_that_were_cut() -> None:
-    tags = score_tags(SCORE)
-    del tags["meme57.score.cut_short"]
-    assert score_from_tags(tags) == SCORE
-    assert score_from_tags(score_tags(replace(SCORE, cut_short=3))) == replace(SCORE, cut_short=3)

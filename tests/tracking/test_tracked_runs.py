@@ -41,7 +41,7 @@ def _status(active: ActiveRun, run_id: str) -> str:
 
 def test_child_hangs_under_its_parent_with_parameters_and_tags(active: ActiveRun) -> None:
     child = active.client.get_run(active.run_id)
-    assert child.info.run_name == "learn"
+    assert child.info.run_name == "Pong-s1 / learn"
     assert child.data.tags[PARENT] == active.parent_run_id
     assert child.data.params == {"learner.batch_size": "8"}
     assert child.data.tags["meme57.fingerprint"] == "abc"
@@ -101,10 +101,19 @@ def test_reused_process_id_and_other_hosts(system: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("platform.system", lambda: system)
     tags = process_tags()
     assert is_alive(tags)
-    assert not is_alive({**tags, "meme57.started": "1"})  # same number, started at another time
-    assert is_alive({**tags, "meme57.host": "elsewhere", "meme57.pid": "1"})
-    assert is_alive({**tags, "meme57.pid": "1", "meme57.started": start_time(1)})  # perhaps another person's
-    assert not is_alive({**tags, "meme57.pid": ""})
+    host, pid, started = tags["meme57.process"].rsplit(" ", 2)
+
+    def both(host: str, pid: str, started: str) -> set[bool]:
+        """With today's tag, and with the three of older releases."""
+        earlier = {"meme57.host": host, "meme57.pid": pid, "meme57.started": started}
+        return {is_alive({"meme57.process": f"{host} {pid} {started}"}), is_alive(earlier)}
+
+    assert both(host, pid, started) == {True}
+    assert both(host, pid, "1") == {False}  # same number, started at another time
+    assert both("elsewhere", "1", started) == {True}
+    assert both(host, "1", start_time(1)) == {True}  # perhaps another person's
+    assert both(host, "", started) == {False}
+    assert is_alive({})  # nobody knows
     assert start_time(2**22 + 1) == ""  # no process has such a number
 
 
@@ -113,7 +122,8 @@ def test_a_hidden_process_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> No
     tags = process_tags()
     monkeypatch.setattr("meme57.tracking.process.start_time", lambda pid: "")
     assert is_alive(tags)
-    assert not is_alive({**tags, "meme57.pid": str(2**22 + 1)})  # no process has such a number
+    host, _, started = tags["meme57.process"].rsplit(" ", 2)
+    assert not is_alive({"meme57.process": f"{host} {2**22 + 1} {started}"})  # no process has such a number
 
 
 def test_a_study_is_found_again_by_its_name_and_fingerprint(store: Store, experiment: str) -> None:

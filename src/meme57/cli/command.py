@@ -15,7 +15,9 @@ from meme57.cli.export import export
 from meme57.cli.games import games
 from meme57.cli.import_ import import_
 from meme57.cli.init import init
+from meme57.cli.models import models
 from meme57.cli.play import play
+from meme57.cli.plot import plot
 from meme57.cli.promote import promote
 from meme57.cli.relocate import relocate
 from meme57.cli.runs import runs
@@ -64,7 +66,23 @@ def main() -> None:
     """MEME on Atari games. Train with `kedro run`; these commands show, compare and export runs."""
 
 
-for _command in (completion, demote, doctor, export, games, import_, init, play, promote, relocate, runs, status, ui):
+for _command in (
+    completion,
+    demote,
+    doctor,
+    export,
+    games,
+    import_,
+    init,
+    models,
+    play,
+    plot,
+    promote,
+    relocate,
+    runs,
+    status,
+    ui,
+):
     main.add_command(_command)
 
 cli = click.Group("meme57")

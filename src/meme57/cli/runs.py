@@ -1,4 +1,4 @@
-"""meme57 runs: list, compare, delete."""
+"""meme57 runs: list, show, compare, delete."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meme57.cli.options import RunName, ask, json_option, print_json, project_folder, yes_option
+from meme57.cli.run_list import list_runs
 from meme57.errors import Meme57Error
 
 if TYPE_CHECKING:
@@ -21,33 +22,26 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 @click.group()
 def runs() -> None:
-    """List, compare and delete runs."""
+    """List, show, compare and delete runs."""
 
 
-@runs.command("list")
-@json_option
-def list_runs(as_json: bool) -> None:
-    """List the runs of this project with their scores and their size on disk."""
-    from rich.console import Console
-    from rich.table import Table
+runs.add_command(list_runs)
 
-    from meme57.tracking.overview import overview, run_names
 
-    project = project_folder()
-    found = [overview(project, name, measure_size=True) for name in run_names(project)]
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        click.echo("No run is set up here yet: `kedro run` makes one.")
-        return
-    table = Table()
-    for name in ("run", "state", "frames", "teacher", "student", "size"):
-        table.add_column(name, justify="left" if name in ("run", "state") else "right")
-    for run in found:
-        scores = [_score(run, agent) for agent in ("teacher", "student")]
-        table.add_row(run.name, run.state, f"{run.frames:,}", *scores, f"{run.size_bytes / 1e6:,.1f} MB")
-    Console().print(table)
+@runs.command()
+@click.argument("name", type=RunName(), metavar="RUN")
+@click.option("--open", "open_it", is_flag=True, help="Open it in a browser.")
+def show(name: str, open_it: bool) -> None:
+    """Show the page of a run: while it learns, after a stop, or with its scores.
+
+    Prints the file's path. The page of a run that learns is written again at each checkpoint.
+    """
+    from meme57.report.run_page import show_run
+
+    path = show_run(project_folder(), name)
+    click.echo(str(path))
+    if open_it and click.launch(str(path)):
+        raise Meme57Error(f"no browser can be opened here: open {path} yourself")
 
 
 @runs.command()

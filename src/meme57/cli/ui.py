@@ -44,7 +44,8 @@ def ui(no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
         raise Meme57Error("nothing to show: every part was switched off or is not there")
     with running(commands, project) as links:
         for name, link in links.items():
-            click.echo(f"{name:<10}  {link}")
+            view = training_view(project) if name == "MLflow" else ""
+            click.echo(f"{name:<10}  {link}{view}")
         click.echo("Ctrl-C ends them.")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
@@ -69,6 +70,18 @@ def _mlflow(project: Path) -> list[str]:
 
     uri = existing_store(project).uri
     return _module("mlflow", "ui", "--host", HOST, "--workers", "1", "--backend-store-uri", uri, "--port")
+
+
+def training_view(project: Path) -> str:
+    """Return the part of MLflow's link that opens the runs of the newest experiment; empty if there is none.
+
+    Without it MLflow opens a page about traces, which are of language models.
+    """
+    from meme57.api.store import existing_store
+    from meme57.tracking.store import newest_experiment
+
+    found = newest_experiment(existing_store(project).client())
+    return "" if found is None else f"/#/experiments/{found}/runs?workflowType=machine_learning"
 
 
 def _optuna(project: Path) -> list[str]:

@@ -83,11 +83,24 @@ def _track(path: Path) -> None:
 
 
 class JsonDataset(_PathDataset):
-    """A JSON file without NaN and infinity. `schema` names the dataclass or model that the value must fit."""
+    """A JSON file without NaN and infinity. `schema` names the dataclass or model that the value must fit.
 
-    def __init__(self, *, filepath: str, schema: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+    With `optional`, a missing file is an empty mapping, for nodes that work without it.
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        schema: str | None = None,
+        optional: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
-        self.schema = schema
+        self.schema, self.optional = schema, optional
+
+    def _exists(self) -> bool:
+        return self.optional or super()._exists()
 
     def load(self) -> Any:
         """Return the value in the file; agents have their names of today.
@@ -95,6 +108,8 @@ class JsonDataset(_PathDataset):
         Raises:
             CheckpointError: the file is missing or damaged; the message names the pipeline that makes it.
         """
+        if self.optional and not self.path.exists():
+            return {}
         with damage(self.path, self.metadata):
             tree = with_todays_agents(read_json(self.path))
             if self.schema is not None:

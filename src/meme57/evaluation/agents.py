@@ -26,12 +26,15 @@ def play_agents(
     parameters: Parameters,
     spec: EnvSpec,
     teacher_folder: Path,
-    student_folder: Path,
+    student_folder: Path | None,
     *,
     counter: Counter,
     stop: Callable[[], bool] = never,
 ) -> list[dict[str, Any]]:
     """Play whole episodes of each agent on the same seeds; return one row per episode.
+
+    Args:
+        student_folder: None if there is no student.
 
     Raises:
         Interrupted: `stop` returned True.
@@ -43,8 +46,10 @@ def play_agents(
         if agent == "bandit_policy" and policy == 0:  # the same episodes as the teacher's
             rows += [{**row, "agent": agent} for row in rows if row["agent"] == "teacher"]
             continue
-        share = _share(parameters, spec, agent, policy)
         folder = student_folder if agent == "student" else teacher_folder
+        if folder is None:
+            continue
+        share = _share(parameters, spec, agent, policy)
         with counter(f"evaluate {agent}", "episodes") as progress:
             rows += [_row(share.agent, *row) for row in enumerate(_play(parameters, share, folder, progress, stop))]
     return rows

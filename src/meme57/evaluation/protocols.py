@@ -12,10 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from meme57.envs import EnvSpec
+from meme57.evaluation.reference import WHOLE_GAME_FRAMES
 
 AS_TRAINED = "as_trained"
-MINUTES_30 = 108_000
-"""Emulator frames."""
 AGENTS_OWN = ("height", "width", "full_action_space")
 
 
@@ -30,7 +29,7 @@ class EvaluationProtocol:
 
 
 def _protocol(name: str, source: str, **settings: Any) -> EvaluationProtocol:
-    common = {"frame_skip": 4, "max_pool": True, "max_episode_frames": MINUTES_30}
+    common = {"frame_skip": 4, "max_pool": True, "max_episode_frames": WHOLE_GAME_FRAMES}
     return EvaluationProtocol(name, source, MappingProxyType(common | settings))
 
 
@@ -78,7 +77,7 @@ def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
 
 def cut_at(spec: EnvSpec) -> int | None:
     """Return the frames after which games are cut, if that is before the 30 minutes of published scores; else None."""
-    return spec.max_episode_frames if spec.has_protocols and spec.max_episode_frames < MINUTES_30 else None
+    return spec.max_episode_frames if spec.has_protocols and spec.max_episode_frames < WHOLE_GAME_FRAMES else None
 
 
 def departures(trained: EnvSpec, name: str) -> list[str]:

@@ -15,6 +15,9 @@ from importlib import resources
 from meme57.config.games import canonical_game
 from meme57.errors import ConfigurationError
 
+WHOLE_GAME_FRAMES = 108_000
+"""Length to which published scores are played: 30 minutes."""
+
 
 @dataclass(frozen=True)
 class ReferenceScore:
@@ -50,6 +53,15 @@ def has_reference(game: str) -> bool:
         return canonical_game(game) in _references()
     except ConfigurationError:
         return False
+
+
+def reference_beside(game: str | None, max_episode_frames: int | None) -> ReferenceScore | None:
+    """Look up the published scores that a return may stand beside; None if there are none.
+
+    Published scores are of whole games, so a return from shorter ones (`env.max_episode_frames`) stands alone.
+    """
+    is_cut = max_episode_frames is not None and max_episode_frames < WHOLE_GAME_FRAMES
+    return reference_score(game) if game is not None and has_reference(game) and not is_cut else None
 
 
 def reference_games() -> tuple[str, ...]:

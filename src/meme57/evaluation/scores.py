@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NO_STUDENT = "none"
+"""Stands for the checksum of the student's weights where a run has none."""
 REMEDY = "`kedro run --pipelines evaluate` first (same options)"
 
 

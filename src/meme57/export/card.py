@@ -59,6 +59,25 @@ another one. Plain `mlflow.pyfunc` and `mlflow models serve` compare nothing: th
 only a folder whose origin you trust. The data files are read, never run."""
 NO_CODE = "No file of this folder. The loader is `{loader}` of the meme57 that is installed."
 
+ABOUT = """\
+{Agents} of MEME on the game {game}, one version for each registered run. {kind}
+
+- `{name}@champion` was shown to be better than the champion before it, or by a person's decision.
+- `{name}@challenger` is the newest version.
+
+`meme57 models {name}` lists all versions with their scores. `meme57 play models:/{name}@challenger` lets one play. Each
+version's own description is its card: score, protocol, lineage, how to serve it.
+"""
+KINDS = {
+    "teacher": "A teacher is the trained network itself, the best checkpoint of its run.",
+    "student": "A student is a small network that imitates the teacher of its run, exported to ONNX.",
+}
+
+
+def about_model(name: str, agent: str, game: str) -> str:
+    """Write the description of a registered model, as Markdown; `agent` is teacher or student."""
+    return ABOUT.format(name=name, Agents=f"{agent.capitalize()}s", game=game, kind=KINDS[agent])
+
 
 def model_card(name: str, what: str, game: str, facts: Mapping[str, Any], served: ServedPolicy) -> str:
     """Write the model card, as Markdown.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from kedro.pipeline import Pipeline
 
 from meme57.errors import ConfigurationError
 from meme57.hooks.one_line import one_line_errors
+from meme57.pipeline_registry import near_name, no_such_pipeline
 
 FILTERS = {
     "tags": "--tags",
@@ -49,7 +49,7 @@ def _check_pipelines(names: Iterable[str]) -> None:
     known = sorted(pipelines.keys())
     for name in names:
         if name not in known:
-            raise ConfigurationError(f"--pipelines {name}: there is no such pipeline: {_hint(name, known)}")
+            raise ConfigurationError(no_such_pipeline(name, known))
 
 
 def _check_filters(pipeline: Pipeline, filters: Mapping[str, list[str]]) -> None:
@@ -62,7 +62,7 @@ def _check_filters(pipeline: Pipeline, filters: Mapping[str, list[str]]) -> None
             for value in asked:
                 if value not in known:
                     raise ConfigurationError(
-                        f"{FILTERS[name]} {value}: nothing here has this name: {_hint(value, known)}"
+                        f"{FILTERS[name]} {value}: nothing here has this name: {near_name(value, known)}"
                     ) from None
         options = " ".join(f"{FILTERS[name]} {','.join(values)}" for name, values in filters.items())
         raise ConfigurationError(f"{options}: no node matches all of these: leave one out") from None
@@ -78,10 +78,3 @@ def _names(pipeline: Pipeline, kind: str) -> list[str]:
     if kind == "to_outputs":
         return sorted(pipeline.all_outputs())
     return [node.name for node in pipeline.nodes]
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    return f"there are {', '.join(known)}" if known else "there are none"

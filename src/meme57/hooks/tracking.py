@@ -17,19 +17,32 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol, MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from meme57 import __version__, stopping
 from meme57.config import Parameters
-from meme57.errors import ConfigurationError, Interrupted, TrackingError, own_error
+from meme57.errors import (
+    ConfigurationError,
+    EnvironmentSetupError,
+    Interrupted,
+    ResourceError,
+    RunConflictError,
+    TrackingError,
+    own_error,
+)
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
+from meme57.pipelines.words import node_line
 from meme57.tracking.run_record import TrackingRun
 
 if TYPE_CHECKING:
     from meme57.tracking.runs import ActiveRun
 
+REFUSALS = (ConfigurationError, EnvironmentSetupError, ResourceError, RunConflictError)
+"""Errors of what was asked for. A run that ends in one before it did anything leaves nothing in MLflow."""
+LEARNING_NODES = ("learn", "run_study", "run_members")
 PACKAGES = ("meme57", "torch", "ale-py", "kedro", "mlflow")
 
 log = logging.getLogger(__name__)
@@ -45,6 +58,7 @@ class TrackingHook:
         self._active: ActiveRun | None = None
         self._outer: ActiveRun | None = None
         """The active run of the pipeline whose node runs this pipeline."""
+        self._num_nodes = self._begun = 0
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_context_created(self, context: KedroContext) -> None:
@@ -53,12 +67,15 @@ class TrackingHook:
             self._settings = load_optional(context.config_loader, "mlflow")
 
     @hook_impl  # type: ignore[untyped-decorator]
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        """Open the run, give its ids to nodes as `tracking_run`, and handle the signals that ask to stop."""
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Say on what it learns, open the run, give its ids to nodes, and handle the signals that ask to stop."""
         from meme57.tracking.runs import active_run, set_active_run
 
+        self._num_nodes, self._begun = len(pipeline.nodes), 0
         try:
             with one_line_errors():
+                if any(node.name in LEARNING_NODES for node in pipeline.nodes):
+                    _say_device()
                 active, given = self._open_or_go_without(run_params)
         except BaseException:  # Kedro calls no other hook in this case
             self._checked.end_work()
@@ -77,7 +94,8 @@ class TrackingHook:
         set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
             raise Interrupted(f"stopped before {node.name}: the same command resumes from there")
-        log.info("%s", node.name)
+        self._begun += 1
+        log.info("%s", node_line(node.name, self._begun, self._num_nodes, self._estimate(node)))
 
     @hook_impl  # type: ignore[untyped-decorator]
     def after_pipeline_run(self) -> None:
@@ -89,9 +107,32 @@ class TrackingHook:
         """Mark the run KILLED after a polite stop, else FAILED; an error of this package becomes one line."""
         own = own_error(error)
         killed = isinstance(own, Interrupted)
-        self._close("KILLED" if killed else "FAILED", str(own or f"{type(error).__name__}: {error}"))
+        words = str(own or f"{type(error).__name__}: {error}")
+        self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, REFUSALS))
         if own is not None:
             raise OneLineError(own) from error
+
+    def _estimate(self, node: Node) -> str | None:
+        """Estimate how long a node takes, if runs of the same settings were measured here."""
+        if node.name != "learn":
+            return None
+        from meme57.tracking.duration import in_words, learning_seconds
+
+        seconds = learning_seconds(self._checked.project_path, self._checked.parameters)
+        return None if seconds is None else in_words(seconds)
+
+    def _describe(self, active: ActiveRun) -> None:
+        """Write the parent's description, with a link to its page."""
+        from meme57.tracking import results
+
+        try:
+            link = results.page_link(active.experiment_id, active.run_id) if active.has_page else None
+            before = active.client.get_run(active.parent_run_id).data.tags.get(results.DESCRIPTION, "")
+            link = link or results.known_link(before)
+            text = results.describe(self._checked.project_path, self._checked.kind, self._checked.name, link)
+            active.client.set_tag(active.parent_run_id, results.DESCRIPTION, text)
+        except Exception as error:  # a store that fails is no reason to leave the run open
+            log.warning("the MLflow run has no new description: %s", error)
 
     def _open_or_go_without(self, run_params: dict[str, Any]) -> tuple[ActiveRun | None, TrackingRun]:
         """Open the run, or continue without MLflow if its database cannot be used."""
@@ -135,7 +176,8 @@ class TrackingHook:
             experiment,
             run_name=self._checked.name,
             kind=self._checked.kind,
-            pipeline=_setting(self._settings, "tracking", "run", "name") or _pipeline_name(run_params),
+            pipeline=_pipeline_name(run_params),
+            name=_setting(self._settings, "tracking", "run", "name"),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
             former_fingerprint=self._former_fingerprint(),
@@ -176,23 +218,31 @@ class TrackingHook:
             "meme57.env": self._checked.environment,
             "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "mlflow.source.git.commit": commit,
-            "meme57.python": sys.version.split()[0],
-            **{f"meme57.version.{package}": _version(package) for package in PACKAGES},
+            "meme57.versions": ", ".join([f"python {sys.version.split()[0]}", *map(_version, PACKAGES)]),
         }
 
-    def _close(self, status: Any, note: str | None = None) -> None:
+    def _close(self, status: Any, note: str | None = None, *, is_refusal: bool = False) -> None:
         from meme57.tracking.runs import set_active_run
 
         active, self._active = self._active, None
         set_active_run(self._outer)
         try:
-            if active is not None:
+            if active is not None and is_refusal and not active.has_results():
+                active.discard(keep_parent=self._checked.record() is not None)
+            elif active is not None:
+                self._describe(active)
                 active.close(status, note)
         except Exception as error:  # a failing store must not hide the pipeline's own error
             log.warning("the MLflow run of this pipeline stays open: %s", error)
         finally:
             self._restore()  # not earlier: a terminal that closes may send SIGHUP twice
             self._checked.end_work()
+
+
+def _say_device() -> None:
+    from meme57.learning.device import describe_device
+
+    log.info("learns on: %s", describe_device())
 
 
 def code_version(project_path: Path) -> str:
@@ -236,6 +286,6 @@ def _setting(tree: dict[str, Any], *path: str) -> str | None:
 
 def _version(package: str) -> str:
     try:
-        return metadata.version(package)
+        return f"{package} {metadata.version(package)}"
     except metadata.PackageNotFoundError:
-        return "none"
+        return f"no {package}"

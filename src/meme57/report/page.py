@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from meme57.report.figures import all_figures
@@ -61,6 +61,8 @@ def build_report(
     fidelity: Mapping[str, Any] | None,
     video: bytes | None,
     lineage: Mapping[str, Any],
+    state: str | None = None,
+    refresh_seconds: int | None = None,
 ) -> str:
     """Build the whole page as text.
 
@@ -73,15 +75,18 @@ def build_report(
         fidelity: flat numbers of the distillation, or None.
         video: an mp4, or None.
         lineage: where the run comes from (commit, fingerprint, seeds, versions ...); values may be nested.
+        state: how far the run is, in words, if the page is not the last one.
+        refresh_seconds: how often a browser loads the page again; None for never.
     """
-    reference, above = scores.get("reference"), ("protocol", "departures", "changed_since_training")
-    return render_page(
-        "run.html",
-        all_figures(learning_curve, episodes, reference),
-        EXPLANATIONS,
+    above = ("protocol", "departures", "changed_since_training")
+    return _page(
         run_name=run_name,
+        game=scores["game"],
+        frames=scores["frames"],
+        figures=all_figures(learning_curve, episodes, scores.get("reference")),
+        lineage=lineage,
         scores=scores,
-        reference=reference,
+        reference=scores.get("reference"),
         judged=protocol_line(scores),
         settings={key: value for key, value in scores["protocol"].items() if key not in above},
         cut_short=cut_short_line(scores),
@@ -91,5 +96,53 @@ def build_report(
             (FIDELITY_LABELS.get(key, words(key)), percent(value) if key in FRACTIONS else number(value))
             for key, value in (fidelity or {}).items()
         ],
-        lineage=[(words(key), text(value)) for key, value in lineage.items()],
+        state=state,
+        refresh_seconds=refresh_seconds,
     )
+
+
+def build_progress_page(
+    *,
+    run_name: str,
+    game: str,
+    frames: int,
+    state: str,
+    facts: Sequence[tuple[str, str, str]],
+    learning_curve: pd.DataFrame,
+    reference: Mapping[str, Any] | None,
+    lineage: Mapping[str, Any],
+    refresh_seconds: int | None,
+) -> str:
+    """Build the same page for a run without scores: it learns, or was stopped.
+
+    Args:
+        state, refresh_seconds: as above.
+        facts: tiles of the page, each a name, a value and a note.
+        learning_curve: as above; without rows, the page has no figure.
+    """
+    import pandas as pd
+
+    nobody = pd.DataFrame(columns=["agent", "episode", "return"])
+    return _page(
+        run_name=run_name,
+        game=game,
+        frames=frames,
+        figures=all_figures(learning_curve, nobody, reference) if len(learning_curve) else {},
+        lineage=lineage,
+        state=state,
+        facts=facts,
+        refresh_seconds=refresh_seconds,
+    )
+
+
+def _page(*, figures: Mapping[str, Any], lineage: Mapping[str, Any], **values: Any) -> str:
+    known: dict[str, Any] = {
+        "scores": None,
+        "video": None,
+        "fidelity": [],
+        "state": None,
+        "facts": [],
+        "refresh_seconds": None,
+    }
+    footer = [(words(key), text(value)) for key, value in lineage.items()]
+    return render_page("run.html", figures, EXPLANATIONS, lineage=footer, **{**known, **values})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,9 @@ PALETTE = (BLUE, ORANGE, GREEN, VIOLET, GREY)
 """Each colour has a contrast of at least 3:1 against the light and against the dark page."""
 TITLE_HEIGHT = 48
 """Height of a figure's own title in pixels; a page with its own headings removes it."""
+LABEL_SIDES = {"random": {"x": 0, "xanchor": "left"}, "human": {"x": 1, "xanchor": "right"}}
+LABEL_LINE = 16
+"""Height of a line of labels in pixels."""
 AGENT_LABELS = {"bandit_policy": "bandit's policy"}
 """Names of agents on pages, if they differ from those in files."""
 FONT_FAMILY = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
@@ -91,29 +94,41 @@ def add_band(
     )  # fmt: skip
 
 
-def add_reference_lines(figure: Any, reference: Mapping[str, Any] | None) -> None:
-    """Draw the random and human scores as lines inside the axis range.
+def add_reference_lines(
+    figure: Any,
+    reference: Mapping[str, Any] | None,
+    names: Sequence[str] = ("random", "human"),
+    *,
+    panel: int = 1,
+) -> None:
+    """Draw the scores `names` of `reference` as lines inside the axis range of a panel (a row of subplots, from 1).
 
-    A score far outside the data would flatten them, so it is only named at the edge.
+    A score far outside the data would flatten them, so it is only named at the edge. The label of random play is on the
+    left, a human's on the right, others' in the middle.
     """
     if reference is None:
         return
-    values = np.concatenate([np.asarray(trace.y, np.float64) for trace in figure.data])
+    axis = "y" if panel == 1 else f"y{panel}"
+    values = np.concatenate([np.asarray(trace.y, np.float64) for trace in figure.data if (trace.yaxis or "y") == axis])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = max(high - low, 1.0)
-    shown = []
-    for name in ("random", "human"):
+    shown, edge = [], {"above": 0, "below": 0}
+    for name in names:
         score = float(reference[name])
         label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12, "color": GREY}}
-        side = {"x": 0, "xanchor": "left"} if name == "random" else {"x": 1, "xanchor": "right"}
-        label |= {**side, "xref": "paper", "showarrow": False}
+        label |= {**LABEL_SIDES.get(name, {"x": 0.5, "xanchor": "center"}), "xref": "paper", "showarrow": False}
         if low - 1.5 * span <= score <= high + 1.5 * span:
-            figure.add_hline(y=score, line={"color": GREY, "width": 1.2, "dash": "dash"})
-            figure.add_annotation(label, y=score, yanchor="bottom")
+            line = {"color": GREY, "width": 1.2, "dash": "dash"}
+            figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=score, y1=score, yref=axis, line=line)
+            figure.add_annotation(label, y=score, yref=axis, yanchor="bottom")
             shown.append(score)
         else:
-            above = score > high
-            label["text"] += ", above this plot" if above else ", below this plot"
-            figure.add_annotation(label, yref="paper", y=1 if above else 0, yanchor="top" if above else "bottom")
-            shown.append(high + 0.15 * span if above else low - 0.15 * span)  # space for the text
-    figure.update_yaxes(autorangeoptions={"include": shown})
+            side = "above" if score > high else "below"
+            label["text"] += f", {side} this plot"
+            if name not in LABEL_SIDES:  # below those at the sides, which it would touch on a phone
+                label["yshift"] = (-1 if side == "above" else 1) * LABEL_LINE * edge[side]
+            edge[side] = 1 if name in LABEL_SIDES else edge[side] + 1
+            place = {"y": 1, "yanchor": "top"} if side == "above" else {"y": 0, "yanchor": "bottom"}
+            figure.add_annotation(label, yref=f"{axis} domain", **place)
+            shown.append(high + 0.15 * span if side == "above" else low - 0.15 * span)  # space for the text
+    figure.update_yaxes(autorangeoptions={"include": shown}, selector=panel - 1)

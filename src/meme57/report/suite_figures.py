@@ -13,7 +13,15 @@ from meme57.evaluation.aggregates import performance_profile, profile_band
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 from meme57.intervals import mean_of
 from meme57.report.panels import LABEL_HEIGHT, PANEL_HEIGHT
-from meme57.report.style import GREY, PALETTE, TITLE_HEIGHT, add_band, apply_style, new_figure
+from meme57.report.style import (
+    GREY,
+    PALETTE,
+    TITLE_HEIGHT,
+    add_band,
+    add_reference_lines,
+    apply_style,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +32,8 @@ PROFILE_POINTS = 101
 GRID_POINTS = 40
 PIXELS_PER_BAR = 18
 
-Curves = dict[str, dict[str, list[NDArray[np.float64]]]]
-"""Game -> variant -> each seed's returns on the game's grid of frames."""
+Curves = dict[str, dict[str, tuple[NDArray[np.float64], list[NDArray[np.float64]]]]]
+"""Game -> variant -> a grid of frames, and each seed's returns on it."""
 
 
 def suite_figures(
@@ -113,48 +121,59 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
     return figure.update_layout(showlegend=len(variants) > 1)
 
 
-def curves_figure(members: Sequence[Mapping[str, Any]], variants: Sequence[str], confidence: float) -> Any:
-    """Draw returns while learning, one panel per game: the mean over seeds, with an interval if there are several."""
+def curves_figure(
+    members: Sequence[Mapping[str, Any]],
+    variants: Sequence[str],
+    confidence: float,
+    *,
+    references: Mapping[str, Mapping[str, float]] | None = None,
+    panel_height: int = PANEL_HEIGHT,
+) -> Any:
+    """Draw returns while learning, one panel per game: the mean over seeds, with an interval if there are several.
+
+    Args:
+        members: `game`, `variant` and `curve`, rows of `frames` and `episodes/return`.
+        references: published scores by game and name, drawn as lines (see `add_reference_lines`).
+    """
     from plotly.subplots import make_subplots
 
     grids = curve_grids(members)
     if not grids:
         return None
-    gap = LABEL_HEIGHT / (PANEL_HEIGHT * len(grids))
+    gap = LABEL_HEIGHT / (panel_height * len(grids))
     figure = make_subplots(rows=len(grids), cols=1, vertical_spacing=gap if len(grids) > 1 else 0)
-    for row, (game, (frames, found)) in enumerate(grids.items(), start=1):
+    for row, (game, found) in enumerate(grids.items(), start=1):
         for variant, colour in zip(variants, _colours(variants), strict=True):
             if variant in found:
-                _add_curve(figure, frames, found[variant], variant, colour, confidence, row)
+                _add_curve(figure, *found[variant], variant, colour, confidence, row)
         place = {"x": 0, "xref": "paper", "y": 1, "yref": f"y{row if row > 1 else ''} domain"}
-        anchors = {"xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"size": 12.5}}
-        figure.add_annotation(text=_panel_title(game, found, variants), **place, **anchors)
+        anchors = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
+        figure.add_annotation(text=_panel_title(game, found, variants), font={"size": 12.5}, **place, **anchors)
+        if lines := (references or {}).get(game):
+            add_reference_lines(figure, lines, list(lines), panel=row)
     figure.update_xaxes(title_text="ALE frames", row=len(grids), col=1)
-    height = TITLE_HEIGHT + 56 + PANEL_HEIGHT * len(grids)
+    height = TITLE_HEIGHT + 56 + panel_height * len(grids)
     apply_style(figure, "Return per episode while learning", height=height, above=LABEL_HEIGHT)
     return figure.update_layout(showlegend=False)
 
 
-def curve_grids(
-    members: Sequence[Mapping[str, Any]],
-) -> dict[str, tuple[NDArray[np.float64], dict[str, list[NDArray[np.float64]]]]]:
-    """Map each game to a grid of frames [K] and, by variant, the returns [K] of every seed on it.
+def curve_grids(members: Sequence[Mapping[str, Any]]) -> Curves:
+    """Map each game and variant to a grid of frames [K], and the returns [K] of every seed on it.
 
-    A grid ends where the shortest run of its game ends. Before its first episode ends, a run has its first return.
+    A grid ends where the shortest run of its game and variant ends. Before its first episode ends, a run has its first
+    return.
     """
-    grids = {}
-    for game in dict.fromkeys(member["game"] for member in members):
-        mine = [member for member in members if member["game"] == game and member.get("curve")]
-        if not mine:
-            continue
-        end = min(member["curve"][-1]["frames"] for member in mine)
+    grids: Curves = {}
+    known = [member for member in members if member.get("curve")]
+    for game, variant in dict.fromkeys((member["game"], member["variant"]) for member in known):
+        mine = [member["curve"] for member in known if (member["game"], member["variant"]) == (game, variant)]
+        end = min(curve[-1]["frames"] for curve in mine)
         frames = np.linspace(end / GRID_POINTS, end, GRID_POINTS)
-        found: dict[str, list[NDArray[np.float64]]] = {}
-        for member in mine:
-            at = [point["frames"] for point in member["curve"]]
-            returns = [point["episodes/return"] for point in member["curve"]]
-            found.setdefault(member["variant"], []).append(np.interp(frames, at, returns))
-        grids[game] = (frames, found)
+        seeds = [
+            np.interp(frames, [point["frames"] for point in curve], [point["episodes/return"] for point in curve])
+            for curve in mine
+        ]
+        grids.setdefault(game, {})[variant] = (frames, seeds)
     return grids
 
 
@@ -175,9 +194,10 @@ def _add_curve(
     figure.add_scatter(x=frames, y=mean.value, mode="lines", name=variant, line=line, row=row, col=1)
 
 
-def _panel_title(game: str, found: Mapping[str, list[Any]], variants: Sequence[str]) -> str:
-    seeds = " and ".join(str(len(found[variant])) for variant in variants if variant in found)
-    title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points, n {seeds} seeds</span>'
+def _panel_title(game: str, found: Mapping[str, Any], variants: Sequence[str]) -> str:
+    counts = [len(found[variant][1]) for variant in variants if variant in found]
+    seeds = "one run a line" if max(counts) == 1 else f"n {' and '.join(map(str, counts))} seeds"
+    title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points, {seeds}</span>'
     if len(variants) == 1:
         return title
     colours = dict(zip(variants, _colours(variants), strict=True))

@@ -24,7 +24,7 @@ def print_summary(
     for agent, version in model_versions.items():
         console.print(f"{agent}: {version['reason']}", style="dim", highlight=False)
     console.print(f"\nOpen the report:   {report}", soft_wrap=True, highlight=False)
-    console.print("Browse the runs:   meme57 ui    (in a checkout also: make ui)", highlight=False)
+    console.print("Browse the runs:   meme57 ui    (MLflow on this machine)", highlight=False)
 
 
 def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) -> Table:

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from meme57.errors import TrackingError
 from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, alias_number, by_alias
 from meme57.tracking.store import first_line
+from meme57.tracking.version_tags import shown_score
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ def plan_promotion(client: MlflowClient, model: str, version: str | None, run: s
         TrackingError: there is no such model or version; the message lists those that exist.
     """
     selected = _selected(client, model, version, run)
-    return AliasChange(model, alias_number(client, model, CHAMPION), str(selected.version), _score(selected))
+    return AliasChange(
+        model, alias_number(client, model, CHAMPION), str(selected.version), str(shown_score(selected.tags))
+    )
 
 
 def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
@@ -62,7 +65,7 @@ def plan_demotion(client: MlflowClient, model: str) -> AliasChange:
     champion = by_alias(client, model, CHAMPION)
     if champion is None:
         raise TrackingError(f"{model} has no champion: there is nothing to demote")
-    return AliasChange(model, str(champion.version), None, _score(champion))
+    return AliasChange(model, str(champion.version), None, str(shown_score(champion.tags)))
 
 
 def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
@@ -108,11 +111,3 @@ def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
         raise TrackingError(f"the registry cannot be read: {first_line(error)}") from error
     there = f"there are {', '.join(sorted(names))}" if names else "none is registered yet, `kedro run` registers one"
     raise TrackingError(f"there is no model {model!r}: {there}")
-
-
-def _score(version: ModelVersion) -> str:
-    mean, low, high, n = (version.tags.get(f"meme57.score.{name}", "") for name in ("mean", "low", "high", "episodes"))
-    try:
-        return f"{float(mean):,.1f} [{float(low):,.1f}, {float(high):,.1f}], n {int(n)}"
-    except ValueError:
-        return "no score"

@@ -38,6 +38,8 @@ class AgentScore:
     high: float | None
     """Upper end of the mean's interval, and `low` the lower end; None for one episode, which has no interval."""
     episodes: int
+    human_normalised: float | None = None
+    """0 is random play, 1 the human; None without published scores, or if games were cut before their end."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class RunOverview:
     """collecting or learning (a process holds the folder), set up, stopped, learned, evaluated, or damaged."""
     game: str | None = None
     seed: int | None = None
+    preset: str | None = None
+    """The environment of `conf/` that set the run up; None in old records."""
+    created: str | None = None
+    """When it was set up first, in ISO 8601."""
+    max_episode_frames: int | None = None
+    """Length at which training cuts an episode; None in old records."""
     frames: int = 0
     total_frames: int | None = None
     """Length of the run at its last `setup`; None in old records, which do not have it."""
@@ -107,7 +115,7 @@ def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
     curve = read_curve(project, name)
     checkpoints = run_folder(project, "models", name) / "checkpoints"
     frames = max([_last(curve, "frames") or 0, *_checkpoint_frames(checkpoints)])
-    scores = _read_scores(project, name)
+    scores = read_scores(project, name)
     collecting = holder(run_folder(project, "primary", name) / "seed_replay")
     learning = holder(checkpoints)
     total = record.get("total_frames")
@@ -116,6 +124,9 @@ def _overview(project: Path, name: str, measure_size: bool) -> RunOverview:
         state=_state(collecting, learning, int(frames), total, scores),
         game=record["game"],
         seed=record["seed"],
+        preset=record.get("preset"),
+        created=record["created"],
+        max_episode_frames=_episode_limit(record),
         frames=int(frames),
         total_frames=total,
         frames_per_second=_last(curve, "speed/frames_per_second"),
@@ -147,6 +158,11 @@ def configuration(project: Path, name: str) -> dict[str, Any]:
     return {} if record is None else record.get("configuration", {})
 
 
+def _episode_limit(record: RunRecord) -> int | None:
+    limit = (record.get("configuration", {}).get("env") or {}).get("max_episode_frames")
+    return limit if isinstance(limit, int) else None
+
+
 def _state(
     collecting: Holder | None, learning: Holder | None, frames: int, total: int | None, scores: dict[str, Any] | None
 ) -> str:
@@ -171,7 +187,8 @@ def _checkpoint_frames(folder: Path) -> list[float]:
     return []
 
 
-def _read_scores(project: Path, name: str) -> dict[str, Any] | None:
+def read_scores(project: Path, name: str) -> dict[str, Any] | None:
+    """Read what `evaluate` found; None if the file is missing or damaged."""
     try:
         path = run_folder(project, "reporting", name) / "scores.json"
         scores: dict[str, Any] = with_todays_agents(read_json(path))
@@ -186,8 +203,9 @@ def _agent_scores(scores: dict[str, Any]) -> dict[str, AgentScore]:
     found = {}
     for agent, summary in scores["agents"].items():
         low, high = (None, None) if summary["interval"] is None else map(float, summary["interval"])
-        mean, std = float(summary["mean"]), float(summary["std"])
-        found[agent] = AgentScore(mean, std, low, high, int(summary["episodes"]))
+        mean, std, human = float(summary["mean"]), float(summary["std"]), summary.get("human_normalised")
+        share = None if human is None else float(human["mean"])
+        found[agent] = AgentScore(mean, std, low, high, int(summary["episodes"]), share)
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from mlflow import MlflowClient
 
 from meme57.tracking.metrics import MetricsWriter, finite_numbers
+from meme57.tracking.results import curve_results
 from meme57.tracking.store import first_line
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class ParentCurve:
         for row in rows:
             at = int(float(str(row[step])))
             if at > last:
-                self._writer.add({name: value for name, value in row.items() if name != step}, step=at)
+                values = {name: value for name, value in row.items() if name != step}
+                self._writer.add(curve_results(values, frames=at) | values, step=at)
                 last = at
         self._last_step = last
         self._writer.flush()

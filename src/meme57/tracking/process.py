@@ -8,11 +8,15 @@ from pathlib import Path
 
 import psutil
 
+PROCESS = "meme57.process"
+"""Host, process id and start time, with a space between two."""
+EARLIER = ("meme57.host", "meme57.pid", "meme57.started")
+"""The tags of older releases for the same."""
+
 
 def process_tags() -> dict[str, str]:
-    """Return host, process id and start time of this process, as tags of its run."""
-    pid = os.getpid()
-    return {"meme57.host": platform.node(), "meme57.pid": str(pid), "meme57.started": start_time(pid)}
+    """Return the tag of a run that names this process."""
+    return {PROCESS: f"{platform.node()} {os.getpid()} {start_time(os.getpid())}"}
 
 
 def start_time(pid: int) -> str:
@@ -40,9 +44,9 @@ def _start_seconds(pid: int) -> str:
 
 def is_alive(tags: dict[str, str]) -> bool:
     """Say whether the process of these tags may still run; it counts as alive if that is unknown."""
-    if tags.get("meme57.host") != platform.node():
+    host, text, started = tags[PROCESS].rsplit(" ", 2) if PROCESS in tags else (tags.get(tag, "") for tag in EARLIER)
+    if host != platform.node():
         return True
-    text = tags.get("meme57.pid", "")
     pid = int(text) if text.isdecimal() else 0
     try:
         os.kill(pid, 0)
@@ -51,4 +55,4 @@ def is_alive(tags: dict[str, str]) -> bool:
     except PermissionError:
         pass
     # Another user's process may be hidden (`hidepid`): it exists, but there is no start time to compare.
-    return pid > 0 and start_time(pid) in ("", tags.get("meme57.started", ""))
+    return pid > 0 and start_time(pid) in ("", started)

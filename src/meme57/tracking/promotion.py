@@ -8,15 +8,13 @@ champion. docs/registry.md has the measured error rate and power.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meme57.intervals import ROUNDING, Array, difference, from_summary
 
-PREFIX = "meme57.score."
 ERROR = 0.025
 """Probability that any of a champion's challengers, none of them better, replaces it [ours]."""
 
@@ -39,23 +37,6 @@ class PolicyScore:
     random_episodes: int
     cut_short: int = 0
     """Episodes that were cut before the length of published scores; a policy with any becomes no champion."""
-
-
-def score_tags(score: PolicyScore) -> dict[str, str]:
-    """Write the score as tags of a model version."""
-    return {f"{PREFIX}{key}": str(value) for key, value in asdict(score).items()}
-
-
-def score_from_tags(tags: Mapping[str, str]) -> PolicyScore | None:
-    """Read the score of a model version; None if it has none, or was made by a release that stored no `std`."""
-    readers = {"episodes": int, "random_episodes": int, "protocol": str, "cut_short": int}
-    known = {f"{PREFIX}cut_short": "0", **tags}  # older releases did not count them
-    try:
-        return PolicyScore(
-            **{field.name: readers.get(field.name, float)(known[PREFIX + field.name]) for field in fields(PolicyScore)}
-        )
-    except (KeyError, ValueError):
-        return None
 
 
 @dataclass(frozen=True)

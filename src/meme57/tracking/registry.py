@@ -17,9 +17,10 @@ from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
 from meme57.tracking.checkpoints import logged_model_name, upload_folder
-from meme57.tracking.promotion import PolicyScore, decide_promotion, score_from_tags, score_tags
+from meme57.tracking.promotion import PolicyScore, decide_promotion
 from meme57.tracking.store import first_line, was_not_found
 from meme57.tracking.version_files import CODE, CONTENT, code_checksum, content_checksum
+from meme57.tracking.version_tags import score_from_tags, version_tags
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
@@ -60,11 +61,18 @@ def register_policy(
     score: PolicyScore,
     margin: float = 0.0,
     tags: Mapping[str, str] | None = None,
+    lineage: Mapping[str, str] | None = None,
+    about: str | None = None,
 ) -> Registration:
     """Register a folder that `pyfunc.save_policy_model` made, move the aliases, and say why.
 
     Registering the same data with the same score again makes no new version. The champion's alias moves last. If the
     registry does not say which version has it, it stays.
+
+    Args:
+        tags: what people read first, such as the run.
+        lineage: where the policy comes from, for programs.
+        about: the model's description, in Markdown; a version's is its card.
 
     Raises:
         TrackingError: the folder is not an MLflow model, or the registry refuses or does not answer.
@@ -75,10 +83,12 @@ def register_policy(
         by_alias(client, name, CHAMPION)  # a damaged registry is refused before anything is written
         challenger = _challenger(client, name)
         content = content_checksum(folder)
-        facts = {**score_tags(score), **(tags or {}), CONTENT: content, CODE: code_checksum(folder)}
+        facts = {**(tags or {}), **version_tags(score, lineage or {}), CONTENT: content, CODE: code_checksum(folder)}
         if challenger is None or not _same(challenger, content, score):
             challenger = _new_version(client, name, folder, run_id, facts)
             client.set_registered_model_alias(name, CHALLENGER, challenger.version)
+        if about is not None:
+            client.update_registered_model(name, about)
         return _promote(client, name, challenger, score, margin)
     except MlflowException as error:
         raise TrackingError(f"policy {name} cannot be registered: {first_line(error)}") from error

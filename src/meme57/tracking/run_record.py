@@ -39,6 +39,8 @@ class RunRecord(_Always, total=False):
     """Length of the run when `setup` last ran."""
     init_from: dict[str, Any]
     """The policy whose weights the run began with: name, game, checkpoint, checksums. Only with `run.init_from`."""
+    preset: str
+    """The environment of `conf/` with which `setup` last ran."""
 
 
 class TrackingRun(TypedDict):
@@ -57,6 +59,7 @@ _TYPES = dict.fromkeys(RunRecord.__required_keys__, str) | {
     "configuration": dict,
     "total_frames": int,
     "init_from": dict,
+    "preset": str,
 }
 
 
@@ -66,7 +69,11 @@ def record_path(project_path: Path, run_name: str) -> Path:
 
 
 def new_record(
-    parameters: Parameters, tracking_run: TrackingRun, init_from: Mapping[str, Any] | None = None
+    parameters: Parameters,
+    tracking_run: TrackingRun,
+    init_from: Mapping[str, Any] | None = None,
+    *,
+    preset: str | None = None,
 ) -> RunRecord:
     """Make the record that `setup` writes; for an existing run it keeps the parent and the date of creation."""
     record = RunRecord(
@@ -82,6 +89,8 @@ def new_record(
     )
     if init_from:
         record["init_from"] = dict(init_from)
+    if preset is not None:
+        record["preset"] = preset
     return record
 
 

@@ -28,6 +28,9 @@ RUN_NAME = "meme57.run_name"
 FINGERPRINT = "meme57.fingerprint"
 KIND = "meme57.kind"
 NOTE = "meme57.note"
+PAGE = "report.html"
+SYSTEM = "system/"
+"""What MLflow measures of the machine begins with this."""
 LONGEST_VALUE = 250
 LARGEST_BATCH = 100
 
@@ -48,6 +51,10 @@ class ActiveRun:
     curve: ParentCurve = field(init=False)
     checkpointed_frames: int = -1
     """Frames of the newest checkpoint; what was learned after it may be learned again."""
+    parent_before: tuple[str, str] | None = None
+    """Status and note of the parent before this process reopened it; None if this process made it."""
+    has_page: bool = False
+    """The child has the page `report.html` among its artifacts."""
 
     def __post_init__(self) -> None:
         self.metrics = MetricsWriter(self.client, self.run_id, also=self._mirror)
@@ -55,14 +62,40 @@ class ActiveRun:
 
     def close(self, status: Status, note: str | None = None) -> None:
         """Write the last metrics and end child and parent; a parent with another running child stays open."""
-        for writer in (self.system_metrics, self.tensorboard):
-            if writer is not None:
-                writer.close()
+        self._close_writers()
         self.metrics.flush()
         self.curve.close()
         end_run(self.client, self.run_id, status, note)
         if not _running_children(self.client, self.experiment_id, self.parent_run_id):
             end_run(self.client, self.parent_run_id, status, note)
+
+    def discard(self, *, keep_parent: bool) -> None:
+        """Delete the child, which was refused before it did anything, and leave the parent as it was.
+
+        A parent that this process made is deleted too, unless another child hangs under it or `keep_parent` is set.
+        """
+        self._close_writers()
+        self.client.delete_run(self.run_id)
+        others = self.client.search_runs(
+            [self.experiment_id], f"tags.`{PARENT}` = '{self.parent_run_id}'", max_results=1
+        )
+        if self.parent_before is None and not others and not keep_parent:
+            self.client.delete_run(self.parent_run_id)
+        elif not _running_children(self.client, self.experiment_id, self.parent_run_id):
+            status, note = self.parent_before or ("FINISHED", "")
+            end_run(self.client, self.parent_run_id, "KILLED" if status == "RUNNING" else status, note)  # type: ignore[arg-type]
+
+    def has_results(self) -> bool:
+        """Say whether the child has metrics (of more than this machine), models, or files of its own."""
+        run = self.client.get_run(self.run_id)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        measured = [name for name in run.data.metrics if not name.startswith(SYSTEM)]
+        return bool(measured or outputs or self.client.list_artifacts(self.run_id))
+
+    def _close_writers(self) -> None:
+        for writer in (self.system_metrics, self.tensorboard):
+            if writer is not None:
+                writer.close()
 
     def _mirror(self, metrics: Mapping[str, float], step: int) -> None:
         if self.tensorboard is not None:
@@ -93,8 +126,9 @@ def open_run(
     parameters: Mapping[str, Any],
     kind: Literal["run", "study", "suite"] = "run",
     former_fingerprint: str | None = None,
+    name: str | None = None,
 ) -> ActiveRun:
-    """Open a child named after the pipeline, under the known parent, or a new one if the store has none.
+    """Open a child, by default `<run> / <pipeline>`, under the known parent, or a new one if the store has none.
 
     A parent with an unknown id ("" after a run without MLflow) is also looked up by name. A study or a suite has no run
     record with its parent's id: its parent is the oldest run of its name and fingerprint. `former_fingerprint` is the
@@ -104,6 +138,7 @@ def open_run(
         TrackingError: the store refuses.
     """
     identity = {**tags, **process_tags(), RUN_NAME: run_name}
+    before: tuple[str, str] | None = None
     try:
         parent = None
         if parent_run_id is not None or kind != "run":
@@ -115,12 +150,21 @@ def open_run(
             parent = create_run(client, experiment_id, run_name, {**identity, KIND: kind}, parameters)
             parent = parent if kind == "run" else _only_parent(client, experiment_id, parent, identity, kind)
         else:
+            known = client.get_run(parent)
+            before = (str(known.info.status), known.data.tags.get(NOTE, ""))
             reopen(client, parent)
         child_tags = {**identity, KIND: "pipeline", "meme57.pipeline": pipeline, PARENT: parent}
-        child = create_run(client, experiment_id, pipeline, child_tags, parameters)
+        child = create_run(client, experiment_id, name or f"{run_name} / {pipeline}", child_tags, parameters)
     except MlflowException as error:
         raise TrackingError(f"no run can be opened in experiment {experiment_id}: {first_line(error)}") from error
-    return ActiveRun(client, experiment_id, child, parent)
+    return ActiveRun(client, experiment_id, child, parent, parent_before=before)
+
+
+def log_results(active: ActiveRun, results: Mapping[str, object], *, step: int) -> None:
+    """Write results of the whole run to its parent, immediately."""
+    writer = MetricsWriter(active.client, active.parent_run_id)
+    writer.add(results, step=step)
+    writer.flush()
 
 
 def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) -> None:
@@ -134,6 +178,7 @@ def log_file(active: ActiveRun, path: Path) -> None:
     """Add a file to the run's artifacts; if the store refuses, only warn."""
     try:
         active.client.log_artifact(active.run_id, str(path))
+        active.has_page = active.has_page or path.name == PAGE
     except Exception as error:  # MLflow does not wrap the errors of its stores
         log.warning("%s is not in MLflow: %s", path.name, first_line(error))
 

@@ -109,6 +109,19 @@ def experiment_id(store: Store, name: str) -> str:
     return str(experiment.experiment_id)
 
 
+def newest_experiment(client: MlflowClient) -> str | None:
+    """Return the id of the experiment that changed last; None if there is none but MLflow's own, `Default`.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    try:
+        found = client.search_experiments(order_by=["last_update_time DESC"], max_results=1000)
+    except MlflowException as error:
+        raise TrackingError(f"the experiments cannot be read: {first_line(error)}") from error
+    return next((str(experiment.experiment_id) for experiment in found if experiment.name != "Default"), None)
+
+
 def refuse_other_place(store: Store, location: str) -> None:
     """Refuse a local store with files in another checkout's folder: this checkout was copied or moved.
 

@@ -24,6 +24,8 @@ def play(
 ) -> pd.DataFrame:
     """Play whole episodes of each agent on the same seeds; each row names the weights and the protocol.
 
+    `student` is empty if there is none; then everybody else plays.
+
     Raises:
         CheckpointError: the student was distilled from another checkpoint.
     """
@@ -34,7 +36,7 @@ def play(
     from meme57.evaluation.agents import play_agents
     from meme57.evaluation.protocol import protocol_text
     from meme57.evaluation.protocols import evaluation_spec
-    from meme57.evaluation.scores import run_protocol
+    from meme57.evaluation.scores import NO_STUDENT, run_protocol
     from meme57.learning.progress import counter
     from meme57.learning.student_record import check_student
 
@@ -42,10 +44,14 @@ def play(
     spec = evaluation_spec(env_spec(settings.env), settings.evaluate.protocol)
     teacher_folder = Path(checkpoints["best"]["folder"])
     source = checkpoint_source(teacher_folder)
-    check_student(student, student_folder, source)
-    rows = play_agents(settings, spec, teacher_folder, student_folder, counter=counter, stop=stop_requested)
-    protocol = protocol_text(run_protocol(settings))
-    return pd.DataFrame(rows).assign(**source, student_sha256=student["weights_sha256"], protocol=protocol)
+    if student:
+        check_student(student, student_folder, source)
+    else:
+        log.info("there is no student, so it is not scored: `kedro run --pipelines distill` makes one")
+    folder = student_folder if student else None
+    rows = play_agents(settings, spec, teacher_folder, folder, counter=counter, stop=stop_requested)
+    protocol, sha256 = protocol_text(run_protocol(settings)), student.get("weights_sha256", NO_STUDENT)
+    return pd.DataFrame(rows).assign(**source, student_sha256=sha256, protocol=protocol)
 
 
 def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.DataFrame) -> dict[str, Any]:
@@ -55,11 +61,13 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
         CheckpointError: the episodes are of other weights, or were played under another protocol.
     """
     from meme57.evaluation.scores import make_scores, score_metrics
-    from meme57.tracking.runs import active_run, log_metrics
+    from meme57.tracking.results import score_results
+    from meme57.tracking.runs import active_run, log_metrics, log_results
 
     scores = make_scores(parse_parameters(parameters), checkpoints["best"], episodes)
     if (active := active_run()) is not None:
         log_metrics(active, score_metrics(scores["agents"]), step=checkpoints["best"]["frames"])
+        log_results(active, score_results(scores["agents"]), step=checkpoints["best"]["frames"])
     return scores
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meme57.config import parse_parameters
+from meme57.errors import Meme57Error
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
     from meme57.learning.trainer import TrainingEvent
+
+log = logging.getLogger(__name__)
 
 
 def learn(
@@ -21,12 +25,14 @@ def learn(
     seed_replay_folder: Path,
     initial_policy_folder: Path,
     checkpoint_folder: Path,
+    place: dict[str, Any],
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
     """Yield (checkpoint record or {}, metrics rows); `seed_replay` only shows that the seed replay exists."""
     from meme57.envs import agreed_spec
     from meme57.evaluation.ranking import checkpoint_evaluation
     from meme57.learning import trainer
     from meme57.learning.progress import show_progress
+    from meme57.report.run_page import renew_page
 
     settings = parse_parameters(parameters)
     events = trainer.learn(
@@ -39,7 +45,18 @@ def learn(
         stop=stop_requested,
     )
     for event in show_progress(events, total_frames=settings.run.total_frames, title=f"learn {settings.run_name}"):
-        yield checkpoint_record(event), event.rows
+        yield checkpoint_record(event), event.rows  # what is yielded is saved before the next line
+        if event.checkpoint is not None:
+            _renew(renew_page, place, settings.run_name)
+    _renew(renew_page, place, settings.run_name)  # now that nobody learns
+
+
+def _renew(renew_page: Callable[[Path, str], None], place: dict[str, Any], run_name: str) -> None:
+    """Renew the page of the run; a page that cannot be written is no reason to stop learning."""
+    try:
+        renew_page(Path(place["project"]), run_name)
+    except (Meme57Error, OSError) as error:
+        log.warning("the page of the run is not renewed: %s", error)
 
 
 def checkpoint_record(event: TrainingEvent) -> dict[str, Any]:

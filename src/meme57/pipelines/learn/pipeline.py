@@ -14,5 +14,6 @@ def create_pipeline() -> Pipeline:
         "seed_replay_folder",
         "initial_policy_folder",
         "checkpoint_folder",
+        "place",
     ]
     return Pipeline([Node(nodes.learn, inputs, ["checkpoints", "learning_curve"], name="learn")])

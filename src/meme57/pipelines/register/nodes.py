@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config import Parameters, parse_parameters, rom_id
-from meme57.errors import TrackingError
+from meme57.errors import RunConflictError, TrackingError
 
 UNKNOWN = (-math.inf, math.inf)
 """Stands for the interval of a single value, which has none."""
@@ -27,6 +27,7 @@ def register_policies(
     """Register a model version of the teacher and one of the student, with score and lineage as tags.
 
     Raises:
+        RunConflictError: there is no student.
         CheckpointError: a file of the checkpoint or the student was changed, or the inputs do not belong together.
     """
     from meme57.checkpoints.source import checkpoint_source
@@ -36,6 +37,11 @@ def register_policies(
     from meme57.replay.snapshot import replay_version
 
     settings = parse_parameters(parameters)
+    if not student:
+        raise RunConflictError(
+            f"student of run {settings.run_name!r} is missing: `kedro run --pipelines distill,evaluate` makes it and "
+            "its score"
+        )
     best = checkpoints["best"]
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
@@ -44,21 +50,41 @@ def register_policies(
     data = {"teacher": teacher_folder, "student": student_folder}
     tags = {
         "meme57.run": settings.run_name,
-        "meme57.seed": str(settings.run.seed),
-        "meme57.fingerprint": run_record["fingerprint"],
-        "meme57.commit": run_record["commit"],
         "meme57.frames": str(best["frames"]),
-        "meme57.checkpoint": source["checkpoint"],
-        "meme57.checkpoint_sha256": source["sha256"],
-        "meme57.data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
+        "meme57.commit": run_record["commit"],
+        "meme57.protocol": _protocol(scores),
     }
-    return {agent: _register(agent, folder, policy_folder, scores, tags, settings) for agent, folder in data.items()}
+    lineage = {
+        "seed": str(settings.run.seed),
+        "fingerprint": run_record["fingerprint"],
+        "checkpoint": source["checkpoint"],
+        "checkpoint_sha256": source["sha256"],
+        "data": replay_version(newest_replay_index(Path(checkpoints["newest"]["folder"]))),
+    }
+    return {
+        agent: _register(agent, folder, policy_folder, scores, tags, lineage, settings)
+        for agent, folder in data.items()
+    }
+
+
+def _protocol(scores: dict[str, Any]) -> str:
+    """Name the protocol shortly, with an asterisk where the result departs from it; older scores name none."""
+    from meme57.evaluation.protocols import protocol_label
+
+    protocol = scores["protocol"]
+    return protocol_label(protocol["protocol"], protocol["departures"]) if "protocol" in protocol else protocol["name"]
 
 
 def _register(
-    agent: str, data: Path, policy_folder: Path, scores: dict[str, Any], tags: dict[str, str], settings: Parameters
+    agent: str,
+    data: Path,
+    policy_folder: Path,
+    scores: dict[str, Any],
+    tags: dict[str, str],
+    lineage: dict[str, str],
+    settings: Parameters,
 ) -> dict[str, Any]:
-    from meme57.export.card import model_card
+    from meme57.export.card import about_model, model_card
     from meme57.export.travelling import serve_policy
     from meme57.tracking.promotion import PolicyScore
     from meme57.tracking.pyfunc import save_policy_model
@@ -89,7 +115,12 @@ def _register(
     served = serve_policy(data, torso=settings.network.torso)
     target = policy_folder / f"model-{agent}"
     shutil.rmtree(target, ignore_errors=True)
-    facts = {"mean return": f"{score.mean:,.4g} ({score.episodes} episodes)", "protocol": score.protocol, **tags}
+    facts = {
+        "mean return": f"{score.mean:,.4g} ({score.episodes} episodes)",
+        **{key.removeprefix("meme57."): value for key, value in tags.items()},
+        "whole protocol": score.protocol,
+        **{key.replace("_", " "): value for key, value in lineage.items()},
+    }
     save_policy_model(
         target,
         data_path=data,
@@ -110,6 +141,8 @@ def _register(
         score=score,
         margin=settings.register_.margin,
         tags=tags,
+        lineage=lineage,
+        about=about_model(name, agent, game),
     )
     return asdict(registration)
 

@@ -51,7 +51,8 @@ def make_report(
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
     student = fidelity.get("student_sha256", scores.get("student_sha256"))  # an older file does not name the student
     check_scores(scores, run_name=run_record["run_name"], source=source, student_sha256=student)
-    check_source(fidelity.get("source"), source, what="the student's numbers are", maker="distill")
+    if fidelity:  # empty if there is no student
+        check_source(fidelity.get("source"), source, what="the student's numbers are", maker="distill")
     check_episodes(episodes, scores)
     if film := video.read_bytes():  # empty if no film could be made
         check_source(find_text(film), source, what="the film is", maker="evaluate")

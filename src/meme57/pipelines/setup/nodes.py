@@ -13,6 +13,9 @@ from meme57.config import parse_parameters
 from meme57.errors import ResourceError, VideoError
 from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_folders
 
+LONG_DAYS = 1.0
+"""A run whose arithmetic alone takes longer on the CPU is made for a GPU."""
+
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +100,7 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     from meme57.blueprint import find_device
     from meme57.envs import env_spec
     from meme57.learning import estimate
+    from meme57.learning.device import least_days_on_cpu
     from meme57.learning.machine import free_resources
 
     settings, project = parse_parameters(parameters), Path(place["project"])
@@ -104,6 +108,13 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     needed = estimate.estimate_resources(settings, env_spec(settings.env), on_device=on_device)
     free = free_resources(project / "data", run_folders(project, settings.run_name))
     log.info("run %s %s", settings.run_name, estimate.describe(needed))
+    if not on_device and (days := least_days_on_cpu(settings, env_spec(settings.env))) > LONG_DAYS:
+        log.warning(
+            "run %s is made for a GPU, and there is none: its arithmetic alone takes at least %.1f days on this CPU; "
+            "conf/laptop has a smaller agent, run.total_frames a shorter run",
+            settings.run_name,
+            days,
+        )
     problem = estimate.shortfall(needed, free, run_name=settings.run_name)
     if problem is not None and settings.run.check_resources:
         raise ResourceError(problem)
@@ -112,6 +123,8 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     return {**needed.to_json(), "free": asdict(free)}
 
 
-def make_run_record(parameters: dict[str, Any], tracking_run: TrackingRun, initial_policy: dict[str, Any]) -> RunRecord:
+def make_run_record(
+    parameters: dict[str, Any], tracking_run: TrackingRun, place: dict[str, Any], initial_policy: dict[str, Any]
+) -> RunRecord:
     """Make the record that ties all pipelines of this run together."""
-    return new_record(parse_parameters(parameters), tracking_run, initial_policy)
+    return new_record(parse_parameters(parameters), tracking_run, initial_policy, preset=place["environment"])

@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 nodes.make_run_record,
-                ["parameters", "tracking_run", "initial_policy"],
+                ["parameters", "tracking_run", "place", "initial_policy"],
                 "run_record",
                 name="make_run_record",
             ),
