@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from meme57.cli.window import portable_pixmap
+from meme57.learning.policies import Teacher
 
 RUN = "Pong-s1"
 
@@ -124,3 +125,17 @@ def test_export_writes_the_teacher_and_compares_an_episode(here: Path, meme57) -
     assert (found["episode_steps"], found["same_actions"]) == (150, 1.0)  # 600 frames
     assert found["multiply_adds_teacher"] == fidelity["multiply_adds_teacher"]
     assert found["multiply_adds_novelty"] == fidelity["multiply_adds_novelty"]
+
+
+@pytest.mark.parametrize("command", [("play", RUN, "--episodes", "1"), ("export", RUN, "--agent", "teacher")])
+def test_the_users_torso_reaches_the_policy(here: Path, meme57, monkeypatch, command: tuple[str, ...]) -> None:
+    heard = []
+    load = Teacher.load.__func__
+
+    def listen(cls, folder: Path, *, torso: str | None = None) -> Teacher:
+        heard.append(torso)
+        return load(cls, folder, torso=torso)
+
+    monkeypatch.setattr(Teacher, "load", classmethod(listen))
+    assert meme57(*command, "--torso", "mine:Mine").exit_code == 0
+    assert heard == ["mine:Mine"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from meme57.agent.precision import no_autocast
 
 
 class BatchedHeads(nn.Module):
@@ -29,7 +30,7 @@ class BatchedHeads(nn.Module):
     def forward(self, core: Tensor) -> Tensor:
         """Run both layers: [M, inputs] -> [M, N, outputs], float32."""
         hidden = self.activations(core)
-        with _no_autocast(core.device.type):
+        with no_autocast(core.device.type):
             return torch.baddbmm(self.bias, hidden.transpose(0, 1).to(self.weight.dtype), self.weight).transpose(0, 1)
 
     def activations(self, core: Tensor) -> Tensor:
@@ -66,8 +67,3 @@ class DuelingHeads(nn.Module):
         advantage = self.advantage(core).unflatten(-1, (2, self._num_actions))
         q = value + advantage - advantage.mean(-1, keepdim=True)
         return q[..., 0, :], q[..., 1, :]
-
-
-def _no_autocast(device: str) -> AbstractContextManager[object]:
-    """Turn autocast off, where the device has it: the meta device, on which memory is estimated, does not."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.precision import no_autocast
+
 
 def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Run a one-layer LSTM: inputs [T, B, D], state [2, B, H] -> outputs [T, B, H], last state [2, B, H].
@@ -20,7 +22,7 @@ def unroll(lstm: nn.LSTM, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor
     backward pass takes several times as long as the matrix products in it (docs/performance.md).
     """
     if inputs.device.type != "cpu":
-        with torch.autocast(inputs.device.type, enabled=False):
+        with no_autocast(inputs.device.type):
             outputs, (hidden, cell) = lstm(inputs.float(), (state[0:1], state[1:2]))
         return outputs, torch.cat([hidden, cell])
     input_weight, weight, *biases = lstm.parameters()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from meme57.api.find import run_policy
-from meme57.cli.options import RunName, json_option, print_json, project_folder
+from meme57.cli.options import RunName, json_option, print_json, project_folder, torso_option
 from meme57.errors import Meme57Error
 
 
@@ -34,8 +34,9 @@ from meme57.errors import Meme57Error
     metavar="RUN.zip",
     help="Write the whole run instead; `meme57 import` reads it.",
 )
+@torso_option
 @json_option
-def export(run: str, agent: str, output: Path | None, capsule: Path | None, as_json: bool) -> None:
+def export(run: str, agent: str, output: Path | None, capsule: Path | None, torso: str | None, as_json: bool) -> None:
     """Write a run's student or teacher as one ONNX file, or the run as a capsule.
 
     It prints the largest difference from PyTorch, the size, the median time of a step on one CPU thread, and the
@@ -54,7 +55,7 @@ def export(run: str, agent: str, output: Path | None, capsule: Path | None, as_j
     project = project_folder()
     folder = run_policy(run, agent)
     facts = {"run": run, "agent": agent, "file": str(path)}
-    facts |= _student(project, run, folder, path) if agent == "student" else _teacher(folder, path)
+    facts |= _student(project, run, folder, path) if agent == "student" else _teacher(folder, path, torso)
     if as_json:
         print_json(facts)
     else:
@@ -94,7 +95,7 @@ def _student(project: Path, run: str, folder: Path, path: Path) -> dict[str, Any
     return {**asdict(export_facts(student, path)), "multiply_adds_teacher": teacher}
 
 
-def _teacher(folder: Path, path: Path) -> dict[str, Any]:
+def _teacher(folder: Path, path: Path, torso: str | None) -> dict[str, Any]:
     import torch
 
     from meme57.export.facts import teacher_facts
@@ -103,7 +104,7 @@ def _teacher(folder: Path, path: Path) -> dict[str, Any]:
     from meme57.learning.policies import Teacher
 
     torch.set_num_threads(1)
-    teacher = Teacher.load(folder)
+    teacher = Teacher.load(folder, torso=torso)
     export_step(step_of_teacher(teacher), path)
     return asdict(teacher_facts(teacher, path))
 

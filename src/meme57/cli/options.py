@@ -37,6 +37,11 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")(command)
 
 
+def torso_option(command: Command) -> Command:
+    """Add the option `--torso`: a file alone cannot make code run."""
+    return click.option("--torso", metavar="CLASS", help="Your torso's class path, where the policy has one.")(command)
+
+
 def yes_option(command: Command) -> Command:
     """Add the option `--yes`, which skips the question."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)

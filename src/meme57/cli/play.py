@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meme57.cli.options import RunName, json_option, print_json
+from meme57.cli.options import RunName, json_option, print_json, torso_option
 
 if TYPE_CHECKING:
     from meme57.envs import EnvSpec
@@ -33,7 +33,7 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
 @click.option("--noops", type=click.IntRange(0, 30), metavar="N", help="Up to N no-ops at the start of an episode.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
-@click.option("--torso", metavar="CLASS", help="Your torso's class path, where the policy has one.")
+@torso_option
 @click.option("--code", multiple=True, metavar="NAME", help="Your environment's id or wrapper; may be repeated.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a film.")
 @click.option("--window", is_flag=True, help="Show a window.")

@@ -92,7 +92,7 @@ class Teacher:
         if is_class_path(network_spec.torso) and network_spec.torso != torso:
             raise CheckpointError(
                 f"{folder / 'agent.json'} names the torso {network_spec.torso}, which is code that this command does "
-                "not name: if it is your own, give torso= (in Python), --torso (of meme57 play) or network.torso"
+                "not name: if it is your own, give torso= (in Python), --torso (of `meme57`) or network.torso"
             )
         network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
