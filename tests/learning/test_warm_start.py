@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
@@ -33,7 +34,7 @@ def _source(make_parameters, tmp_path_factory) -> Path:
 
 @pytest.fixture(name="kept")
 def _kept(source, tmp_path) -> Path:
-    keep_initial_policy(source, tmp_path / "initial_policy", named="somewhere")
+    keep_initial_policy(lambda: source, tmp_path / "initial_policy", named="somewhere")
     return tmp_path / "initial_policy"
 
 
@@ -46,8 +47,6 @@ def files_of(learner: Learner, *names: str) -> dict[str, torch.Tensor]:
 
 
 def source_files(folder: Path, *names: str) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     files = {name: load_file(folder / f"{name}.safetensors") for name in names}
     return {f"{name}.{key}": value for name, tensors in files.items() for key, value in tensors.items()}
 
@@ -131,16 +130,24 @@ def test_nothing_that_fits_is_one_line(make_parameters, kept) -> None:
 
 def test_the_copy_outlives_its_source(make_parameters, source, tmp_path) -> None:
     moved = shutil.copytree(source, tmp_path / source.name)
-    first = keep_initial_policy(moved, tmp_path / "initial_policy", named="moved")
+    first = keep_initial_policy(lambda: moved, tmp_path / "initial_policy", named="moved")
     shutil.rmtree(moved)
-    assert keep_initial_policy(moved, tmp_path / "initial_policy", named="moved") == first
+    assert keep_initial_policy(lambda: moved, tmp_path / "initial_policy", named="moved") == first
     start_learner(make_learner(make_parameters(run=WARM)), tmp_path / "initial_policy")
     assert first["checkpoint"] == "checkpoint-000002"
     assert len(first["sha256"]) == 64
 
 
-def test_another_source_replaces_the_copy(source, kept) -> None:
-    assert keep_initial_policy(source, kept, named="other")["source"] == "other"
+def test_another_source_replaces_the_copy(make_parameters, source, kept, tmp_path) -> None:
+    other = shutil.copytree(source, tmp_path / source.name)
+    changed = {name: 2 * value for name, value in load_file(source / "network.safetensors").items()}
+    save_file(changed, other / "network.safetensors")
+    (other / "manifest.json").unlink()  # as the data of a registered teacher
+    record = keep_initial_policy(lambda: other, kept, named="other")
+    assert record["source"] == "other"
+    learner = make_learner(make_parameters(run=WARM))
+    start_learner(learner, kept)
+    assert all(torch.equal(value, changed[name]) for name, value in learner.network.state_dict().items())
 
 
 @pytest.mark.parametrize("damage", ["network.safetensors", "manifest.json"])
@@ -150,14 +157,14 @@ def test_a_damaged_source_is_refused(source, tmp_path, damage: str) -> None:
     content[-20] ^= 1
     (moved / damage).write_bytes(content)
     with pytest.raises(CheckpointError):
-        keep_initial_policy(moved, tmp_path / "initial_policy", named="moved")
+        keep_initial_policy(lambda: moved, tmp_path / "initial_policy", named="moved")
     assert not (tmp_path / "initial_policy").exists()
 
 
 def test_a_student_is_no_source(tmp_path) -> None:
     (tmp_path / "student").mkdir()
     with pytest.raises(CheckpointError, match=r"run.init_from=mine is no teacher .* lacks network.safetensors"):
-        keep_initial_policy(tmp_path / "student", tmp_path / "initial_policy", named="mine")
+        keep_initial_policy(lambda: tmp_path / "student", tmp_path / "initial_policy", named="mine")
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "record.json"])

@@ -56,7 +56,7 @@ def _train(parameters: Parameters, folder: Path) -> None:
             _remove(folder)
         initial_policy = folder / "initial_policy"
         if (source := parameters.run.init_from) is not None:
-            keep_initial_policy(Path(source), initial_policy, named=source)
+            keep_initial_policy(lambda: Path(source), initial_policy, named=source)
         events = learn(parameters, env, folder, initial_policy=initial_policy, stop=stop_requested)
         for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):
             for row in event.rows:

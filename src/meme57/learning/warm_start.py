@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ FILES = (AGENT, NETWORK, NOVELTY, SCALES)
 logger = logging.getLogger(__name__)
 
 
-def keep_initial_policy(source: Path, folder: Path, *, named: str) -> dict[str, Any]:
-    """Copy a checkpoint's weights to `folder`, after checking them; an earlier copy of this run stays.
+def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -> dict[str, Any]:
+    """Copy a checkpoint's weights to `folder`, after checking them; an earlier copy from the same source stays.
 
     Args:
-        source: folder of a checkpoint, or the data of a registered teacher.
+        find: returns the folder of a checkpoint, or the data of a registered teacher; not called if there is a copy.
         named: what the user calls it.
 
     Returns:
@@ -51,6 +51,7 @@ def keep_initial_policy(source: Path, folder: Path, *, named: str) -> dict[str, 
     """
     if (folder / RECORD).is_file() and (kept := _checked_record(folder))["source"] == named:
         return kept
+    source = find()
     if not (source / NETWORK).is_file() or not (source / AGENT).is_file():
         raise CheckpointError(
             f"run.init_from={named} is no teacher ({source} lacks {NETWORK}): "

@@ -41,12 +41,10 @@ def fetch_initial_policy(
     if settings.run.init_from is None:
         return {}
     from meme57.api.find import find_folder
-    from meme57.learning.warm_start import RECORD, keep_initial_policy
+    from meme57.learning.warm_start import keep_initial_policy
 
-    named = settings.run.init_from
-    kept = (initial_policy_folder / RECORD).is_file()  # then the source may be gone
-    source = initial_policy_folder if kept else find_folder(named, project=Path(place["project"]))
-    return keep_initial_policy(source, initial_policy_folder, named=named)
+    named, project = settings.run.init_from, Path(place["project"])
+    return keep_initial_policy(lambda: find_folder(named, project=project), initial_policy_folder, named=named)
 
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
