@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from meme57.learning.__main__ import main
 from tiny_agent import TINY, changed
@@ -45,6 +46,25 @@ def test_a_run_of_seconds_writes_json_lines(config, tmp_path) -> None:
     assert "Traceback" not in done.stderr
     assert all(line.startswith("tiny  ") for line in done.stderr.splitlines())
     assert len(list((tmp_path / "runs" / "tiny").glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_run_begins_with_the_weights_of_another(config, tmp_path, monkeypatch, capsys) -> None:
+    line = command(config, tmp_path / "runs")[2:]
+    monkeypatch.setattr(sys, "argv", line)
+    assert main() == 0
+    source = max((tmp_path / "runs" / "tiny").glob("checkpoint-*"))
+    monkeypatch.setattr(sys, "argv", [*line, "--set", "run.name=warm", "--set", f"run.init_from={source}"])
+    assert main() == 0
+    kept = tmp_path / "runs" / "warm" / "initial_policy" / "network.safetensors"
+    assert kept.read_bytes() == (source / "network.safetensors").read_bytes()
+    newest = max((tmp_path / "runs" / "warm").glob("checkpoint-*"))
+    mean = load_file(newest / "network.safetensors")["frames.mean"]
+    assert mean.equal(load_file(kept)["frames.mean"])
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", [*line, "--set", "run.name=cold", "--set", "run.init_from=nowhere"])
+    assert main() == 1
+    assert "run.init_from=nowhere is no teacher" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(120)
