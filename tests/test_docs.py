@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import re
 import subprocess
@@ -149,6 +150,29 @@ def test_pictures_are_small_and_all_of_them_are_shown() -> None:
     for picture in [*DOCS.rglob("*.png"), *DOCS.rglob("*.svg")]:
         assert picture.stat().st_size <= LARGEST_IMAGE, picture
         assert picture.relative_to(DOCS).as_posix() in text, f"{picture} is on no page"
+
+
+def test_every_parameter_has_an_anchor_and_each_preset_its_values() -> None:
+    """The rows of the page, read back: `conf` as Kedro loads it says the same."""
+    from meme57.config.tree import flatten
+    from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+    from meme57.settings import CONFIG_LOADER_ARGS
+
+    text = (DOCS / "parameters.md").read_text(encoding="utf-8")
+    found = re.findall(r'^<tr id="(.+?)">(.*)</tr>\n<tr><td colspan="\d">(?!</td>)', text, re.MULTILINE)
+    rows = {name: re.sub(r"</?(?!/?td)[^>]+>", "", cells)[4:-5].split("</td><td>") for name, cells in found}
+    assert len(rows) == len(found) == text.count("<tr id=")
+    for column, preset in enumerate(("laptop", "gpu", "paper"), start=3):
+        parameters = load_parameters(ProjectConfigLoader(str(ROOT / "conf"), env=preset, **CONFIG_LOADER_ARGS))
+        for name, value in flatten(parameters.model_dump(by_alias=True, mode="json")).items():
+            if name == "tune.space" or name not in rows:
+                continue
+            shown = rows[name][column] or rows[name][2]
+            assert shown == ("none" if value is None or value == [] or value == {} else json.dumps(value)), (
+                preset,
+                name,
+            )
+    assert rows["env.height"] == ["env.height", "int", "210", "52", "84", ""]
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

@@ -28,7 +28,7 @@ def generated() -> dict[Path, str]:
     pipelines, entries = catalog.pipelines(), catalog.entries(ROOT)
     metrics = DOCS / "metrics.md"
     files = {
-        DOCS / "parameters.md": reference.page(),
+        DOCS / "parameters.md": reference.page(ROOT / "conf"),
         metrics: between(metrics, "healthy", healthy.table(CURVE)),
     }
     for name, pipeline in pipelines.items():

@@ -5,33 +5,51 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator
+from html import escape
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
+from meme57.config import parse_parameters
 from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
+from meme57.config.tree import flatten
 from meme57.config.tuning import Dimension
+from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.settings import CONFIG_LOADER_ARGS
 
 HEAD = """# Every parameter
 
 Made by `python docs/generate` from the typed models in `src/meme57/config`; a test holds it to them. How to set a
-parameter, and what `conf/laptop` sets otherwise, is in [configuration](configuration.md).
+parameter is in [configuration](configuration.md).
 
-The default applies if no file sets the parameter. It is the [specification](specification.md)'s. The last column is the
-specification's word for the source of the number: paper, reported, inherited or ours. Parameters without a word belong
-to the workflow, not to the agent.
+The default applies if no file sets the parameter. It is the [specification](specification.md)'s. The columns `laptop`,
+`gpu` and `paper` have what these presets set otherwise; an empty cell is the default. Below each row stand the meaning,
+what is allowed, and the specification's word for the source of the number: paper, reported, inherited or ours.
+Parameters without a word belong to the workflow, not to the agent. A name is a link to its own place on this page.
 """
-COLUMNS = "| parameter | type | default | allowed | meaning | source |\n|---|---|---|---|---|---|"
+PRESETS = ("laptop", "gpu", "paper")
+OTHERWISE = dict[str, dict[str, Any]]
+"""Preset -> dotted name -> value, where it is not the default."""
 
 
-def page() -> str:
+def page(conf: Path) -> str:
     """Write the whole of parameters.md; a parameter without a docstring is an error."""
+    otherwise = {preset: set_otherwise(conf, preset) for preset in PRESETS}
     parts = [HEAD]
     for key, group in groups(Parameters):
-        parts += [f"## {key}\n", f"{_first_line(group)}\n", COLUMNS, *_rows(group, key), ""]
-    return "\n".join([*parts, "## One entry of tune.space\n", COLUMNS, *_rows(Dimension, "tune.space"), ""])
+        parts += [f"## {key}\n", f"{_first_line(group)}\n", *_table(group, key, otherwise), ""]
+    return "\n".join([*parts, "## One entry of tune.space\n", *_table(Dimension, "tune.space", {}), ""])
+
+
+def set_otherwise(conf: Path, preset: str) -> dict[str, Any]:
+    """Read the parameters that a preset has otherwise than by default."""
+    loaded = load_parameters(ProjectConfigLoader(str(conf), env=preset, **CONFIG_LOADER_ARGS))
+    default, found = (flatten(of.model_dump(by_alias=True, mode="json")) for of in (parse_parameters({}), loaded))
+    return {name: value for name, value in found.items() if name not in default or default[name] != value}
 
 
 def groups(model: type) -> Iterator[tuple[str, type]]:
@@ -41,7 +59,18 @@ def groups(model: type) -> Iterator[tuple[str, type]]:
             yield field.alias or name, group
 
 
-def _rows(model: type, prefix: str) -> Iterator[str]:
+def _table(model: type, prefix: str, otherwise: OTHERWISE) -> Iterator[str]:
+    """HTML, since a table of Markdown has no cell below a row; without blank lines, which would end it."""
+    columns = ("parameter", "type", "default", *otherwise)
+    yield "<table>"
+    yield f"<thead><tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr></thead>"
+    yield "<tbody>"
+    yield from _rows(model, prefix, otherwise)
+    yield "</tbody>"
+    yield "</table>"
+
+
+def _rows(model: type, prefix: str, otherwise: OTHERWISE) -> Iterator[str]:
     schema = TypeAdapter(model).json_schema(by_alias=True)
     docstrings, comments = _written(model)
     inner = dict(groups(model))
@@ -49,13 +78,26 @@ def _rows(model: type, prefix: str) -> Iterator[str]:
         key = field.alias or name
         dotted = f"{prefix}.{key}"
         if key in inner:
-            yield from _rows(inner[key], dotted)
+            yield from _rows(inner[key], dotted, otherwise)
             continue
         if (meaning := docstrings.get(name)) is None:
             raise SystemExit(f"{dotted} has no meaning: write a docstring below the field")
-        cells = [*_kind(schema["properties"][key], field.annotation), meaning, comments.get(name, "")]
+        kind, allowed = _kind(schema["properties"][key], field.annotation)
         default = "required" if key in schema.get("required", []) else _value(schema["properties"][key].get("default"))
-        yield f"| `{dotted}` | {cells[0]} | {default} | {cells[1]} | {cells[2].replace('|', '/')} | {cells[3]} |"
+        presets = [_value(values[dotted]) if dotted in values else "" for values in otherwise.values()]
+        cells = [f'<a href="#{dotted}"><code>{dotted}</code></a>', *map(_html, (kind, default, *presets))]
+        yield f'<tr id="{dotted}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        below = [_html(meaning), f"Allowed: {_html(allowed)}." if allowed else "", _html(_sentence(comments.get(name)))]
+        yield f'<tr><td colspan="{len(cells)}">{" ".join(part for part in below if part)}</td></tr>'
+
+
+def _html(text: str) -> str:
+    """Escape the text; `code` becomes an element, since Markdown is not read inside a table of HTML."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text, quote=False))
+
+
+def _sentence(source: str | None) -> str:
+    return f"Source: {source}." if source else ""
 
 
 def _written(model: type) -> tuple[dict[str, str], dict[str, str]]:
@@ -107,6 +149,8 @@ def _plain(schema: dict[str, Any]) -> tuple[str, str]:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} entries"
     return "none" if value is None or value == [] else f"`{json.dumps(value)}`"
 
 
