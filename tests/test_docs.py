@@ -175,6 +175,30 @@ def test_every_parameter_has_an_anchor_and_each_preset_its_values() -> None:
     assert rows["env.height"] == ["env.height", "int", "210", "52", "84", ""]
 
 
+COST = r"[+-]\d+\.\d \[[^]]+\]|x \d\.\d\d \[[^]]+\]|\d+ of \d+"
+"""A difference or a ratio with its interval, or a number of solved runs."""
+
+
+def rows_with(text: str) -> list[set[str]]:
+    return [set(re.findall(COST, line)) for line in text.splitlines() if line.startswith("| ")]
+
+
+def test_the_costs_of_the_six_ideas_are_those_of_the_results() -> None:
+    """Each row has the figures of one row of the ablations, and of one of the ladder."""
+    page = (DOCS / "ten-minutes.md").read_text(encoding="utf-8")
+    measured = [row for name in ("results", "notebook") for row in rows_with((DOCS / f"{name}.md").read_text())]
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == 10
+    for row in rows:
+        _, pong, ladder = row.strip("| ").split(" | ")
+        assert "[" in pong
+        for cell in (pong, re.sub(r" in place of \d+ of \d+", "", ladder)):
+            assert any(set(re.findall(COST, cell)) <= figures for figures in measured), cell
+    whole = next(row for row in (DOCS / "results.md").read_text().splitlines() if row.startswith("| full | 10 of 10"))
+    assert set(re.findall(r"in place of (\d+ of \d+)", page)) <= set(re.findall(COST, whole))
+    assert {"-9.2 [-17.8, -0.5]", "-12.0 [-19.8, -4.1]"} <= set(re.findall(COST, page))
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert targets
