@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+import gpu_check
+from gpu_sections import gpu_parameters
+from presets import preset
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -47,3 +55,71 @@ def test_a_small_benchmark_measures_and_writes(tmp_path) -> None:
     assert row["sample_to_copy"]["median"] > 0
     assert figures["machine"]["commit"]
     assert "| Breakout |" in done.stdout
+
+
+WITHOUT_KEDRO = """
+import importlib.machinery
+
+BLOCKED = {"kedro", "mlflow", "optuna", "pandas", "pyarrow", "plotly", "ray", "sqlalchemy", "scipy"}
+find = importlib.machinery.PathFinder.find_spec
+
+def find_spec(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] in BLOCKED else find(name, path, target)
+
+importlib.machinery.PathFinder.find_spec = classmethod(find_spec)
+"""
+FIGURES = {
+    "facts": {"lstm_float32_both_passes_ms", "lstm_autocast_both_passes_ms", "launch_us", "wait_us"},
+    "tests": {"tests", "outcomes"},
+    "learner": {"updates_per_second", "hand_over_ms", "update_ms", "cudnn_benchmark_updates_per_second"},
+    "profile": {"launches_an_update", "device_ms_an_update", "host_ms_an_update"},
+    "acting": {"step_of_4_ms", "step_of_4_cpu_ms", "emulator_steps_per_second"},
+    "overlapped": {"frames_per_second", "updates_per_second", "samples_per_insert"},
+    "synchronous": {"frames_per_second", "updates_per_second", "samples_per_insert"},
+    "replay": {"draw_ms"},
+    "pong": {"frames", "updates", "greedy_return"},
+}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("call", [pytest.param("A", marks=pytest.mark.slow), "B"])
+def test_the_gpu_check_runs_in_miniature_without_kedro_and_mlflow(call: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_KEDRO)
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "gpu_check.py"), call, "--dry", "--out", "found"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=800, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    results = json.loads((tmp_path / "found/results.json").read_text())
+    assert list(results) == list(gpu_check.CALLS[call])
+    for section, figures in results.items():
+        assert figures["error"] is None
+        assert figures.keys() >= FIGURES[section], section
+        numbers = [value for name, value in figures.items() if name.endswith(("_ms", "_us", "_per_second"))]
+        assert all(value > 0 for value in numbers if section != "profile"), section  # a CPU launches no kernels
+    if call == "A":
+        assert results["tests"]["tests"] >= 6
+        assert (tmp_path / "found/kernels.txt").stat().st_size > 0
+
+
+def test_a_section_that_fails_does_not_end_the_gpu_check(monkeypatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.setattr(gpu_check, "DRY_SECONDS", 0.1)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "A", "--dry", "--out", str(tmp_path)])
+    assert gpu_check.main() == 1
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {section: figures["error"] for section, figures in results.items()} == dict.fromkeys(
+        gpu_check.CALLS["A"], "not done after 0.1 s"
+    )
+
+
+def test_the_gpu_check_keeps_to_its_time_and_to_the_locked_versions() -> None:
+    assert all(sum(limits.values()) <= 240 for limits in gpu_check.CALLS.values())
+    wheels = re.findall(r"[\w-]+==[\d.]+\d", gpu_check.__doc__)
+    assert len(wheels) == 9
+    locked = {line.split()[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if line.strip()}
+    assert set(wheels) <= locked
+
+
+def test_the_gpu_check_measures_conf_gpu() -> None:
+    assert gpu_parameters().configuration() == preset("gpu").configuration()

@@ -75,6 +75,13 @@ def test_an_acting_step_of_the_full_agent_costs_no_more_than_it_did(found) -> No
     assert step["waits"] <= MOST["waits of an acting step"]
 
 
+def test_the_page_has_these_counts() -> None:
+    page = (HERE.parents[1] / "docs/performance.md").read_text()
+    for name, most in MOST.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| {name}"))
+        assert row.endswith(f"| {most:,} |"), row
+
+
 MOST = {
     "launches an update": 3_654,
     "gigabytes an update": 302.3,
