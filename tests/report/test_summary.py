@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from meme57.evaluation.statistics import summarise_returns
-from meme57.report.summary import print_summary
+from meme57.report.summary import print_study_summary, print_summary
 
 RETURNS = {"random": [-21.0, -20.4], "teacher": [4.6, 14.6], "student": [2.0, 4.0]}
 
@@ -114,3 +115,42 @@ def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
     assert "protocol sticky, but 6 actions (the minimal set), the protocol has 18" in text
     assert "different from training: noop max 0 (training 30)" in text
     assert list(rows(printed(judged, {}, Path("report.html")))) == ["random", "teacher", "bandit's policy", "student"]
+
+
+RECORD = {
+    "study": "Pong", "frames": 1_200_000, "score": "human-normalised", "metric": "final", "trials": [{}] * 30,
+    "best": {"trial": 7, "score": 0.31256},
+}  # fmt: skip
+EVIDENCE = {
+    "seeds": [101, 102, 103], "configured": {"mean": 0.21}, "tuned": {"mean": 0.25}, "verdict": "no difference shown",
+    "difference": {"mean": 0.04, "interval": [-0.01, 0.09], "confidence": 0.96},
+}  # fmt: skip
+
+
+def study_text(evidence) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_study_summary(RECORD, evidence, page=Path("report.html"), console=console)
+    return console.export_text()
+
+
+def test_a_study_ends_with_both_sides_and_what_their_difference_shows() -> None:
+    text = study_text(EVIDENCE)
+    assert "Study Pong: 30 trials, 1,200,000 frames" in text
+    found = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
+    assert found == [
+        ["best trial (7), on its own seeds", "0.3126", "", ""],
+        ["configured, on fresh seeds", "0.2100", "", "3"],
+        ["tuned, on fresh seeds", "0.2500", "", "3"],
+        ["difference", "0.0400", "-0.0100 to 0.0900 (96 %)", "3"],
+    ]
+    assert "tuned beside configured: no difference shown" in text
+    assert "Train with it:     kedro run --env tuned-Pong" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_study_without_fresh_seeds_says_what_its_score_is() -> None:
+    text = study_text(None)
+    assert "the best of many noisy trials scores too high" in text
+    assert "difference" not in text
+    one = study_text({**EVIDENCE, "seeds": [101], "difference": {"mean": 0.04, "interval": None, "confidence": 0.96}})
+    assert "│ difference                       │ 0.0400 │        - │ 1 │" in one

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 from tiny_study import make_parameters
 
 from meme57.config import parse_parameters
+from meme57.errors import Interrupted
 from meme57.tuning import evidence
 from meme57.tuning.learning_run import Unit
 from meme57.tuning.result import environment_text, evidence_lines
@@ -83,15 +84,30 @@ def test_the_simulation_sees_a_verdict_that_errs() -> None:
 
 def test_both_sides_are_learned_on_the_fresh_seeds_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = make_parameters(evidence_seeds=[101])
-    found = evidence.compare(parameters, {"learner.batch_size": 2}, tmp_path, lambda: False)
+    seen: list[tuple[int, int]] = []
+    found = evidence.compare(
+        parameters, {"learner.batch_size": 2}, tmp_path, lambda: False, lambda *at: seen.append(at)
+    )
     assert found is not None
+    assert seen == [(0, 2), (1, 2), (2, 2)]
     assert len([*tmp_path.glob("Corridor-s101-*/score.json")]) == 2
     assert not [*tmp_path.rglob("checkpoint-*")]
     monkeypatch.setattr(evidence, "LearningRun", None)  # a second start learns nothing
-    assert evidence.compare(parameters, {"learner.batch_size": 2}, tmp_path, lambda: False) == found
+    assert evidence.compare(parameters, values, tmp_path, lambda: False) == found
     same = evidence.compare(parameters, {"learner.batch_size": 4}, tmp_path, lambda: False)  # as configured
     assert same is not None
     assert same["configured"] == same["tuned"]
+
+
+def test_a_stop_between_two_runs_keeps_what_is_done(tmp_path: Path) -> None:
+    parameters = make_parameters(evidence_seeds=[101])
+
+    def one_is_done() -> bool:
+        return bool([*tmp_path.rglob("score.json")])
+
+    with pytest.raises(Interrupted, match="the same command resumes"):
+        evidence.compare(parameters, {"learner.batch_size": 2}, tmp_path, one_is_done)
+    assert len([*tmp_path.rglob("score.json")]) == 1
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '"1.5"', "NaN", "1e999", "\x00"])

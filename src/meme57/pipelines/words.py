@@ -21,6 +21,7 @@ NODES = {
     "compare": "compares the best trial on fresh seeds",
     "make_study_plots": "draws the figures and writes the page",
     "write_environment": "writes the tuned environment",
+    "show_study": "shows the result",
     "run_members": "runs the members",
     "tabulate": "computes the scores of the suite",
     "make_suite_plots": "draws the figures and writes the page",

@@ -1,4 +1,4 @@
-"""The table that a run prints at its end."""
+"""The tables that a run and a study print at their end."""
 
 from __future__ import annotations
 
@@ -25,6 +25,51 @@ def print_summary(
         console.print(f"{agent}: {version['reason']}", style="dim", highlight=False)
     console.print(f"\nOpen the report:   {report}", soft_wrap=True, highlight=False)
     console.print("Browse the runs:   meme57 ui    (MLflow on this machine)", highlight=False)
+
+
+def print_study_summary(
+    record: Mapping[str, Any], evidence: Mapping[str, Any] | None, *, page: Path, console: Console | None = None
+) -> None:
+    """Print the best trial, both sides on fresh seeds and what their difference shows; then what to type next.
+
+    Args:
+        evidence: of `tuning.evidence.compare`; None without fresh seeds.
+    """
+    console = console or Console()
+    console.print(study_table(record, evidence))
+    if evidence is None:
+        console.print(
+            "Not compared on fresh seeds: the best of many noisy trials scores too high. tune.evidence_seeds=[101,102] "
+            "compares.",
+            style="dim", highlight=False,
+        )  # fmt: skip
+    else:
+        console.print(f"tuned beside configured: {evidence['verdict']}", highlight=False)
+    console.print(f"\nOpen the page:     {page}", soft_wrap=True, highlight=False)
+    console.print(f"Train with it:     kedro run --env tuned-{record['study']}", soft_wrap=True, highlight=False)
+
+
+def study_table(record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -> Table:
+    """Build the table: best trial, configured, tuned, difference."""
+    best, trials = record["best"], len(record["trials"])
+    title = f"Study {record['study']}: {trials} trials, {record['frames']:,} frames"
+    caption = f"score: {record['score']}, {record['metric']}"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for name, justify in (("", "left"), ("score", "right"), ("interval", "right"), ("n", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_row(f"best trial ({best['trial']}), on its own seeds", f"{best['score']:.4f}", "", "")
+    if evidence is None:
+        return table
+    n = str(len(evidence["seeds"]))
+    for side in ("configured", "tuned"):
+        table.add_row(f"{side}, on fresh seeds", f"{evidence[side]['mean']:.4f}", "", n)
+    difference = evidence["difference"]
+    interval = "-"
+    if difference["interval"] is not None:
+        low, high = difference["interval"]
+        interval = f"{low:.4f} to {high:.4f} ({100 * difference['confidence']:g} %)"
+    table.add_row("difference", f"{difference['mean']:.4f}", interval, n)
+    return table
 
 
 def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) -> Table:

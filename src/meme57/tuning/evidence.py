@@ -26,6 +26,7 @@ from meme57.tuning.workers import spread
 
 log = logging.getLogger(__name__)
 
+SCORE = "score.json"
 SIDES = ("configured", "tuned")
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 
@@ -41,9 +42,16 @@ class FreshRun:
 
 
 def compare(
-    parameters: Parameters, values: Mapping[str, Any], folder: Path, stop: Callable[[], bool]
+    parameters: Parameters,
+    values: Mapping[str, Any],
+    folder: Path,
+    stop: Callable[[], bool],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any] | None:
     """Learn both sides on `tune.evidence_seeds`; scores that `folder` has already are not learned again.
+
+    Args:
+        progress: is given the learning runs that are done, and all.
 
     Returns values for JSON: the scores of each side, and the paired mean difference with its interval over seeds. None
     if no seeds are configured.
@@ -59,14 +67,20 @@ def compare(
         for side, side_values in zip(SIDES, ({}, dict(values)), strict=True)
     }
     unique = {run.folder: run for side in SIDES for run in runs[side]}  # the best values may be the configured ones
-    scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, stop), strict=True))
+
+    def watched_stop() -> bool:
+        progress(sum((folder / SCORE).exists() for folder in unique), len(unique))
+        return stop()
+
+    scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, watched_stop), strict=True))
+    progress(len(unique), len(unique))
     configured, tuned = ([scores[run.folder] for run in runs[side]] for side in SIDES)
     return summarise_evidence(parameters, units, configured, tuned)
 
 
 def learn_fresh(run: FreshRun) -> float:
     """Run one learning run and return its score; the score is kept, its checkpoints are deleted."""
-    result = run.folder / "score.json"
+    result = run.folder / SCORE
     if (kept := _kept_score(result)) is not None:
         return kept
     tune = run.parameters.tune

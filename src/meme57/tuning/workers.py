@@ -40,14 +40,19 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
 def spread(
     function: Callable[[Any], Any], tasks: Sequence[Any], tune: TuneParameters, stop: Callable[[], bool]
 ) -> list[Any]:
-    """Return the function's values for all tasks.
+    """Return the function's values for all tasks; `stop` is called before each, or again and again beside them.
 
     Raises:
         Interrupted: a stop was requested.
         TuningError: a task failed; the message is one line.
     """
     if tune.workers == 1 and tune.executor == "local":
-        return [function(task) for task in tasks]
+        values = []
+        for task in tasks:
+            if stop():
+                raise Interrupted("stopped while comparing: the same command resumes")
+            values.append(function(task))
+        return values
     outcomes = make_executor(tune.executor, workers=tune.workers).run(function, tasks, stop=stop)
     if stop():
         raise Interrupted("stopped while comparing: the same command resumes")

@@ -29,12 +29,18 @@ def run_study(
 
 def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_folder: Path) -> dict[str, Any]:
     """Compare the best trial's values with the configured ones on fresh seeds; empty if there are no such seeds."""
+    from meme57.learning.progress import counter
     from meme57.tracking import runs
     from meme57.tuning import evidence
 
-    found = evidence.compare(
-        parse_parameters(parameters), study_record["best"]["values"], trials_folder / "evidence", stop_requested
-    )
+    with counter("compare", "learning runs") as progress:
+        found = evidence.compare(
+            parse_parameters(parameters),
+            study_record["best"]["values"],
+            trials_folder / "evidence",
+            stop_requested,
+            progress,
+        )
     active = runs.active_run()
     if active is not None:
         metrics = {"best_score": study_record["best"]["score"], "study_frames": study_record["frames"]}
@@ -68,6 +74,17 @@ def make_study_plots(
 
     figures = study_figures(open_study(parse_parameters(parameters), _place(study_folder, trials_folder, None)))
     return *figures.values(), study_page(study_record, study_evidence or None, figures)
+
+
+def show_study(
+    study_record: dict[str, Any], study_evidence: dict[str, Any], study_report: str, place: dict[str, Any]
+) -> None:
+    """Print the final table of the study, and what to type next; `study_report` only shows that the page is written."""
+    from meme57.report.summary import print_study_summary
+    from meme57.tracking.overview import run_folder
+
+    folder = run_folder(Path(place["project"]), "reporting", f"tune-{study_record['study']}")
+    print_study_summary(study_record, study_evidence or None, page=folder / "report.html")
 
 
 def _place(study_folder: Path, trials_folder: Path, tracking: Any) -> Place:

@@ -26,5 +26,8 @@ def create_pipeline() -> Pipeline:
                 [*PLOTS, "study_report"],
                 name="make_study_plots",
             ),
+            Node(
+                nodes.show_study, ["study_record", "study_evidence", "study_report", "place"], None, name="show_study"
+            ),
         ]
     )
