@@ -85,9 +85,8 @@ def test_the_simulation_sees_a_verdict_that_errs() -> None:
 def test_both_sides_are_learned_on_the_fresh_seeds_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = make_parameters(evidence_seeds=[101])
     seen: list[tuple[int, int]] = []
-    found = evidence.compare(
-        parameters, {"learner.batch_size": 2}, tmp_path, lambda: False, lambda *at: seen.append(at)
-    )
+    values = {"learner.batch_size": 2}
+    found = evidence.compare(parameters, values, tmp_path, lambda: False, lambda *at: seen.append(at))
     assert found is not None
     assert seen == [(0, 2), (1, 2), (2, 2)]
     assert len([*tmp_path.glob("Corridor-s101-*/score.json")]) == 2
