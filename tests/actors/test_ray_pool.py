@@ -38,6 +38,7 @@ SETTINGS = {
 def _cluster():
     """One small cluster for all tests here; pools leave alone what they did not start."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.shutdown()  # a file before this one may have left a cluster
     ray.init(address="local", num_cpus=2, object_store_memory=100 * 2**20, include_dashboard=False,
              log_to_driver=False, logging_level=logging.ERROR)  # fmt: skip
     yield
