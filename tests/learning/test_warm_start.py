@@ -167,6 +167,15 @@ def test_a_student_is_no_source(tmp_path) -> None:
         keep_initial_policy(lambda: tmp_path / "student", tmp_path / "initial_policy", named="mine")
 
 
+@pytest.mark.parametrize("tree", ["{}", "[]", '{"env": 1}'])
+def test_a_folder_without_a_manifest_must_name_its_game(source, tmp_path, tree: str) -> None:
+    moved = shutil.copytree(source, tmp_path / "teacher")
+    (moved / "manifest.json").unlink()
+    (moved / "agent.json").write_text(tree)
+    with pytest.raises(CheckpointError, match=r"agent.json is damaged: it names no game"):
+        keep_initial_policy(lambda: moved, tmp_path / "initial_policy", named="moved")
+
+
 @pytest.mark.parametrize("name", ["network.safetensors", "record.json"])
 def test_a_damaged_copy_says_what_to_delete(make_parameters, kept, name: str) -> None:
     (kept / name).write_bytes((kept / name).read_bytes()[:-9])

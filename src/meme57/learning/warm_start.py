@@ -59,6 +59,10 @@ def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -
         )
     # A registered model has no manifest: its checksums are in the registry, and were compared there.
     origin = checkpoint_source(source) if (source / MANIFEST).is_file() else {"checkpoint": source.name}
+    try:
+        game = str(read_json(source / AGENT)["env"]["game"])
+    except (LookupError, TypeError) as error:
+        raise CheckpointError(f"{source / AGENT} is damaged: it names no game") from error
     files = [name for name in FILES if (source / name).is_file()]
     temporary = folder.with_name(f".{folder.name}.tmp")
     with storage_errors(folder):
@@ -68,7 +72,7 @@ def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -
             shutil.copyfile(source / name, temporary / name)
         record = {
             "source": named,
-            "game": read_json(source / AGENT)["env"]["game"],
+            "game": game,
             **origin,
             "files": {name: checksum(temporary / name) for name in files},
         }
@@ -77,10 +81,13 @@ def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -
     return record
 
 
-def start_networks(network: MemeNetwork, novelty: NoveltyNetworks, folder: Path) -> None:
+def start_networks(network: MemeNetwork, novelty: NoveltyNetworks, folder: Path) -> dict[str, Any]:
     """Load what fits into the networks of a run that begins, and say in one line what does not.
 
     A tensor fits if the network has one of the same name and shape. The rest keeps its random values.
+
+    Returns:
+        The record of `keep_initial_policy`.
 
     Raises:
         CheckpointError: the copy in `folder` is damaged.
@@ -97,6 +104,7 @@ def start_networks(network: MemeNetwork, novelty: NoveltyNetworks, folder: Path)
         fresh += [f"novelty.{name}" for name in _load_what_fits(novelty, _tensors(folder / NOVELTY))]
     what = f"starts with the weights of {record['source']} ({record['game']}, {record['checkpoint']})"
     logger.info("%s%s", what, f"; these do not fit and start anew: {_parts(fresh)}" if fresh else "")
+    return record
 
 
 def initial_weights(spec: AgentSpec, folder: Path, *, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -112,9 +120,9 @@ def start_learner(learner: Learner, folder: Path) -> None:
     Raises:
         CheckpointError, ConfigurationError: as for `start_networks`.
     """
-    start_networks(learner.network, learner.novelty, folder)
+    record = start_networks(learner.network, learner.novelty, folder)
     learner.target.load_state_dict(learner.network.state_dict())
-    if SCALES not in _checked_record(folder)["files"]:
+    if SCALES not in record["files"]:
         return
     try:
         learner.load_scales(_tensors(folder / SCALES))
