@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from meme57.tracking.relocation import relocate
+from meme57.tracking.store import create_store
+
 
 @pytest.fixture(autouse=True)
 def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +21,16 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(make_project: Callable[[str], Any]) -> Any:
     return make_project("empty")
+
+
+@pytest.fixture(scope="module")
+def changeable(trained: Any, make_project: Callable[[str], Any]) -> Any:
+    """A copy of the trained project that may change, MLflow included: the other tests read that one."""
+    project = make_project("changeable")
+    for name in ("data", "mlruns"):
+        shutil.copytree(trained[0].folder / name, project.folder / name, dirs_exist_ok=True)
+    relocate(create_store(project.folder))
+    return project
 
 
 @pytest.fixture

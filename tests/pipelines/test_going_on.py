@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pandas as pd
 import pytest
-
-from meme57.tracking.relocation import relocate
-from meme57.tracking.store import create_store
 
 NAME = "Pong-s1"
 QUICK = {"distill": {"updates": 2, "fidelity_steps": 4}, "evaluate": {"episodes": 2, "num_envs": 2}}
@@ -17,13 +13,8 @@ QUICK = {"distill": {"updates": 2, "fidelity_steps": 4}, "evaluate": {"episodes"
 
 
 @pytest.fixture(scope="module")
-def project(trained, make_project):
-    """A copy of the trained project that may change: the other tests read that one."""
-    project = make_project("going-on")
-    for name in ("data", "mlruns"):
-        shutil.copytree(trained[0].folder / name, project.folder / name, dirs_exist_ok=True)
-    relocate(create_store(project.folder))
-    return project
+def project(changeable):
+    return changeable
 
 
 def learned(project) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 from safetensors.torch import load_file
-
-from meme57.tracking.relocation import relocate
-from meme57.tracking.store import create_store
 
 NAME, WARM = "Pong-s1", {"name": "warm", "init_from": "Pong-s1"}
 
 
 @pytest.fixture(scope="module")
-def project(trained, make_project):
-    project = make_project("warm")
-    for name in ("data", "mlruns"):
-        shutil.copytree(trained[0].folder / name, project.folder / name, dirs_exist_ok=True)
-    relocate(create_store(project.folder))
-    project.run_here("setup", "collect", "learn", run=WARM)
-    return project
+def project(changeable):
+    changeable.run_here("setup", "collect", "learn", run=WARM)
+    return changeable
 
 
 def record_of(project, name: str):

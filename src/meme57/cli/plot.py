@@ -13,7 +13,6 @@ from meme57.errors import Meme57Error
 if TYPE_CHECKING:
     from meme57.report.compared import TrainedRun
 
-SUITE, STUDY = "suite-", "tune-"
 NO_AGENT = "none"
 
 
@@ -77,6 +76,7 @@ def plot(runs: tuple[str, ...], by: str, published: tuple[str, ...], out: Path) 
 
 
 def _names(project: Path, asked: str) -> list[str]:
+    from meme57.config.fields import STUDY, SUITE
     from meme57.tracking.group_overview import suite_runs
 
     if asked.startswith(STUDY):
