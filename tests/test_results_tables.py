@@ -48,7 +48,13 @@ def test_games_stand_beside_the_best_published_agent_at_equal_frames() -> None:
     )
     rows += [{**rows[0], "frames": "1000000", "episodes": "0", "return": ""}]  # it went on without an episode's end
     table = cells(RESULTS["games_table"](rows, PUBLISHED))
-    assert table == [["Pong", "1,000,000", "-14.0, -18.0", "**-16.0**", "-18.1 (QR-DQN, Impala)", "-20.4", "-19.4"]]
+    beside = ["-18.1 (QR-DQN, Impala)", "-20.4", "-19.4", "-"]
+    assert table == [["Pong", "1,000,000", "-14.0, -18.0", "**-16.0**", *beside]]
+
+
+def test_the_best_of_small_budgets_is_named_at_the_same_frames() -> None:
+    [_, row] = cells(RESULTS["games_table"](points((1_000_000, 1, -20.0), (2_000_000, 1, -3.0)), PUBLISHED))
+    assert row[-1] == "12.3 (BBF (RR 2))"
 
 
 def test_settings_that_begin_like_an_agent_of_the_notebook_have_its_letter() -> None:

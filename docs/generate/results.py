@@ -23,6 +23,7 @@ from matplotlib.font_manager import fontManager
 from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
 from meme57.config.renames import with_todays_agents
+from meme57.evaluation.published import published_agent, published_agents
 from meme57.intervals import difference, mean_of
 
 Row = dict[str, str]
@@ -59,8 +60,8 @@ def read(path: Path) -> list[Row]:
 def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
     """Compare training returns at equal frames with Dopamine's published ones, seed by seed."""
     lines = [
-        "| game | frames | ours, seed by seed | mean | best of Dopamine's | Rainbow | IQN |",
-        "|---|---:|---|---:|---|---:|---:|",
+        "| game | frames | ours, seed by seed | mean | best of Dopamine's | Rainbow | IQN | best of small budgets |",
+        "|---|---:|---|---:|---|---:|---:|---|",
     ]
     for game in _in_order(row["game"] for row in curves):
         mine = [row for row in curves if row["game"] == game]
@@ -133,7 +134,29 @@ def _published_cells(published: Sequence[Row], game: str, frames: int) -> list[s
     for name in ("Rainbow", "IQN"):
         row = _best(published, game, frames, name)
         cells.append(f"{float(row['mean_score']):.1f}" if row else "-")
-    return cells
+    return [*cells, _best_of_small_budgets(game, frames)]
+
+
+def _best_of_small_budgets(game: str, frames: int) -> str:
+    """Name the best of the agents in `meme57.evaluation.published` at these frames."""
+    agents = [agent for agent in map(published_agent, published_agents()) if agent.frames == frames]
+    scores = {agent.name: agent.scores[game].mean for agent in agents if game in agent.scores}
+    best = max(scores, key=lambda name: scores[name], default=None)
+    return "-" if best is None else f"{scores[best]:.1f} ({best})"
+
+
+def published_table() -> str:
+    """Tabulate the agents of `meme57.evaluation.published` by their keys."""
+    heads = ("name", "agent", "frames", "sticky actions", "what is averaged", "games", "source")
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---:|---:|---|---:|---|"]
+    for agent in map(published_agent, published_agents()):
+        cells = [
+            f"`{agent.key}`", agent.name, f"{agent.frames:,}" if agent.frames else "-",
+            "-" if agent.sticky is None else f"{agent.sticky:g}", agent.measure or "-", str(len(agent.scores)),
+            "; ".join(filter(None, (agent.source, agent.note))),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def _agent_name(row: Row) -> str:

@@ -11,6 +11,7 @@ from meme57.config.games import rom_ids
 from meme57.config.members import check_suite, member_parameters, member_settings, suite_fingerprint, suite_members
 from meme57.config.suite import game_lists
 from meme57.errors import ConfigurationError
+from meme57.evaluation.published import ATARI5
 from meme57.evaluation.reference import reference_games
 
 
@@ -21,10 +22,11 @@ def suite(**settings: Any) -> Any:
 def test_lists_are_the_published_ones() -> None:
     lists = game_lists()
     assert {name: len(games) for name, games in lists.items()} == {
-        "atari57": 57, "atari100k": 26, "hard5": 5, "smoke": 3,
+        "atari57": 57, "atari100k": 26, "hard5": 5, "atari5": 5, "smoke": 3,
     }  # fmt: skip
     assert lists["atari57"] == reference_games()
     assert set(lists["atari100k"]) <= set(lists["atari57"])
+    assert set(lists["atari5"]) == set(ATARI5)
     assert set(lists["hard5"]) == {"MontezumaRevenge", "Pitfall", "PrivateEye", "Skiing", "Solaris"}
     assert all(set(games) <= set(rom_ids()) for games in lists.values())
 

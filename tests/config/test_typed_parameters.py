@@ -194,7 +194,8 @@ def changed(value: Any) -> Any:
         return [changed(value[0]), *value[1:]]
     if isinstance(value, str):
         return {"soft_watkins": "retrace", "online": "target", "nfnet": "small", "Breakout": "Pong",
-                "environment": "shared", "synchronous": "overlapped", "float32": "bfloat16"}[value]  # fmt: skip
+                "environment": "shared", "synchronous": "overlapped", "float32": "bfloat16",
+                "best": "newest"}[value]  # fmt: skip
     if isinstance(value, int):
         return value - 1 if value > 2 else value + 1
     return value * 0.99 if value else 0.25

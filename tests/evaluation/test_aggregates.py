@@ -8,7 +8,7 @@ from scipy import stats
 
 from meme57.errors import ConfigurationError
 from meme57.evaluation import aggregates as a
-from meme57.evaluation.reference import published_scores
+from meme57.evaluation.published import published_scores
 from meme57.evaluation.statistics import human_normalised, interquartile_mean, optimality_gap
 
 DRAWS = {"repetitions": 400, "confidence": 0.9, "seed": 5}

@@ -258,6 +258,18 @@ def test_a_checkpoint_whose_evaluation_was_left_out_has_no_score(make_parameters
     assert (last.score, last.is_best) == (None, False)
 
 
+def test_the_newest_checkpoint_is_selected_where_that_is_asked_for(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(
+        make_parameters, "Corridor", run={"checkpoint_period_frames": 600}, learner={"select_checkpoint": "newest"}
+    )
+    scores = itertools.chain([7.0], itertools.repeat(1.0))
+    run = Run(parameters, tmp_path, evaluate=lambda network, novelty: next(scores)).until()
+    records = [event.checkpoint for event in run.events if event.checkpoint]
+    assert len(records) > 1
+    assert all(record.is_best and record.score is None for record in records)
+    assert [row["evaluation/return"] for row in run.rows() if "evaluation/return" in row][:2] == [7.0, 1.0]
+
+
 # ---- the seed replay
 
 

@@ -58,7 +58,7 @@ def reports(project: Any, suite: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def story(make_project: Callable[[str], Any]) -> dict[str, Any]:
+def story(tmp_path_factory: Any, make_project: Callable[[str], Any]) -> dict[str, Any]:
     """One game learns; the other's run name is taken by another configuration, so that it fails, and it alone.
 
     Before the second start the environment moves to experiments/, as conf/games did.
@@ -76,8 +76,12 @@ def story(make_project: Callable[[str], Any]) -> dict[str, Any]:
     with pytest.raises(OneLineError) as failure:
         project.run_here("suite", **asked)
     told["second"] = str(failure.value)
+    told["reports"] = tmp_path_factory.mktemp("suite") / "reports"
+    shutil.copytree(reports(project, "two"), told["reports"])
     after = project.files()
     told["touched"] = sorted(name for name in written if "Pong-s1" in name and after.get(name) != written[name])
+    more = {"games": ["Pong", "Asterix", "Qbert"], "report_only": True, "compare": ["spr_400k"]}
+    project.run_here("suite", **{**asked, "suite": {**asked["suite"], **more}})
     return told
 
 
@@ -97,12 +101,12 @@ def test_the_second_start_touches_nothing_that_is_done(story: dict[str, Any]) ->
 
 
 def test_results_name_protocol_and_agents(story: dict[str, Any]) -> None:
-    table = pd.read_csv(reports(story["project"], "two") / "results.csv")
+    table = pd.read_csv(story["reports"] / "results.csv")
     assert set(table["run"]) == {"Pong-s1"}
     assert {"random", "teacher", "student"} <= set(table["agent"])
     assert set(table["protocol"]) == {"as_trained"}
     assert table["human_normalised"].isna().all()  # games are cut at 200 frames
-    scores = json.loads((reports(story["project"], "two") / "scores.json").read_text())
+    scores = json.loads((story["reports"] / "scores.json").read_text())
     assert scores["aggregates"]["configured"]["teacher"]["runs"] == 1
     [note] = scores["notes"]
     assert note.startswith("Pong: games were cut before their end")
@@ -129,11 +133,30 @@ def test_evidence_takes_the_done_members_and_keeps_the_rows_of_others(story: dic
 
 
 def test_the_page_tells_of_both(story: dict[str, Any]) -> None:
-    page = (reports(story["project"], "two") / "report.html").read_text()
+    page = (story["reports"] / "report.html").read_text()
     assert "1 member failed" in page
     assert "1 of 2 runs done" in page
     assert '<a href="../Pong-s1/report.html">Pong-s1</a>' in page
     assert (story["project"].data / "08_reporting" / "Pong-s1" / "report.html").is_file()
+
+
+def test_a_report_alone_learns_nothing_and_names_what_is_missing(story: dict[str, Any]) -> None:
+    folder = reports(story["project"], "two")
+    record = json.loads((folder / "suite.json").read_text())
+    found = {member["name"]: member["state"] for member in record["members"]}
+    assert found == {"Pong-s1": "done", "Asterix-s1": "missing", "Qbert-s1": "missing"}
+    beside = json.loads((folder / "scores.json").read_text())["published"]
+    assert beside["missing"] == ["Asterix", "Qbert"]
+    assert beside["columns"]["ours"]["over_games"] is None
+    assert beside["columns"]["spr_400k"]["over_games"]["iqm"] > 0
+    page = (folder / "report.html").read_text()
+    assert "No run has finished for Asterix, Qbert." in page
+    assert "1 of 3 runs done" in page
+
+
+def test_an_unknown_published_agent_is_refused_before_anything_runs(project: Any) -> None:
+    with pytest.raises(OneLineError, match=r"no published scores for the agent 'spr': choose from .*spr_400k"):
+        project.run_here("suite", suite={"compare": ["spr"]})
 
 
 def test_members_are_children_of_one_suite_in_mlflow(story: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class PublishedAgent(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse an unknown name."""
-        from meme57.evaluation.reference import published_agents
+        from meme57.evaluation.published import published_agents
 
         known = (*published_agents(), NO_AGENT)
         if value not in known:

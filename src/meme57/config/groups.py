@@ -259,6 +259,8 @@ class LearnerParameters(Group):
     """Threads of torch."""
     max_bad_updates: Annotated[Count, OPERATIONAL] = 10
     """The run stops after so many updates in a row with a non-finite loss or gradient."""
+    select_checkpoint: Literal["best", "newest"] = "best"
+    """The checkpoint that is distilled, scored and registered: the best one, or the newest as benchmarks want it."""
     evaluation_episodes: Annotated[Whole, OPERATIONAL] = 0
     """Greedy episodes at each checkpoint, which select the best one; 0 selects by policy 0's training returns."""
 

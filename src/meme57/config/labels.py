@@ -14,6 +14,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "env.wrappers": [],
     "env.observation_key": None,
     "network.mlp_sizes": [128, 128],
+    "learner.select_checkpoint": "best",
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 

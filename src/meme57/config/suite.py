@@ -18,7 +18,7 @@ VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
 
 @functools.cache
 def game_lists() -> dict[str, tuple[str, ...]]:
-    """Map each list's name to its games: Atari-57, the 26 of Atari-100k, the five hardest, three for a smoke test."""
+    """Map each list's name to its games: Atari-57, Atari-100k, Atari-5, the five hardest, three for a smoke test."""
     text = resources.files("meme57.config").joinpath("game_lists.csv").read_text()
     lists: dict[str, tuple[str, ...]] = {}
     for row in csv.DictReader(text.splitlines()):
@@ -54,15 +54,19 @@ class SuiteParameters(Group):
     is_default: bool = False
     """`kedro run` without `--pipelines` runs the suite; `conf/suite` sets it."""
     games: Annotated[str | tuple[str, ...], BeforeValidator(_known_games)] = "smoke"
-    """A list by its name (atari57, atari100k, hard5, smoke), or games."""
+    """A list by its name (atari57, atari100k, atari5, hard5, smoke), or games."""
     seeds: tuple[Seed, ...] = (1,)
     """Training seeds; each game is learned once with each."""
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name of a variant -> its dotted parameters and values. The first one is the baseline. None: as configured."""
+    compare: tuple[str, ...] = ()
+    """Published agents that the suite's page shows beside this one; docs/suite.md lists them."""
     prefix: RunPrefix = ""
     """Put before each member's run name, so that two suites can have the same games and seeds."""
     workers: Count = 1
     """Members that learn at the same time, each in its own process."""
+    report_only: bool = False
+    """Learn nothing: make the table and the page of the members that are done, and name the others as missing."""
     register_policies: bool = False
     """Register model versions of members, as single runs do."""
 

@@ -219,7 +219,7 @@ class _Member(_Stored):
     game: str
     seed: int
     variant: str
-    state: Literal["done", "failed"]
+    state: Literal["done", "failed", "missing"]
     error: str | None
     scores: Scores | None = None
     curve: list[dict[str, Finite]] | None = None
@@ -270,6 +270,33 @@ class _Comparison(_Stored):
         return self
 
 
+class _GameScore(_Stored):
+    mean: Finite
+    runs: Whole | None
+    interval: Interval | None
+
+
+class _Column(_Stored):
+    games: dict[str, _GameScore]
+    over_games: dict[str, Finite | None] | None
+
+
+class _AgentFacts(_Stored):
+    name: str
+    frames: Whole | None
+    sticky: Finite | None
+    measure: str
+    source: str
+    note: str
+
+
+class _Published(_Stored):
+    variant: str
+    missing: list[str]
+    columns: dict[str, _Column]
+    agents: dict[str, _AgentFacts]
+
+
 class SuiteScores(_Stored):
     """What a suite found over games and seeds."""
 
@@ -280,3 +307,4 @@ class SuiteScores(_Stored):
     notes: list[str]
     aggregates: dict[str, dict[str, _Aggregates]]
     comparisons: list[_Comparison]
+    published: _Published | None = None

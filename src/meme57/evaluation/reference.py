@@ -1,4 +1,4 @@
-"""Scores of random play, humans and records on the 57 games, and published scores of other agents.
+"""Scores of random play, humans and records on the 57 games.
 
 Video Pinball's random score is 0.0 here: only that reproduces the published Agent57 aggregates (mean 4766.2 %,
 median 1933.5 %). Other tables print 16256.9; the column `random_elsewhere` keeps it.
@@ -69,25 +69,6 @@ def reference_games() -> tuple[str, ...]:
     return tuple(_references())
 
 
-def published_agents() -> tuple[str, ...]:
-    """List the agents whose per-game scores `published_scores` has."""
-    return tuple(_published())
-
-
-def published_scores(agent: str) -> dict[str, float]:
-    """Map each of the 57 games to the agent's published mean score.
-
-    Raises:
-        ConfigurationError: there is no such agent; the message lists the known ones.
-    """
-    try:
-        return dict(_published()[agent])
-    except KeyError:
-        raise ConfigurationError(
-            f"no published scores for the agent {agent!r}: choose one of {', '.join(published_agents())}."
-        ) from None
-
-
 @functools.cache
 def _references() -> dict[str, ReferenceScore]:
     return {
@@ -100,13 +81,6 @@ def _references() -> dict[str, ReferenceScore]:
         )
         for row in _rows("reference_scores.csv")
     }
-
-
-@functools.cache
-def _published() -> dict[str, dict[str, float]]:
-    rows = _rows("published_scores.csv")
-    agents = [column for column in rows[0] if column not in ("rom_id", "game")]
-    return {agent: {row["game"]: float(row[agent]) for row in rows} for agent in agents}
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -151,8 +151,11 @@ class ParametersHook:
     def _check_what_it_runs(self) -> None:
         if self.kind == "suite":
             from meme57.config.members import check_suite
+            from meme57.evaluation.published import published_agent
 
             check_suite(self.parameters)
+            for agent in self.parameters.suite.compare:
+                published_agent(agent)
         else:
             from meme57.tuning.checks import check_study
 

@@ -122,7 +122,7 @@ class RunState:
             **self.statistics.row(),
         }
 
-    def save(self, row: dict[str, float], *, score: float | None, measure: str) -> CheckpointRecord:
+    def save(self, row: dict[str, float], *, score: float | None, measure: str | None) -> CheckpointRecord:
         """Write a checkpoint with its metrics row."""
         self._replay_index = save_snapshot(self.replay, self._replay_folder, self._replay_index)
         record = self.store.save(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -149,13 +150,18 @@ class Trainer:
             if self._evaluate is not None and not self._stop():
                 with suppress(Interrupted):  # the checkpoint has no score
                     row["evaluation/return"] = self._evaluate(state.learner.network, state.learner.novelty)
-            score, measure = state.statistics.exploit_score, TRAINING_RETURNS
-            if self._evaluate is not None:
-                score, measure = row.get("evaluation/return"), GREEDY_EPISODES
-            record = state.save(row, score=score, measure=measure)
+            record = state.save(row, **self._rank(row))
             if cut and not state.is_done:
                 state.pool.restart()
         return self._event([row], record)
+
+    def _rank(self, row: Mapping[str, float]) -> dict[str, Any]:
+        """Return the score that selects the best checkpoint, and its measure; without any, the newest is selected."""
+        if self._parameters.learner.select_checkpoint == "newest":
+            return {"score": None, "measure": None}
+        if self._evaluate is None:
+            return {"score": self.state.statistics.exploit_score, "measure": TRAINING_RETURNS}
+        return {"score": row.get("evaluation/return"), "measure": GREEDY_EPISODES}
 
     def _make_collector(self) -> Collector:
         learner, begun, skip = self._parameters.learner, self.state.frames, self._env.frame_skip

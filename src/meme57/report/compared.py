@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from meme57.config.tree import without
-from meme57.evaluation.reference import published_scores, reference_beside
+from meme57.evaluation.published import published_scores
+from meme57.evaluation.reference import reference_beside
 from meme57.intervals import mean_of
 from meme57.report.figures import NUM_SMOOTHING_WINDOWS, running_mean
 from meme57.report.rendering import render_page
@@ -103,7 +104,10 @@ def _references(runs: Sequence[TrainedRun], published: Sequence[str]) -> dict[st
     found = [reference_beside(run.game, run.max_episode_frames) for run in runs]
     if (reference := found[0]) is None or None in found:
         return {}
-    agents = {agent.replace("_", " "): published_scores(agent)[reference.game] for agent in published}
+    scores = {agent: published_scores(agent) for agent in published}
+    agents = {
+        name.replace("_", " "): found[reference.game] for name, found in scores.items() if reference.game in found
+    }
     return {"random": reference.random, "human": reference.human, **agents}
 
 

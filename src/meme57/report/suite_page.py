@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from meme57.config.tree import without
+from meme57.evaluation.beside_published import OURS
+from meme57.evaluation.published import ATARI5
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
 from meme57.report.rendering import ABSENT, render_page
 from meme57.report.style import agent_label
@@ -29,6 +32,12 @@ STATISTIC_NAMES = {
     "capped_mean": "Mean, capped at human",
     "optimality_gap": "Optimality gap",
     "record_mean": "Mean, record-normalised",
+}
+OVER_GAMES = {
+    "iqm": "IQM of the games",
+    "median": "Median of the games",
+    "mean": "Mean of the games",
+    "estimated_median": "Estimated median over 57 games",
 }
 CAPTIONS = {
     "games": (
@@ -69,10 +78,17 @@ def suite_page(
         ],
         games=list(_game_rows(rows, scores["games"])),
         members=[(member, by_run.get(member["name"])) for member in members],
+        published=(published := scores.get("published")),
+        published_names=[] if published is None else _published_names(published),
+        over_games=OVER_GAMES if ATARI5.keys() <= set(record["games"]) else without(OVER_GAMES, ("estimated_median",)),
         reference_agent=REFERENCE_AGENT,
         agent_names=AGENT_NAMES,
         statistic_names=STATISTIC_NAMES,
     )
+
+
+def _published_names(published: Mapping[str, Any]) -> list[str]:
+    return [OURS, *(agent["name"] for agent in published["agents"].values())]
 
 
 def _game_rows(rows: Sequence[Row], games: Sequence[str]) -> Iterator[dict[str, Any]]:

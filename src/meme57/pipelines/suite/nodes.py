@@ -39,7 +39,8 @@ def run_members(
     with hold(suite_folder):
         done = [name for name, task in tasks.items() if is_done(task)]
         done = [] if settings.run.fresh else done
-        open_ones = [task for name, task in tasks.items() if name not in done]
+        missing = [name for name in tasks if name not in done]
+        open_ones = [] if settings.suite.report_only else [tasks[name] for name in missing]
         log.info("suite %s: %d members, %d done before", settings.suite_name, len(members), len(done))
         outcomes = LocalExecutor(settings.suite.workers).run(run_member, open_ones, stop=stop_requested)
     if stop_requested():
@@ -52,7 +53,12 @@ def run_members(
         "variants": list(dict.fromkeys(member.variant for member in members)),
         "games": list(settings.suite.game_names),
         "seeds": list(settings.suite.seeds),
-        "members": [_entry(member, read_note(tasks[member.name].note), failed) for member in members],
+        "members": [
+            _identity(member, "missing")
+            if settings.suite.report_only and member.name in missing
+            else _entry(member, read_note(tasks[member.name].note), failed)
+            for member in members
+        ],
     }
 
 
@@ -78,21 +84,27 @@ def _task(
 
 def _entry(member: Member, note: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
     """Make a member's entry in the suite's record: its scores, or one line that says why there are none."""
-    entry = {"name": member.name, "game": member.game, "seed": member.seed, "variant": member.variant}
     if member.name in failed:
         error = note.get("error") if note.get("state") == "failed" else None
-        return {**entry, "state": "failed", "error": error or failed[member.name]}
-    return {**entry, "state": "done", "error": None, "scores": note["scores"], "curve": note["curve"]}
+        return {**_identity(member, "failed"), "error": error or failed[member.name]}
+    return {**_identity(member, "done"), "scores": note["scores"], "curve": note["curve"]}
+
+
+def _identity(member: Member, state: str) -> dict[str, Any]:
+    names = {"name": member.name, "game": member.game, "seed": member.seed, "variant": member.variant}
+    return {**names, "state": state, "error": None}
 
 
 def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Tabulate each member and agent, and compute the scores over games and seeds with their intervals."""
     import pandas as pd
 
+    from meme57.evaluation.beside_published import beside_published
     from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
     from meme57.tracking.runs import active_run, log_metrics
 
-    evaluate = parse_parameters(parameters).evaluate
+    settings = parse_parameters(parameters)
+    evaluate = settings.evaluate
     rows = result_rows(suite_record["members"])
     scores = suite_scores(
         rows,
@@ -100,6 +112,13 @@ def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[
         confidence=evaluate.confidence,
         repetitions=evaluate.bootstrap_repetitions,
         seed=evaluate.seed,
+    )
+    scores["published"] = beside_published(
+        rows,
+        suite_record["games"],
+        suite_record["variants"][0],
+        settings.suite.compare,
+        confidence=evaluate.confidence,
     )
     if (active := active_run()) is not None and rows:
         metrics = {
