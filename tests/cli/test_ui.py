@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -52,7 +54,7 @@ def dashboards(
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.fullmatch(r"(\S+) +(http://127\.0\.0\.1:\d+)(/#\S+)?\n", line):
+            if found := re.fullmatch(r"(\S+) +(http://127\.0\.0\.1:\d+)(/#\S+)?(?:  \(\S+\))?\n", line):
                 links[found[1]] = found[2]
             if line.startswith("Ctrl-C"):
                 break
@@ -100,9 +102,27 @@ def test_all_three_answer_and_go(here: Path, environment: dict[str, str]) -> Non
         assert set(links) == {"MLflow", "Kedro-Viz", "Optuna"}
         for link in links.values():
             assert urllib.request.urlopen(link, timeout=60).status == 200
+        assert len(_previewed_curve(links["Kedro-Viz"])) > 0
         groups = _groups_below(process.pid)
         assert len(groups) == 3
     assert not any(_is_alive(group) for group in groups)
+
+
+def _previewed_curve(link: str) -> list[object]:
+    """The rows of the learning curve that Kedro-Viz shows."""
+
+    def read(path: str) -> Any:
+        return json.loads(urllib.request.urlopen(f"{link}/api/{path}", timeout=60).read())
+
+    [node] = [node["id"] for node in read("main")["nodes"] if node["name"] == "learning_curve"]
+    rows: list[object] = read(f"nodes/{node}")["preview"]["data"]
+    return rows
+
+
+def test_an_unknown_run_is_one_line(empty: Path, meme57) -> None:
+    result = meme57("ui", "--run", "Pong-s9")
+    assert result.exit_code == 1
+    assert "there is no run 'Pong-s9': no run is set up here yet" in result.output
 
 
 def test_a_server_that_ends_at_once_takes_the_others_with_it(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import click
 
-from meme57.cli.options import project_folder
+from meme57.cli.options import project_folder, run_option
 from meme57.errors import Meme57Error, TrackingError
+from meme57.tracking.overview import known_run, newest_run
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -30,35 +31,41 @@ Commands = dict[str, list[str]]
 
 
 @click.command()
+@run_option(help="The run whose tables and plots Kedro-Viz shows; by default the one that was set up last.")
 @click.option("--no-mlflow", is_flag=True, help="Without MLflow.")
 @click.option("--no-viz", is_flag=True, help="Without Kedro-Viz.")
 @click.option("--no-optuna", is_flag=True, help="Without the dashboard of the newest study.")
-def ui(no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
+def ui(run: str | None, no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
     """Start the dashboards and print their links.
 
     Starts MLflow, Kedro-Viz and Optuna's dashboard of the newest study, on loopback only. Ctrl-C ends them.
     """
     project = project_folder()
-    commands = _commands(project, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
+    shown = newest_run(project) if run is None else known_run(project, run)
+    commands = _commands(project, shown, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
     if not commands:
         raise Meme57Error("nothing to show: every part was switched off or is not there")
     with running(commands, project) as links:
         for name, link in links.items():
             view = training_view(project) if name == "MLflow" else ""
-            click.echo(f"{name:<10}  {link}{view}")
+            of = f"  ({shown})" if name == "Kedro-Viz" and shown else ""
+            click.echo(f"{name:<10}  {link}{view}{of}")
         click.echo("Ctrl-C ends them.")
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
 
 
-def _commands(project: Path, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
+def _commands(project: Path, run: str | None, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
     """Build the command of each dashboard that can be shown, on a free port; print which ones cannot."""
     commands: Commands = {}
     if mlflow:
         with _said("MLflow"):
             commands["MLflow"] = _mlflow(project)
     if viz and _installed("kedro_viz", "Kedro-Viz"):
-        commands["Kedro-Viz"] = _module("meme57.cli.viz", "viz", "run", "--host", HOST, "--no-browser", "--port")
+        shown = [] if run is None else ["--params", f"run.name={run}"]
+        commands["Kedro-Viz"] = _module(
+            "meme57.cli.viz", "viz", "run", *shown, "--host", HOST, "--no-browser", "--port"
+        )
     if optuna and _installed("optuna_dashboard", "Optuna"):
         with _said("Optuna"):
             commands["Optuna"] = _optuna(project)

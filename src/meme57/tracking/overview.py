@@ -16,7 +16,7 @@ from meme57.config.renames import with_todays_agents
 from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
 from meme57.files import read_json, reading_errors
 from meme57.lock import Holder, holder
-from meme57.tracking.run_record import RunRecord, read_record
+from meme57.tracking.run_record import RunRecord, read_record, record_path
 
 LAYERS = {
     "intermediate": "02_intermediate",
@@ -85,6 +85,11 @@ def run_folder(project: Path, layer: str, name: str) -> Path:
 def run_names(project: Path) -> list[str]:
     """List the runs that were set up here."""
     return sorted(path.parent.name for path in (project / "data" / LAYERS["intermediate"]).glob("*/run_record.json"))
+
+
+def newest_run(project: Path) -> str | None:
+    """Return the run that was set up last; None if there is none."""
+    return max(run_names(project), key=lambda name: record_path(project, name).stat().st_mtime, default=None)
 
 
 def known_run(project: Path, name: str) -> str:
