@@ -60,7 +60,7 @@ class SuiteParameters(Group):
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name of a variant -> its dotted parameters and values. The first one is the baseline. None: as configured."""
     compare: tuple[str, ...] = ()
-    """Published agents that the suite's page shows beside this one; docs/suite.md lists them."""
+    """Published agents that the suite's page shows beside this one; docs/published.md lists them."""
     prefix: RunPrefix = ""
     """Put before each member's run name, so that two suites can have the same games and seeds."""
     workers: Count = 1
