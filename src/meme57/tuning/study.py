@@ -217,11 +217,17 @@ def _run(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def sampler_name(tune: TuneParameters) -> str:
+    """Return the sampler's name; `auto` is `gp` without a pruner and `tpe` with one."""
+    return ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
+
+
 def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.BaseSampler:
     """Make the sampler for the trial after `number` others; its seed does not depend on the process that asks."""
-    name = ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
     digest = hashlib.sha256(f"{tune.sampler_seed} {number} {salt}".encode()).digest()
-    return make_sampler(name, seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials)
+    return make_sampler(
+        sampler_name(tune), seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials
+    )
 
 
 def make_pruner(tune: TuneParameters) -> BasePruner:
