@@ -199,6 +199,14 @@ def test_there_is_no_verdict_without_enough_to_judge(scores: list[float], words:
     assert "alone" not in found
 
 
+def test_trials_without_a_common_parameter_or_a_finite_score_are_no_evidence() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(12):
+        study.add_trial(create_trial(params={}, distributions={}, value=float(number)))
+    assert "1 different trials" in study_trust(study, make_parameters())["verdict"]
+    assert "2 different trials" in study_trust(study_of([1.0, 2.0, math.inf]), make_parameters())["verdict"]
+
+
 def test_equal_trials_are_one_point() -> None:
     """12 different points, of which two were tried twice."""
     points = complete_points(study_of([float(k) for k in range(14)]).trials)

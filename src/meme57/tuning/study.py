@@ -115,6 +115,7 @@ def _look_at(trial: FrozenTrial, parameters: Parameters) -> None:
     """Raise any error if the trial's facts have another type, or its values are no point of the space."""
     origin(trial)
     int(trial.user_attrs.get("frames", 0))
+    sum(map(float, trial.user_attrs.get("scores", {}).values()))
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         with warnings.catch_warnings(action="error", category=UserWarning):  # a value outside its range
             suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)

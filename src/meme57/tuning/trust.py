@@ -75,7 +75,8 @@ Model = Callable[[Points, NDArray[np.int64]], Prediction]
 
 def study_trust(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
     """Check the model on the complete trials of a study; see `trust`. `sampler` is what the study suggests with."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [trial for trial in complete if trial.value is not None and math.isfinite(trial.value)]
     points = complete_points(trials)
     found = trust(points, noise=repeat_variance(trials, parameters), seed=parameters.tune.sampler_seed)
     return {**found, "sampler": sampler_name(parameters.tune)}
@@ -136,7 +137,8 @@ def repeat_variance(trials: Sequence[FrozenTrial], parameters: Parameters) -> fl
     """
     tune, games = parameters.tune, parameters.tune_games
     names = [[Unit(game, seed).name for game in games] for seed in tune.seeds]
-    known = [trial.user_attrs["scores"] for trial in trials if "scores" in trial.user_attrs]
+    wanted = {name for row in names for name in row}
+    known = [scores for trial in trials if wanted <= (scores := trial.user_attrs.get("scores", {})).keys()]
     if len(tune.seeds) < 2 or len(known) < 2:
         return None
     table = np.array([[[scores[name] for name in row] for row in names] for scores in known]).mean(axis=-1)  # [N, S]
