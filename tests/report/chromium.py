@@ -27,8 +27,15 @@ OPTIONS = (
 DARK = "--blink-settings=preferredColorScheme=0"
 PATIENCE_SECONDS = 180
 
-PROBE = """<script>
+PROBE = r"""<script>
 var seen = {errors: [], refused: []};
+function light(colour) {  /* relative luminance, WCAG 2.2 */
+  var parts = colour.match(/[\d.]+/g).slice(0, 3).map(function (part) {
+    part = part / 255;
+    return part <= 0.04045 ? part / 12.92 : Math.pow((part + 0.055) / 1.055, 2.4);
+  });
+  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+}
 console.error = function () { seen.errors.push(Array.prototype.join.call(arguments, " ")); };
 window.addEventListener("error", function (event) {
   seen.errors.push(event.message || "a resource did not load");
@@ -50,6 +57,21 @@ window.addEventListener("load", function () { setTimeout(function () {
       marks: plot.querySelectorAll(".scatterlayer path, .barlayer path, .boxlayer path, .points path").length,
       labels: plot.querySelectorAll("text").length
     };
+  });
+  seen.faint = [];
+  document.querySelectorAll("body *").forEach(function (element) {
+    var own = Array.prototype.some.call(element.childNodes, function (node) {
+      return node.nodeType === 3 && node.data.trim();
+    });
+    if (!own || !element.getClientRects().length || /^(SCRIPT|STYLE)$/.test(element.tagName)) return;
+    var style = getComputedStyle(element), ink = element.namespaceURI.indexOf("svg") < 0 ? style.color : style.fill;
+    var around = element, ground = "rgba(0, 0, 0, 0)";
+    for (; around && /, 0\)$/.test(ground); around = around.parentElement) {
+      ground = getComputedStyle(around).backgroundColor;
+    }
+    if (/, 0\)$/.test(ground)) ground = "rgb(255, 255, 255)";
+    var contrast = (Math.max(light(ink), light(ground)) + 0.05) / (Math.min(light(ink), light(ground)) + 0.05);
+    if (contrast < 4.5) seen.faint.push(element.textContent.trim() + ": " + contrast.toFixed(2));
   });
   seen.film = film && {state: film.readyState, width: film.videoWidth, error: film.error && film.error.message};
   parent.postMessage(JSON.stringify(seen), "*");

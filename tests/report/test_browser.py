@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from chromium import find_browser, look_at
 
+from meme57.config import parse_parameters
 from meme57.evaluation.statistics import summarise_returns
 from meme57.evaluation.video import write_video
 from meme57.report.page import build_report
 from meme57.report.suite_figures import suite_figures
 from meme57.report.suite_page import suite_page
+from meme57.tuning.plots import PLOTS, study_figures, study_page
+from meme57.tuning.result import study_record
 
 PHONE, DESKTOP = 390, 1200
 REFERENCE = {"random": -20.7, "human": 14.6, "record": 21.0, "source": "a table"}
@@ -64,7 +68,49 @@ def suite_text(suite_record: dict[str, Any], suite_settings: dict[str, Any], sui
     return suite_page(suite_record, scores, results, figures)
 
 
+SPACE: list[dict[str, Any]] = [
+    {"name": "learner.learning_rate", "type": "log_float", "low": 1e-5, "high": 1e-3},
+    {"name": "replay.capacity_sequences", "type": "int", "low": 10_000, "high": 1_000_000},
+    {"name": "loss.trust_region", "type": "categorical", "choices": [True, False]},
+    {"name": "loss.trust_region_alpha", "type": "float", "low": 1.0, "high": 5.0, "when": {"loss.trust_region": True}},
+]
+
+
+@pytest.fixture(scope="module")
+def study() -> optuna.Study:
+    """Trials whose score depends on the learning rate, with some noise between two seeds."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.set_metric_names(["human-normalised score (final)"])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        trial = study.ask()
+        rate = trial.suggest_float("learner.learning_rate", 1e-5, 1e-3, log=True)
+        trial.suggest_int("replay.capacity_sequences", 10_000, 1_000_000)
+        if trial.suggest_categorical("loss.trust_region", [True, False]):
+            trial.suggest_float("loss.trust_region_alpha", 1.0, 5.0)
+        scores = np.sin(np.log10(rate)) + 0.02 * rng.normal(size=2)
+        trial.set_user_attr(
+            "scores", {f"Pong-s{seed}": float(score) for seed, score in zip((1, 2), scores, strict=True)}
+        )
+        for frames in (1_000_000, 2_000_000):
+            trial.report(float(scores.mean()) * frames / 2e6, frames)
+        study.tell(trial, float(scores.mean()))
+    return study
+
+
+@pytest.fixture
+def study_text(study: optuna.Study) -> str:
+    tune = {"space": SPACE, "games": ["Pong"], "seeds": [1, 2], "study": LONGEST_NAME, "pruner": "none"}
+    record = study_record(study, parse_parameters({"tune": tune}))
+    text = study_page(record, None, study_figures(study))
+    assert "not enough trials" not in text
+    assert "better than a constant" in text
+    return text
+
+
 def pages(name: str) -> list[str]:
+    if name == "study_text":
+        return [f"plot-{plot}" for plot in PLOTS]
     runs = ["plot-learning_curve", "plot-returns", "plot-bandit", "plot-diagnostics", "plot-novelty", "plot-throughput"]
     return runs if name == "run_page" else ["plot-games", "plot-profile", "plot-curves"]
 
@@ -85,6 +131,10 @@ def look() -> Callable[..., dict[str, Any]]:
         ("run_page", DESKTOP, True),
         ("suite_text", PHONE, True),
         ("suite_text", DESKTOP, False),
+        ("study_text", PHONE, False),
+        ("study_text", PHONE, True),
+        ("study_text", DESKTOP, False),
+        ("study_text", DESKTOP, True),
     ],
 )
 def test_the_page_is_whole(
@@ -105,6 +155,8 @@ def test_the_page_is_whole(
         assert drawn["height"] > 150, plot
     assert is_dark(seen["background"]) is dark
     assert is_dark(seen["ink"]) is not dark
+    if name == "study_text":
+        assert seen["faint"] == []
     if name == "run_page":
         assert seen["film"] == {"state": seen["film"]["state"], "width": 168, "error": None}
         assert seen["film"]["state"] >= 1  # its size and length are known: the browser can decode it
@@ -115,7 +167,8 @@ def test_the_probe_sees_what_is_wrong(look: Callable[..., dict[str, Any]]) -> No
     page = (
         "<!doctype html><html><head><meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
         "script-src 'unsafe-inline'; style-src 'unsafe-inline'\"></head><body>"
-        "<img src='http://127.0.0.1:9/a.png'><div style='width:900px'>wide</div><div class='plot' id='plot-a'></div>"
+        "<img src='http://127.0.0.1:9/a.png'><div style='width:900px;color:#888'>wide</div>"
+        "<div class='plot' id='plot-a'></div>"
         "<script>console.error('oh'); nothing.there;</script></body></html>"
     )
     seen = look(page, width=PHONE)
@@ -125,6 +178,7 @@ def test_the_probe_sees_what_is_wrong(look: Callable[..., dict[str, Any]]) -> No
     assert seen["refused"] == ["http://127.0.0.1:9/a.png"]
     assert seen["plots"]["plot-a"]["drawings"] == 0
     assert not is_dark(seen["background"])
+    assert seen["faint"] == ["wide: 3.54"]
 
 
 def is_dark(colour: str) -> bool:

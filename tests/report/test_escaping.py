@@ -78,13 +78,23 @@ def test_the_studys_page_has_no_markup_from_outside() -> None:
         record = {
             "study": text("study"), "games": [text("game")], "score": text("score"), "frames": 10, "trials": [{}],
             "states": {"COMPLETE": 1}, "best": {"trial": 0, "score": 1.0, "values": {text("name"): text("value")}},
+            "trust": {"verdict": text("trust"), "sampler": text("sampler")},
         }  # fmt: skip
         means = {"configured": {"mean": 1.0}, "tuned": {"mean": 2.0}, "difference": {"mean": 1.0, "interval": None}}
         return Page(study_page(record, {"frames": 10, "seeds": [1], "verdict": text("verdict"), **means}, figures))
 
     tame, wild = page(harmless), page(hostile)
     assert same_elements(tame, wild)
-    for place in ("study", "game", "score", "name", "value", "verdict", *(f"title of {name}" for name in PLOTS)):
+    for place in (
+        "study",
+        "game",
+        "score",
+        "name",
+        "value",
+        "verdict",
+        "trust",
+        *(f"title of {name}" for name in PLOTS),
+    ):
         assert hostile(place) in wild.words(), place
 
 

@@ -119,7 +119,7 @@ def test_the_protocol_stands_under_the_table_with_what_differs() -> None:
 
 RECORD = {
     "study": "Pong", "frames": 1_200_000, "score": "human-normalised", "metric": "final", "trials": [{}] * 30,
-    "best": {"trial": 7, "score": 0.31256},
+    "best": {"trial": 7, "score": 0.31256}, "trust": {"verdict": "better than a constant", "sampler": "gp"},
 }  # fmt: skip
 EVIDENCE = {
     "seeds": [101, 102, 103], "configured": {"mean": 0.21}, "tuned": {"mean": 0.25}, "verdict": "no difference shown",
@@ -144,6 +144,7 @@ def test_a_study_ends_with_both_sides_and_what_their_difference_shows() -> None:
         ["difference", "0.0400", "-0.0100 to 0.0900 (96 %)", "3"],
     ]
     assert "tuned beside configured: no difference shown" in text
+    assert "model of the scores: better than a constant" in text
     assert "Train with it:     kedro run --env tuned-Pong" in text
     assert max(map(len, text.splitlines())) <= 80
 

@@ -48,6 +48,9 @@ CONTENTS: dict[str, Callable[[list[str]], str | bytes]] = {
     "bytes": lambda lines: random.Random(2).randbytes(3_000),
     "zeros": lambda lines: b"\0" * 1_000 + b"\n",
     "blank lines": lambda lines: "\n\n".join([*lines, ""]),
+    "a score that is text": lambda lines: "\n".join([*lines, ""]).replace(
+        '"scores":{"Corridor-s1":', '"scores":{"Corridor-s1":"x","b":'
+    ),
     "no value of a finished trial": lambda lines: "\n".join(
         [line for line in lines if '"learner.batch_size"' not in line or '"op_code":5' not in line] + [""]
     ),

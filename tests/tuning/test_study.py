@@ -36,6 +36,7 @@ def test_a_study_spends_its_trials_and_begins_with_the_configured_values(place: 
     work(parameters, place, never)
     study = open_study(parameters, place)
     assert states(study) == ["COMPLETE"] * 3
+    assert study.metric_names == ["return (final)"]  # what the dashboard shows; the corridor has no human score
     first = study.trials[0]
     assert first.params == {"learner.learning_rate": 3e-4, "learner.batch_size": 4}
     assert list(first.intermediate_values) == [PERIOD, 2 * PERIOD, 3 * PERIOD, FRAMES]

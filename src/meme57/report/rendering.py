@@ -73,6 +73,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
+def signed(value: float) -> str:
+    """Format a difference with its sign: two decimals."""
+    return f"{value:+.2f}"
+
+
 def percent(fraction: float) -> str:
     """Format a fraction as a percentage."""
     return f"{score(100 * fraction)} %"
@@ -85,5 +90,6 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {form.__name__: form for form in (text, words, agent_label, score, exact, number, percent)}
+_FILTERS = (text, words, agent_label, score, exact, number, signed, percent)
+_ENVIRONMENT.filters |= {form.__name__: form for form in _FILTERS}
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -45,6 +45,8 @@ def print_study_summary(
         )  # fmt: skip
     else:
         console.print(f"tuned beside configured: {evidence['verdict']}", highlight=False)
+    if "trust" in record:
+        console.print(f"model of the scores: {record['trust']['verdict']}", highlight=False)
     console.print(f"\nOpen the page:     {page}", soft_wrap=True, highlight=False)
     console.print(f"Train with it:     kedro run --env tuned-{record['study']}", soft_wrap=True, highlight=False)
 

@@ -16,10 +16,13 @@ from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.space import assign
 from meme57.tuning.storage import CAUSE, origin
 from meme57.tuning.study import best_trial, latest
+from meme57.tuning.trust import study_trust
 
 
 def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
     """Make the study's record for JSON: its settings, each trial once, the frames spent, the best trial's values.
+
+    `trust` says whether the model of the scores predicts; it takes some seconds.
 
     Raises:
         TuningError: no trial is complete.
@@ -38,6 +41,7 @@ def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
         "states": {state: sum(trial["state"] == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
         "best": {"trial": origin(best), "score": best.value, "values": _json(trial_values(best, parameters))},
         "trials": trials,
+        "trust": study_trust(study, parameters),
     }
 
 

@@ -26,6 +26,7 @@ from meme57.config import Parameters
 from meme57.config.identity import changes, is_same
 from meme57.config.tuning import TuneParameters
 from meme57.errors import Interrupted, TuningError
+from meme57.evaluation.reference import has_reference
 from meme57.tracking.trials import StudyRun, TrialRun
 from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, study_settings
 from meme57.tuning.objective import Objective
@@ -70,7 +71,7 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
                 tree = parameters.model_dump(mode="json", by_alias=True)
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
     if FINGERPRINT not in known:
-        return study
+        return _with_metric_name(study, parameters)
     if not is_same(known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)):
         what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
         raise TuningError(
@@ -79,6 +80,20 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
         )
     if tune.storage is None:
         _refuse_damage(study, parameters, place.journal)
+    return _with_metric_name(study, parameters)
+
+
+def metric_name(parameters: Parameters) -> str:
+    """Return what a trial's score is called in Optuna's dashboard and plots."""
+    kind = "human-normalised score" if has_reference(parameters.tune_games[0]) else "return"
+    return f"{kind} ({parameters.tune.metric})"
+
+
+def _with_metric_name(study: optuna.Study, parameters: Parameters) -> optuna.Study:
+    """Name the score; studies of older versions have no name yet."""
+    if study.metric_names is None:
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            study.set_metric_names([metric_name(parameters)])
     return study
 
 
@@ -100,6 +115,7 @@ def _look_at(trial: FrozenTrial, parameters: Parameters) -> None:
     """Raise any error if the trial's facts have another type, or its values are no point of the space."""
     origin(trial)
     int(trial.user_attrs.get("frames", 0))
+    sum(map(float, trial.user_attrs.get("scores", {}).values()))
     if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         with warnings.catch_warnings(action="error", category=UserWarning):  # a value outside its range
             suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
@@ -217,11 +233,17 @@ def _run(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def sampler_name(tune: TuneParameters) -> str:
+    """Return the sampler's name; `auto` is `gp` without a pruner and `tpe` with one."""
+    return ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
+
+
 def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.BaseSampler:
     """Make the sampler for the trial after `number` others; its seed does not depend on the process that asks."""
-    name = ("gp" if tune.pruner == "none" else "tpe") if tune.sampler == "auto" else tune.sampler
     digest = hashlib.sha256(f"{tune.sampler_seed} {number} {salt}".encode()).digest()
-    return make_sampler(name, seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials)
+    return make_sampler(
+        sampler_name(tune), seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials
+    )
 
 
 def make_pruner(tune: TuneParameters) -> BasePruner:
