@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meme57.api.pretrained import pretrained_folder
 from meme57.api.project import project_folder
 from meme57.errors import Meme57Error
 
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from meme57.export.policy_folder import PlayablePolicy
 
 
-def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None) -> PlayablePolicy:
-    """Find the policy of a run of this project, of a folder, or of `models:/meme57-pong@champion`.
+def find_policy(source: str, agent: str | None = None, *, torso: str | None = None) -> PlayablePolicy:
+    """Find the policy of a run of this project, of a folder, of `models:/meme57-pong@champion`, or of a game.
+
+    A game's name stands for the policy that comes with meme57, unless a run has that name.
 
     Args:
-        agent: teacher or student, of a run.
+        agent: teacher or student, of a run or a game; by default the teacher.
         torso: as for `meme57.learning.policies.Teacher.load`.
 
     Raises:
@@ -27,7 +30,7 @@ def find_policy(source: str, agent: str = "teacher", *, torso: str | None = None
     return open_policy(find_folder(source, agent), torso=torso)
 
 
-def find_folder(source: str, agent: str = "teacher", *, project: Path | None = None) -> Path:
+def find_folder(source: str, agent: str | None = None, *, project: Path | None = None) -> Path:
     """Find the folder with the weights; arguments and errors as for `find_policy`.
 
     Args:
@@ -40,7 +43,18 @@ def find_folder(source: str, agent: str = "teacher", *, project: Path | None = N
         return policy_data(existing_store(project or project_folder()), source)
     if "/" in source or Path(source).is_dir():
         return Path(source)
-    return run_policy(source, agent, project=project)
+    if not _is_run(source, project) and (found := pretrained_folder(source, agent)) is not None:
+        return found
+    return run_policy(source, agent or "teacher", project=project)
+
+
+def _is_run(name: str, project: Path | None) -> bool:
+    from meme57.tracking.overview import run_names
+
+    try:
+        return name in run_names(project or project_folder())
+    except Meme57Error:
+        return False
 
 
 def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:

@@ -25,9 +25,7 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option(
     "--agent",
     type=click.Choice(["teacher", "student"]),
-    default="teacher",
-    show_default=True,
-    help="Of a run; a student plays through ONNX Runtime.",
+    help="Of a run or a game, by default the teacher; a student plays through ONNX Runtime.",
 )
 @click.option("--episodes", type=click.IntRange(1), default=1, show_default=True, help="Whole episodes.")
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
@@ -40,7 +38,7 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @json_option
 def play(
     source: str,
-    agent: str,
+    agent: str | None,
     episodes: int,
     sticky: float | None,
     noops: int | None,
@@ -53,8 +51,9 @@ def play(
 ) -> None:
     """Let a policy play, and print its scores.
 
-    SOURCE is a run's name, a folder with a checkpoint or a student, or models:/meme57-pong@champion. The policy plays
-    by the protocol of its training; --sticky and --noops change it.
+    SOURCE is a run's name, a folder with a checkpoint or a student, models:/meme57-pong@champion, or a game whose
+    policy comes with meme57, such as pong. The policy plays by the protocol of its training; --sticky and --noops
+    change it.
     """
     from meme57.api.find import find_policy
     from meme57.envs import refuse_code

@@ -1,0 +1,124 @@
+"""Puts the policies of the suite `five` into the package, one of each game that is done, with their cards.
+
+    kedro run --env five; python experiments/five/ship.py
+
+Of several seeds it takes the one whose best checkpoint scored highest in the greedy games that selected it. The scores
+of the card are of other games, on fresh seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from meme57.api.pretrained import CARD, CARD_PAGE, FOLDER
+from meme57.checkpoints.store import CheckpointStore
+from meme57.files import checksum, read_json, write_bytes, write_json
+
+ROOT = Path(__file__).parents[2]
+TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
+MOST_BYTES = 15 * 2**20
+"""Of all teachers together."""
+
+PAGE = """\
+# {game}
+
+A policy for {game}, which comes with meme57: the trained network (teacher), and a small one that imitates it (student).
+
+| agent | mean return | 95 % | episodes | human-normalised |
+|---|---:|---|---:|---:|
+{rows}
+
+- **Protocol.** {protocol}, evaluation seeds from {seed} on.
+- **Learned from** {frames:,} ALE frames of the game, seed {training_seed}, at commit {commit}: `kedro run --env five`,
+  run `{run}`, which learned for {minutes:.0f} minutes on two shared cores.
+- **Selected**: the best of its checkpoints, by eight greedy games each.
+- **Limits.** It knows this game, {size} pictures and the minimal set of actions, and nothing else. Without sticky
+  actions, games differ by their start alone, so a part of the score may be a routine. One seed says little about the
+  agent that learned it.
+- **Licence.** Apache-2.0. The files are data: no code, no ROM.
+
+```bash
+meme57 play {name} --episodes {episodes}                   # the teacher's score, where a checkout is installed
+meme57 play {name} --episodes {episodes} --agent student
+```
+"""
+
+
+def main() -> None:
+    """Ship every game that is done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, default=ROOT, help="where the suite ran")
+    project = parser.parse_args().project
+    notes = map(read_json, sorted((project / "data/07_model_output/suite-five").glob("*.json")))
+    done = [note for note in notes if note["state"] == "done"]
+    for game in sorted({note["game"] for note in done}):
+        mine = [note for note in done if note["game"] == game]
+        ship(project, max(mine, key=lambda note: _best(project, note["name"]).score))
+    size = sum(path.stat().st_size for path in FOLDER.glob("*/teacher/*"))
+    if size > MOST_BYTES:
+        raise SystemExit(f"the teachers need {size:,} bytes, more than {MOST_BYTES:,}: leave a game out")
+
+
+def ship(project: Path, note: dict[str, Any]) -> None:
+    """Copy teacher and student of a member, and write the card."""
+    name, game = note["name"], note["game"]
+    best, student = _best(project, name), project / "data/06_models" / name / "student"
+    folder = FOLDER / game
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(student, folder / "student")
+    (folder / "teacher").mkdir()
+    for file in TEACHER:
+        shutil.copyfile(best.folder / file, folder / "teacher" / file)
+    scores = note["scores"]
+    card = {
+        "game": game,
+        "run": name,
+        "seed": note["seed"],
+        "commit": note["commit"],
+        "frames": scores["frames"],
+        "protocol": scores["protocol"]["name"],
+        "evaluation_seed": 1_500_000_001,
+        "agents": {agent: _score(summary) for agent, summary in scores["agents"].items()},
+        "files": {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.glob("*/*"))},
+    }
+    write_json(folder / CARD, card)
+    write_bytes(folder / CARD_PAGE, page(card, project).encode())
+    print(f"{game}: {name}, " + ", ".join(f"{agent} {score['mean']:,.1f}" for agent, score in card["agents"].items()))
+
+
+def page(card: dict[str, Any], project: Path) -> str:
+    """Write the card for people."""
+    curve = (project / "data/08_reporting" / card["run"] / "learning_curve.csv").read_text().splitlines()
+    last = dict(zip(curve[0].split(","), curve[-1].split(","), strict=True))
+    env = read_json(project / "data/02_intermediate" / card["run"] / "env_spec.json")
+    return PAGE.format(
+        game=card["game"], name=card["game"].lower(), run=card["run"], commit=card["commit"], protocol=card["protocol"],
+        seed=f"{card['evaluation_seed']:,}", frames=card["frames"], training_seed=card["seed"],
+        minutes=float(last["elapsed_seconds"]) / 60, size=f"{env['height']} x {env['width']}",
+        episodes=card["agents"]["teacher"]["episodes"],
+        rows="\n".join(_row(agent, score) for agent, score in card["agents"].items()),
+    )  # fmt: skip
+
+
+def _score(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: summary[key] for key in ("mean", "interval", "episodes", "human_normalised") if key in summary}
+
+
+def _row(agent: str, score: dict[str, Any]) -> str:
+    low, high = score["interval"]
+    human = "-" if (value := score.get("human_normalised")) is None else f"{100 * value:.1f} %"
+    return f"| {agent} | {score['mean']:,.1f} | {low:,.1f} to {high:,.1f} | {score['episodes']} | {human} |"
+
+
+def _best(project: Path, run: str) -> Any:
+    folder = project / "data/06_models" / run / "checkpoints"
+    best = CheckpointStore(folder, fingerprint="", configuration={}, keep=1).best()
+    assert best is not None, f"{run} has no checkpoint"
+    return best
+
+
+if __name__ == "__main__":
+    main()
