@@ -64,6 +64,7 @@ window.addEventListener("load", function () { setTimeout(function () {
       return node.nodeType === 3 && node.data.trim();
     });
     if (!own || !element.getClientRects().length || /^(SCRIPT|STYLE)$/.test(element.tagName)) return;
+    if (!/[a-z0-9]/i.test(element.textContent)) return;  /* a mark, not a text */
     var style = getComputedStyle(element), ink = element.namespaceURI.indexOf("svg") < 0 ? style.color : style.fill;
     var around = element, ground = "rgba(0, 0, 0, 0)";
     for (; around && /, 0\)$/.test(ground); around = around.parentElement) {

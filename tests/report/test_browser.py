@@ -155,8 +155,7 @@ def test_the_page_is_whole(
         assert drawn["height"] > 150, plot
     assert is_dark(seen["background"]) is dark
     assert is_dark(seen["ink"]) is not dark
-    if name == "study_text":
-        assert seen["faint"] == []
+    assert seen["faint"] == []
     if name == "run_page":
         assert seen["film"] == {"state": seen["film"]["state"], "width": 168, "error": None}
         assert seen["film"]["state"] >= 1  # its size and length are known: the browser can decode it

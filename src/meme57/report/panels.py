@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meme57.report.style import PALETTE, TITLE_HEIGHT, apply_style, points
+from meme57.report.style import PALETTE, TITLE_HEIGHT, apply_style, legend_mark, points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def _draw_panel(figure: Any, curve: pd.DataFrame, panel: Panel, row: int) -> Non
         mode = "lines+markers" if series[0].size < 3 else "lines"
         line = {"color": colour, "width": 1.8}
         figure.add_scatter(x=series[0], y=series[1], mode=mode, name=label, line=line, row=row, col=1)
-        labels.append(f'<span style="color:{colour}"><b>{label}</b></span>')
+        labels.append(legend_mark(colour, label))
     figure.update_yaxes(tickformat=panel.tick_format, nticks=5, row=row, col=1)
     text = f'{panel.title}<br><span style="font-size:11px">{panel.unit}</span>'
     if len(panel.columns) > 1:

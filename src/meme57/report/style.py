@@ -64,6 +64,11 @@ def apply_style(figure: Any, title: str, *, height: int, above: int = 16) -> Any
     return figure.update_layout(template=template, title=heading, margin=margin, height=height)
 
 
+def legend_mark(colour: str, name: str) -> str:
+    """Return a square of the line's colour, and its name in the text's colour, which has the contrast to be read."""
+    return f'<span style="color:{colour}">■</span> {name}'
+
+
 def logged(curve: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the rows of the learning curve with a finite value in `column`; none if there is no such column."""
     if column not in curve or "frames" not in curve:
@@ -115,7 +120,7 @@ def add_reference_lines(
     shown, edge = [], {"above": 0, "below": 0}
     for name in names:
         score = float(reference[name])
-        label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12, "color": GREY}}
+        label: dict[str, Any] = {"text": f"{name} {score:,.10g}", "font": {"size": 12}}
         label |= {**LABEL_SIDES.get(name, {"x": 0.5, "xanchor": "center"}), "xref": "paper", "showarrow": False}
         if low - 1.5 * span <= score <= high + 1.5 * span:
             line = {"color": GREY, "width": 1.2, "dash": "dash"}

@@ -20,6 +20,7 @@ from meme57.report.style import (
     add_band,
     add_reference_lines,
     apply_style,
+    legend_mark,
     new_figure,
 )
 
@@ -201,7 +202,7 @@ def _panel_title(game: str, found: Mapping[str, Any], variants: Sequence[str]) -
     if len(variants) == 1:
         return title
     colours = dict(zip(variants, _colours(variants), strict=True))
-    names = " ".join(f'<span style="color:{colours[v]}"><b>{v}</b></span>' for v in variants if v in found)
+    names = " ".join(legend_mark(colours[variant], variant) for variant in variants if variant in found)
     return f"{title}   {names}"
 
 
