@@ -55,7 +55,7 @@ class Learner:
         self._family = PolicyFamily(spec.family.gammas.to(self.device), spec.family.betas.to(self.device))
         online, novelty = make_networks(spec, seed=parameters.run.seed)
         target, _ = make_networks(spec, seed=parameters.run.seed)
-        self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
+        self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False).eval()
         self.novelty = novelty.to(self.device)
         learner = parameters.learner
         self.optimiser = torch.optim.AdamW(
