@@ -23,6 +23,7 @@ class EpisodeEmbedding:
         self._novelty, self._num_envs = novelty, num_envs
         self._kept: dict[int, Callable[[Tensor], Tensor]] = {}
         self._versions = np.zeros(num_envs, np.int64)
+        self._rows: dict[int, Tensor] = {}
 
     def embed(self, frames: Tensor, is_first: npt.NDArray[np.bool_]) -> Tensor:
         """Embed frames [E, H, W] -> [E, D]; `is_first` [E] is True where the frame begins an episode."""
@@ -33,10 +34,14 @@ class EpisodeEmbedding:
             self._kept = {known: embed for known, embed in self._kept.items() if known in in_use}
             if version not in self._kept:
                 self._kept[version] = self._novelty.kept_embedding()
+            self._rows = {known: self._rows_of(known).to(frames.device, non_blocking=True) for known in self._kept}
         if len(self._kept) == 1:
             return self._kept[int(self._versions[0])](frames)
         embedding = torch.empty(self._num_envs, self._novelty.spec.embedding_size, device=frames.device)
         for known, embed in self._kept.items():
-            which = torch.from_numpy(self._versions == known).to(frames.device)
-            embedding[which] = embed(frames[which])
+            rows = self._rows[known]
+            embedding[rows] = embed(frames[rows])
         return embedding
+
+    def _rows_of(self, version: int) -> Tensor:
+        return torch.from_numpy(np.flatnonzero(self._versions == version))
