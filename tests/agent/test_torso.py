@@ -214,6 +214,19 @@ def test_kept_weights_follow_their_parameters(mode: Any, change: Callable[[NFNet
 
 
 @torch.no_grad()
+def test_kept_weights_have_the_type_of_autocast() -> None:
+    torso, frames = random_torso().eval(), torch.randn(2, 1, 36, 40)
+    exact = torso(frames)
+    for dtype in (torch.bfloat16, torch.float32, torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = torso(frames)
+            assert torso.stem._kept.weight.dtype == torso.stem._kept.bias.dtype == out.dtype == dtype
+            assert torch.equal(out, torso.train()(frames))
+            torso.eval()
+        assert torch.equal(out, exact) == (dtype == torch.float32)
+
+
+@torch.no_grad()
 def test_a_copy_and_another_type_have_kept_weights_of_their_own() -> None:
     torso = random_torso().eval()
     assert is_right(torso)

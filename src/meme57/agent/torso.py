@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meme57.agent.parameters import NetworkSpec
+from meme57.agent.precision import product_type
 from meme57.errors import ConfigurationError, one_line
 
 RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
@@ -45,14 +46,15 @@ class _Kept(NamedTuple):
 
     sources: list[Tensor]
     versions: list[int]
-    factors: tuple[float, float]
+    settings: tuple[float, float, torch.dtype]
+    """Both factors, and the type in which autocast convolves."""
     weight: Tensor
     bias: Tensor
 
-    def is_of(self, sources: list[Tensor], versions: list[int], factors: tuple[float, float]) -> bool:
+    def is_of(self, sources: list[Tensor], versions: list[int], settings: tuple[float, float, torch.dtype]) -> bool:
         """Say whether they were computed from these very tensors, unchanged."""
         same = len(sources) == len(self.sources) and all(map(operator.is_, sources, self.sources))
-        return same and (versions, factors) == (self.versions, self.factors)
+        return same and (versions, settings) == (self.versions, self.settings)
 
 
 class ScaledConv2d(nn.Conv2d):
@@ -87,9 +89,10 @@ class ScaledConv2d(nn.Conv2d):
             self._kept = None  # a fused optimiser does not count its changes in `_version`, but it needs a gradient
             return self._fold(scale, skip_gain, alpha)
         versions = [source._version for source in sources]
-        kept = self._kept
-        if kept is None or not kept.is_of(sources, versions, (scale, alpha)):
-            kept = self._kept = _Kept(sources, versions, (scale, alpha), *self._fold(scale, skip_gain, alpha))
+        settings, kept = (scale, alpha, product_type(self.weight)), self._kept
+        if kept is None or not kept.is_of(sources, versions, settings):
+            weight, bias = (part.to(settings[-1]) for part in self._fold(scale, skip_gain, alpha))
+            kept = self._kept = _Kept(sources, versions, settings, weight, bias)
         return kept.weight, kept.bias
 
     def _fold(self, scale: float, skip_gain: Tensor | None, alpha: float) -> tuple[Tensor, Tensor]:
