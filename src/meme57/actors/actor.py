@@ -12,10 +12,10 @@ import torch
 
 from meme57.actors.player import Player
 from meme57.actors.recorder import ChunkRecorder
-from meme57.actors.transfer import download
 from meme57.agent.bandit import SlidingWindowUCB
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.transfer import download
 from meme57.blueprint import SEED_STRIDE, AgentSpec, make_bandits, make_networks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from meme57.actors.episode_embedding import EpisodeEmbedding
-from meme57.actors.transfer import download, upload
 from meme57.agent.inputs import INPUTS, Inputs, left_behind
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
+from meme57.agent.transfer import download, upload
 from meme57.envs import StepResult
 from meme57.replay.chunks import StepInputs
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +11,7 @@ from torch.nn import functional
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.parameters import NoveltySpec
 from meme57.agent.torso import small_torso
+from meme57.agent.transfer import upload
 
 
 class NoveltyReward(NamedTuple):
@@ -89,12 +88,11 @@ class NoveltyNetworks(nn.Module):
 
     def act_embed(self, frames: Tensor) -> Tensor:
         """Embed as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
-        return self.embed(frames).half().float()
+        return as_stored(self.embed(frames))
 
-    def kept_embedding(self) -> Callable[[Tensor], Tensor]:
-        """Return `act_embed` with a copy of the present weights."""
-        frames, embedding = copy.deepcopy((self.frames, self.embedding))
-        return lambda images: embedding(frames(images)).half().float()
+    def embedder(self) -> nn.Sequential:
+        """Return the part that embeds, with the same weights: uint8 [M, H, W] -> [M, D], before `as_stored`."""
+        return nn.Sequential(self.frames, self.embedding)
 
     def rnd_error(self, frames: Tensor) -> Tensor:
         """Compute the mean squared prediction error: uint8 [M, H, W] -> [M]."""
@@ -154,6 +152,11 @@ class NoveltyNetworks(nn.Module):
         return 0.99
 
 
+def as_stored(embedding: Tensor) -> Tensor:
+    """Round to float16, in which embeddings are stored."""
+    return embedding.half().float()
+
+
 class EpisodicMemory:
     """The embeddings of the current episode of each of E environments, as rings, and the nearest-neighbour reward.
 
@@ -177,7 +180,8 @@ class EpisodicMemory:
 
     def reset(self, which: Tensor) -> None:
         """Clear the memory of the environments where `which` [E] bool, on the host, is True."""
-        self._norms.masked_fill_(which.to(self._norms.device, non_blocking=True).unsqueeze(-1), torch.inf)
+        (cleared,) = upload([which.numpy()], self._norms.device)
+        self._norms.masked_fill_(cleared.unsqueeze(-1), torch.inf)
         self._counts[which] = 0
 
     def reward(self, embedding: Tensor) -> Tensor:
@@ -217,7 +221,7 @@ class EpisodicMemory:
     def _remember(self, embedding: Tensor) -> None:
         if int(self._counts.max()) >= self._capacity < self._spec.memory_size:
             self._grow()
-        slots = (self._counts % self._capacity).to(embedding.device, non_blocking=True)
+        (slots,) = upload([(self._counts % self._capacity).numpy()], embedding.device)
         self._memory[self._rows, slots] = embedding
         self._norms[self._rows, slots] = embedding.square().sum(-1)
         self._counts += 1

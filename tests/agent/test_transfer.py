@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors.transfer import _bytes, _split, download, upload
+from meme57.agent.transfer import _bytes, _split, download, upload
 
 
 def test_packed_tensors_come_out_as_they_were() -> None:
