@@ -47,14 +47,14 @@ def play(teacher: Teacher, *, policy: int, steps: int) -> Play:
     """Play greedy steps of one policy."""
     env = make_env(teacher.env, num_envs=GAMES)
     player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
-    policies, everyone = np.full(GAMES, policy, np.int64), np.ones(GAMES, np.bool_)
+    policies = np.full(GAMES, policy, np.int64)
     rows = []
     try:
         with torch.inference_mode():
             player.begin(env.reset(seed=SEED))
             for _ in range(steps):
-                predicted = player.predicted_returns(everyone, policies)
                 actions = player.preferences(policies).argmax(-1).numpy()
+                predicted = player.predicted_returns().numpy()
                 result = env.step(actions)
                 player.observe(actions, result)
                 rows.append((predicted, result.reward, result.terminated | result.truncated, result.is_reset))

@@ -203,6 +203,20 @@ def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(mak
                 np.testing.assert_allclose(chunk.steps.embedding[at], embedding[env].half().numpy(), rtol=2e-3)
 
 
+@torch.no_grad()
+def test_the_network_reads_the_inputs_that_are_stored(make_actor) -> None:
+    """They are kept twice, on the host and on the device; some environments begin an episode alone."""
+    played = make_actor(env={"game": "Breakout", "num_envs": 3}, epsilon=1.0)
+    player, alone = played.actor._player, 0
+    for _ in range(500):
+        played.actor.collect(1)
+        alone += int((player.inputs.action == played.spec.network.num_actions).sum() == 1)
+        for stored, read in zip(player.inputs, player._features, strict=True):
+            np.testing.assert_array_equal(read.numpy(), stored)
+        np.testing.assert_array_equal(player._frames.numpy(), player.observation)
+    assert alone > 2
+
+
 def test_episode_results_are_the_sums_of_their_steps(make_actor) -> None:
     played = make_actor(env={"game": "Breakout", "num_envs": 2, "max_episode_frames": 240}, epsilon=0.5)
     collected = played.actor.collect(130)

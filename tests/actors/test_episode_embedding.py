@@ -39,12 +39,24 @@ def test_an_episode_keeps_its_network_and_the_next_one_has_the_newest(networks: 
 
 
 @torch.no_grad()
-def test_networks_that_no_episode_has_any_more_are_dropped(networks: NoveltyNetworks) -> None:
-    embedding = EpisodeEmbedding(networks, 3)
+def test_every_environment_may_have_a_network_of_its_own(networks: NoveltyNetworks) -> None:
+    embedding, alone = EpisodeEmbedding(networks, 3), torch.zeros(3, 4)
     for version in range(5):
-        embedding.embed(FRAMES, np.arange(3) == version % 3 if version else FIRST)
+        is_first = np.arange(3) == version % 3 if version else FIRST
+        for env in np.flatnonzero(is_first):
+            alone[env] = networks.act_embed(FRAMES[env : env + 1])[0]
+        torch.testing.assert_close(embedding.embed(FRAMES, is_first), alone, rtol=1e-3, atol=1e-3)
         renew(networks)
-    assert set(embedding._kept) == set(embedding._versions.tolist()) == {2, 3, 4}
+    assert embedding._versions.tolist() == [3, 4, 2]
+
+
+@torch.no_grad()
+def test_weights_that_change_in_place_do_not_reach_an_episode(networks: NoveltyNetworks) -> None:
+    embedding = EpisodeEmbedding(networks, 3)
+    before = embedding.embed(FRAMES, FIRST)
+    for parameter in networks.parameters():
+        parameter.add_(1.0)  # as the learner's optimiser does
+    torch.testing.assert_close(embedding.embed(FRAMES, GOING_ON), before, rtol=0, atol=0)
 
 
 @torch.no_grad()

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from meme57.agent.returns import corrected_returns, retrace_returns, retrace_traces, soft_watkins_traces
+from meme57.agent.returns import (
+    backward_recursion,
+    corrected_returns,
+    retrace_returns,
+    retrace_traces,
+    soft_watkins_traces,
+)
 from meme57.agent.ties import TIE_TOLERANCE
 
 
@@ -131,6 +137,31 @@ def naive_returns(rewards: Tensor, discounts: Tensor, values: Tensor, traces: Te
 def test_returns_equal_a_loop_over_numbers(shape: tuple[int, int, int]) -> None:
     tensors = case(*shape)
     torch.testing.assert_close(corrected_returns(*tensors), naive_returns(*tensors), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 5, 8, 13, 160])
+def test_returns_equal_a_loop_whatever_the_length_with_terminals_and_cuts(num_steps: int) -> None:
+    rewards, discounts, values, traces = case(num_steps, 4, 2, seed=1)
+    discounts, traces = discounts * (random(num_steps, 4, 2, seed=7) < 0.8), traces * (random(num_steps, 4, 2) < 0.8)
+    torch.testing.assert_close(
+        corrected_returns(rewards, discounts, values, traces), naive_returns(rewards, discounts, values, traces),
+        rtol=1e-12, atol=1e-12,
+    )  # fmt: skip
+    q_taken = random(num_steps, 4, 2, seed=9)
+    expected, g = torch.zeros_like(rewards), torch.zeros(4, 2, dtype=torch.float64)
+    for t in reversed(range(num_steps)):
+        correction = traces[t] * (g - q_taken[t + 1]) if t < num_steps - 1 else 0.0
+        expected[t] = g = rewards[t] + discounts[t] * (values[t + 1] + correction)
+    torch.testing.assert_close(
+        retrace_returns(rewards, discounts, values, q_taken, traces), expected, rtol=1e-12, atol=1e-12
+    )
+
+
+def test_the_recursion_by_hand_changes_no_argument() -> None:
+    # G_2 = 3;  G_1 = 2 + 0.5 * 3 = 3.5;  G_0 = 1 + 2 * 3.5 = 8
+    a, b = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 0.0])
+    assert backward_recursion(a, b).tolist() == [8.0, 3.5, 3.0]
+    assert (a.tolist(), b.tolist()) == ([1.0, 2.0, 3.0], [2.0, 0.5, 0.0])
 
 
 def test_any_leading_dimensions() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import statistics
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from meme57.agent.parameters import NetworkSpec
 from meme57.agent.torso import TORSOS, NFNetTorso, ScaledConv2d, Torso, make_torso, scaled_relu
@@ -81,6 +86,166 @@ def test_residual_branch_by_hand() -> None:
     out = block.spatial(scaled_relu(block.reduce(out)))
     out = block.expand(scaled_relu(block.spatial_2(scaled_relu(out))))
     torch.testing.assert_close(block(x), x + 0.2 * 0.7 * out, rtol=1e-4, atol=1e-5)
+
+
+def plain_convolution(conv: ScaledConv2d, x: torch.Tensor) -> torch.Tensor:
+    """The convolution as the paper writes it."""
+    mean = conv.weight.mean((1, 2, 3), keepdim=True)
+    spread = (conv.weight - mean).square().sum((1, 2, 3), keepdim=True)  # var * fan_in
+    weight = conv.gain * (conv.weight - mean) / (spread + 1e-4).sqrt()
+    return functional.conv2d(x, weight, conv.bias, conv.stride, conv.padding, groups=conv.groups)
+
+
+def plain_torso(torso: NFNetTorso, frames: torch.Tensor) -> torch.Tensor:
+    """The network with every factor where the paper has it."""
+    x = plain_convolution(torso.stem, frames)
+    for block in torso.blocks:
+        out = scaled_relu(x) * block._beta
+        if block.shortcut is not None:
+            x = functional.avg_pool2d(out, 2, ceil_mode=True) if block._stride > 1 else out
+            x = plain_convolution(block.shortcut, x)
+        for conv in (block.reduce, block.spatial, block.spatial_2):
+            out = scaled_relu(plain_convolution(conv, out))
+        x = x + block._alpha * block.skip_gain * plain_convolution(block.expand, out)
+    return scaled_relu(x).flatten(1)
+
+
+def random_torso(*, seed: int = 0) -> NFNetTorso:
+    torch.manual_seed(seed)
+    torso = NFNetTorso(36, 40, widths=(8, 16), blocks=2, group_width=4)
+    with torch.no_grad():
+        for name, parameter in torso.named_parameters():
+            if name.endswith(("gain", "bias")):
+                parameter.add_(torch.randn_like(parameter) * 0.5)
+    return torso
+
+
+def results(torso: NFNetTorso, forward: Callable[..., torch.Tensor], frames: torch.Tensor) -> list[torch.Tensor]:
+    """Features, and the gradients of frames and of all parameters."""
+    frames = frames.clone().requires_grad_()
+    out = forward(torso, frames)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    return [out.detach(), *torch.autograd.grad((out * weights).sum(), [frames, *torso.parameters()])]
+
+
+def test_folded_factors_give_the_numbers_and_gradients_of_the_paper_s_network() -> None:
+    torso, frames = random_torso().double(), torch.randn(3, 1, 36, 40, dtype=torch.float64)
+    for found, expected in zip(
+        results(torso, NFNetTorso.__call__, frames), results(torso, plain_torso, frames), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_folding_costs_no_accuracy_in_bfloat16() -> None:
+    folded, plain = [], []
+    for seed in range(4):
+        torso, frames = random_torso(seed=seed), torch.randn(16, 1, 36, 40)
+        exact = results(torso, plain_torso, frames)
+        for forward, errors in ((NFNetTorso.__call__, folded), (plain_torso, plain)):
+            with torch.autocast("cpu", torch.bfloat16):
+                rounded = results(torso, forward, frames)
+            errors += [((a - b).norm() / b.norm()).item() for a, b in zip(rounded, exact, strict=True)]
+    assert statistics.median(folded) < 1.2 * statistics.median(plain)
+
+
+def is_right(torso: NFNetTorso) -> bool:
+    frames = torch.randn(2, 1, 36, 40, generator=torch.Generator().manual_seed(2)).to(torso.stem.weight.dtype)
+    return torch.allclose(torso(frames), plain_torso(torso, frames), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_weights_are_kept_while_acting_and_not_in_training() -> None:
+    with torch.inference_mode(False):
+        torso = random_torso().eval()
+    assert is_right(torso)
+    kept = torso.stem._kept
+    assert kept is not None
+    assert is_right(torso)
+    assert torso.stem._kept is kept
+    assert not [name for name in torso.state_dict() if "kept" in name]
+    assert copy.deepcopy(torso).stem._kept is None
+    torso.train()
+    assert is_right(torso)
+    assert torso.stem._kept is None
+
+
+def _load(torso: NFNetTorso) -> None:
+    torso.load_state_dict(random_torso(seed=1).state_dict())
+
+
+def _load_while_acting(torso: NFNetTorso) -> None:
+    state = random_torso(seed=1).state_dict()
+    with torch.inference_mode():
+        torso.load_state_dict(state)
+
+
+def _load_other_tensors(torso: NFNetTorso) -> None:
+    torso.load_state_dict(random_torso(seed=1).state_dict(), assign=True)
+
+
+def _optimise(torso: NFNetTorso) -> None:
+    optimiser = torch.optim.AdamW(torso.parameters(), lr=0.3, fused=True)  # it leaves `_version` as it is
+    torso(torch.randn(2, 1, 36, 40)).sum().backward()
+    optimiser.step()
+
+
+def _optimise_in_training(torso: NFNetTorso) -> None:
+    _optimise(torso.train())
+    torso.eval()
+
+
+def _change_one_gain(torso: NFNetTorso) -> None:
+    with torch.no_grad():
+        torso.blocks[1].skip_gain.add_(1.0)
+
+
+@pytest.mark.parametrize(
+    "change", [_load, _load_while_acting, _load_other_tensors, _optimise, _optimise_in_training, _change_one_gain]
+)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_kept_weights_follow_their_parameters(mode: Any, change: Callable[[NFNetTorso], None]) -> None:
+    torso = random_torso().eval()
+    with mode():
+        before = torso(torch.ones(1, 1, 36, 40))
+    change(torso)
+    with mode():
+        assert not torch.allclose(torso(torch.ones(1, 1, 36, 40)), before, rtol=1e-3)
+        assert is_right(torso)
+
+
+@torch.no_grad()
+def test_kept_weights_have_the_type_of_autocast() -> None:
+    torso, frames = random_torso().eval(), torch.randn(2, 1, 36, 40)
+    exact = torso(frames)
+    for dtype in (torch.bfloat16, torch.float32, torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = torso(frames)
+            assert torso.stem._kept.weight.dtype == torso.stem._kept.bias.dtype == out.dtype == dtype
+            assert torch.equal(out, torso.train()(frames))
+            torso.eval()
+        assert torch.equal(out, exact) == (dtype == torch.float32)
+
+
+@torch.no_grad()
+def test_a_copy_and_another_type_have_kept_weights_of_their_own() -> None:
+    torso = random_torso().eval()
+    assert is_right(torso)
+    other = copy.deepcopy(torso)
+    _load(other)
+    assert is_right(other)
+    assert is_right(torso)
+    assert is_right(torso.double())
+
+
+def test_kept_weights_are_no_part_of_an_export() -> None:
+    torso = random_torso().eval()
+    with torch.no_grad():
+        assert is_right(torso)
+        frames = torch.randn(2, 1, 36, 40)
+        exported = torch.export.export(torso, (frames,))
+        assert not exported.constants
+        torch.testing.assert_close(exported.module()(frames), torso(frames), rtol=1e-5, atol=1e-5)
+        assert is_right(torso)
 
 
 @torch.no_grad()

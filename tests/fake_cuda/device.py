@@ -56,6 +56,8 @@ class Usage(TorchDispatchMode):
         self.bytes = 0
         self.waits: collections.Counter[str] = collections.Counter()
         self.copies: collections.Counter[str] = collections.Counter()
+        self._launches_of: collections.Counter[str] = collections.Counter()
+        self._bytes_of: collections.Counter[str] = collections.Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -117,15 +119,20 @@ class Usage(TorchDispatchMode):
         if "cuda" not in devices or name in VIEWS or name in ALLOCATIONS:
             return
         together = name.startswith(("_foreach", "_fused"))
-        self.launches += max(1, len(args[0]) // TENSORS_A_LAUNCH) if together else 1
+        launches = max(1, len(args[0]) // TENSORS_A_LAUNCH) if together else 1
         changed = given[:1] if name.endswith("_") else made
-        self.bytes += sum(_bytes(tensor) for tensor in given + changed if tensor.device.type == "cuda")
+        size = sum(_bytes(tensor) for tensor in given + changed if tensor.device.type == "cuda")
+        self.launches, self.bytes = self.launches + launches, self.bytes + size
+        self._launches_of[name] += launches
+        self._bytes_of[name] += size
 
     def numbers(self) -> dict[str, Any]:
         """The counts as JSON types."""
         return {
             "launches": self.launches, "gigabytes": self.bytes / 1e9, "waits": sum(self.waits.values()),
             "wait_at": dict(self.waits), "copies": sum(self.copies.values()),
+            "most launches": dict(self._launches_of.most_common(10)),
+            "most gigabytes": {name: size / 1e9 for name, size in self._bytes_of.most_common(10)},
         }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from meme57.actors.recorder import ChunkRecorder
 from meme57.agent.bandit import SlidingWindowUCB
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.transfer import download
 from meme57.blueprint import SEED_STRIDE, AgentSpec, make_bandits, make_networks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env
@@ -158,11 +159,17 @@ class Actor:
 
     def send(self) -> None:
         """Choose actions and send them; the emulators run until `receive`."""
-        player = self._player
-        if (first := self._lengths == 0).any():
-            self._predicted_returns[first] = player.predicted_returns(first, self._policies[first])
-        self._recorder.before_step(player.observation, player.inputs, player.state.cpu().numpy(), self.version)
-        greedy = player.preferences(self._policies).argmax(-1).cpu().numpy()
+        player, first, state = self._player, self._lengths == 0, self._player.state
+        wanted = [player.preferences(self._policies).argmax(-1)]
+        if first.any():
+            wanted.append(player.predicted_returns())
+        if self._recorder.opens_chunks:
+            wanted.append(state)
+        greedy, *others = download(wanted)
+        if self._recorder.opens_chunks:
+            self._recorder.before_step(player.observation, player.inputs, others.pop(), self.version)
+        if first.any():
+            self._predicted_returns[first] = others.pop()[first]
         self._sent = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
         self._env.send(self._sent[0])
 

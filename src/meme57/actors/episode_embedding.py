@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from meme57.agent.novelty import NoveltyNetworks
+from meme57.agent.novelty import NoveltyNetworks, as_stored
+from meme57.agent.transfer import upload
 
 
 class EpisodeEmbedding:
@@ -17,26 +20,36 @@ class EpisodeEmbedding:
 
     If the weights changed, the episode's memory would be useless: every frame would look new. Source: NGU table 6,
     "Embeddings target update period: once/episode" [inherited].
+
+    Each environment's weights are stacked with those of the others: one pass serves all, however many versions there
+    are. While there is one version, a plain network serves them.
     """
 
     def __init__(self, novelty: NoveltyNetworks, num_envs: int) -> None:
-        self._novelty, self._num_envs = novelty, num_envs
-        self._kept: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._novelty = novelty
+        self._network = copy.deepcopy(novelty.embedder())
+        self._weights = {
+            name: torch.zeros(num_envs, *value.shape, device=value.device)
+            for name, value in self._network.state_dict().items()
+        }
         self._versions = np.zeros(num_envs, np.int64)
+        self._is_one_version = False
 
     def embed(self, frames: Tensor, is_first: npt.NDArray[np.bool_]) -> Tensor:
         """Embed frames [E, H, W] -> [E, D]; `is_first` [E] is True where the frame begins an episode."""
-        version = self._novelty.num_loads
         if is_first.any():
-            self._versions[is_first] = version
-            in_use = set(self._versions.tolist())
-            self._kept = {known: embed for known, embed in self._kept.items() if known in in_use}
-            if version not in self._kept:
-                self._kept[version] = self._novelty.kept_embedding()
-        if len(self._kept) == 1:
-            return self._kept[int(self._versions[0])](frames)
-        embedding = torch.empty(self._num_envs, self._novelty.spec.embedding_size, device=frames.device)
-        for known, embed in self._kept.items():
-            which = torch.from_numpy(self._versions == known).to(frames.device)
-            embedding[which] = embed(frames[which])
-        return embedding
+            self._keep_newest(is_first, frames.device)
+        if self._is_one_version:
+            return as_stored(self._network(frames))
+        embedding: Tensor = torch.vmap(partial(functional_call, self._network))(self._weights, frames.unsqueeze(1))
+        return as_stored(embedding.squeeze(1))
+
+    def _keep_newest(self, which: npt.NDArray[np.bool_], device: torch.device) -> None:
+        newest = self._novelty.embedder().state_dict()
+        (rows,) = upload([np.flatnonzero(which)], device)
+        for name, value in newest.items():
+            self._weights[name][rows] = value
+        self._versions[which] = self._novelty.num_loads
+        self._is_one_version = bool((self._versions == self._novelty.num_loads).all())
+        if self._is_one_version:
+            self._network.load_state_dict(newest)

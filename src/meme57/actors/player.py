@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from meme57.actors.episode_embedding import EpisodeEmbedding
-from meme57.agent.inputs import INPUTS, left_behind
+from meme57.agent.inputs import INPUTS, Inputs, left_behind
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, NoveltyReward
+from meme57.agent.transfer import download, upload
 from meme57.envs import StepResult
 from meme57.replay.chunks import StepInputs
 
@@ -31,60 +33,59 @@ class Player:
         self._network, self._novelty = network, novelty
         self._device = torch.device(device)
         self._num_envs = num_envs
+        self._fresh = self._fresh_inputs()
+        self._fresh_features = as_features(self._fresh, self._device)
+        self._moments: tuple[Tensor, Tensor] | None = None
+        self._moments_of = 0
         self._embedding = None if novelty is None else EpisodeEmbedding(novelty, num_envs)
         self.memory = None if novelty is None else EpisodicMemory(novelty.spec, num_envs, device=self._device)
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
         """Begin an episode in all environments at `observation` [E, H, W]."""
-        self.observation = observation
-        self.inputs = self._fresh_inputs()
+        self.observation, self.inputs, self._features = observation, self._fresh, self._fresh_features
         self.state = torch.zeros(2, self._num_envs, self._network.spec.lstm_size, device=self._device)
-        self._reward_novelty(observation, np.ones(self._num_envs, np.bool_))
+        (self._frames,) = upload([observation], self._device)
+        self._reward_novelty(np.ones(self._num_envs, np.bool_))
 
     def preferences(self, policies: npt.NDArray[np.int64]) -> Tensor:
         """Return preferences [E, A] of the policies [E] for the current observation, and advance the state."""
-        preferences, self.state = self._network.act(
-            torch.from_numpy(self.observation).to(self._device),
-            as_features(self.inputs, self._device),
-            self.state,
-            torch.from_numpy(policies).to(self._device),
-        )
+        (which,) = upload([policies], self._device)
+        core, self.state = self._network.step(self._frames, self._features, self.state)
+        preferences = self._network.preferences(core, which)
+        self._seen = core, preferences, which
         return preferences
 
-    def predicted_returns(
-        self, which: npt.NDArray[np.bool_], policies: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """Predict the discounted extrinsic return [K] of these environments [K of E] under their policies [K].
+    def predicted_returns(self) -> Tensor:
+        """Predict the discounted extrinsic return [E] from the observation that `preferences` has just read.
 
-        It is the value of the action that the policy prefers, untransformed. The state does not advance.
+        It is the value of the action that the policy prefers, untransformed.
         """
-        rows = torch.from_numpy(which).to(self._device)
-        predicted = self._network.predicted_returns(
-            torch.from_numpy(self.observation[which]).to(self._device),
-            Features(*(feature[rows] for feature in as_features(self.inputs, self._device))),
-            self.state[:, rows],
-            torch.from_numpy(policies).to(self._device),
-        )
-        values: npt.NDArray[np.float32] = predicted.cpu().numpy()
-        return values
+        return self._network.predicted_returns(*self._seen)
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> StepInputs:
         """Take in the result of the actions [E]; return the record of the step [E], to be stored."""
-        novelty = self._reward_novelty(result.observation, result.is_reset)
-        outcome = _outcome(actions, result.reward, novelty)
+        actions = actions.astype(np.int64)
+        action, reward, self._frames, is_reset = upload(
+            [actions, result.reward, result.observation, result.is_reset], self._device
+        )
+        novelty = self._reward_novelty(result.is_reset)
+        *rewards, embedding = download(novelty)
+        outcome: StepInputs = left_behind(actions, result.reward, [*rewards, embedding.astype(np.float16)])
         self.observation, self.inputs = result.observation, outcome
+        self._features = left_behind(action, reward, novelty)
         if result.is_reset.any():
-            self.state[:, torch.from_numpy(result.is_reset)] = 0.0
-            self.inputs = _where(result.is_reset, self._fresh_inputs(), outcome)
+            self.state = self.state.masked_fill(is_reset.unsqueeze(-1), 0.0)
+            self.inputs = _where(np.where, result.is_reset, self._fresh, outcome)
+            self._features = _where(torch.where, is_reset, self._fresh_features, self._features)
         return outcome
 
-    def _reward_novelty(self, observation: npt.NDArray[np.uint8], is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
+    def _reward_novelty(self, is_first: npt.NDArray[np.bool_]) -> NoveltyReward:
         if self._novelty is None or self._embedding is None or self.memory is None:
-            zeros = torch.zeros(self._num_envs)
-            return NoveltyReward(zeros, zeros, zeros, torch.zeros(self._num_envs, self._network.spec.embedding_size))
-        frames = torch.from_numpy(observation).to(self._device)
-        embedding = self._embedding.embed(frames, is_first)
-        lifelong = self._novelty.lifelong(self._novelty.rnd_error(frames))
+            return NoveltyReward(*self._fresh_features[2:])
+        embedding = self._embedding.embed(self._frames, is_first)
+        if self._moments is None or self._moments_of != self._novelty.num_loads:
+            self._moments_of, self._moments = self._novelty.num_loads, self._novelty.error_moments()
+        lifelong = self._novelty.lifelong(self._novelty.rnd_error(self._frames), self._moments)
         if is_first.any():
             self.memory.reset(torch.from_numpy(is_first))
         episodic = self.memory.reward(embedding)
@@ -107,15 +108,11 @@ def as_features(inputs: StepInputs, device: torch.device) -> Features:
     return Features(*(torch.from_numpy(value).to(device) for value in inputs))
 
 
-def _outcome(actions: npt.NDArray[np.int64], reward: npt.NDArray[np.float32], novelty: NoveltyReward) -> StepInputs:
-    *rewards, embedding = (part.cpu().numpy() for part in novelty)
-    return left_behind(actions.astype(np.int64), reward, [*rewards, embedding.astype(np.float16)])
+def _where(choose: Callable[..., Any], which: Any, first: Inputs[Any], second: Inputs[Any]) -> Inputs[Any]:
+    """Return `first` where `which` [E] is True, else `second`; `choose` is `where` of NumPy or of PyTorch."""
 
+    def mix(one: Any, two: Any) -> Any:
+        return choose(which.reshape(-1, *([1] * (two.ndim - 1))), one, two)
 
-def _where(which: npt.NDArray[np.bool_], first: StepInputs, second: StepInputs) -> StepInputs:
-    """Return `first` where `which` [E] is True, else `second`."""
-
-    def mix(one: npt.NDArray[Any], two: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.where(which.reshape(-1, *([1] * (two.ndim - 1))), one, two)
-
-    return StepInputs(*map(mix, first, second))
+    mixed: Inputs[Any] = Inputs(*map(mix, first, second))
+    return mixed

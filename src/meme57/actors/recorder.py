@@ -44,13 +44,16 @@ class ChunkRecorder:
         self._index[which] = 0
         self._used[which] = 0
 
+    @property
+    def opens_chunks(self) -> bool:
+        """Whether some environment begins a chunk at the next step, so that `before_step` must be called."""
+        return bool((self._used == 0).any())
+
     def before_step(
         self, observation: npt.NDArray[Any], inputs: StepInputs, state: npt.NDArray[np.float32], version: int
     ) -> None:
         """Store the first observation, inputs and state of new chunks.  observation [E, H, W], state [2, E, H]."""
         opening = np.flatnonzero(self._used == 0)
-        if not len(opening):
-            return
         self._frames[opening, 0] = observation[opening]
         self._state[:, opening] = state[:, opening]
         self._version[opening] = version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -52,15 +53,17 @@ class FeatureEncoder(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Encode features [...] -> [..., feature_size]."""
-        return functional.relu(self.linear(torch.cat([*map(self._encode, INPUTS.values(), features)], dim=-1)))
+        kinds = itertools.groupby(zip(INPUTS.values(), features, strict=True), key=lambda pair: pair[0])
+        encoded = [part for kind, pairs in kinds for part in self._encode(kind, [values for _, values in pairs])]
+        return functional.relu(self.linear(torch.cat(encoded, dim=-1)))
 
-    def _encode(self, kind: Kind, values: Tensor) -> Tensor:
+    def _encode(self, kind: Kind, inputs: list[Tensor]) -> list[Tensor]:
+        """Encode neighbouring inputs of one kind; rewards together, since each alone takes as many operations."""
         if kind == ACTION:
-            embedded: Tensor = self.action(values)
-            return embedded
+            return [self.action(values) for values in inputs]
         if kind == REWARD:
-            return signed_hyperbolic(values).unsqueeze(-1)
-        return functional.layer_norm(values.float(), values.shape[-1:])
+            return [signed_hyperbolic(torch.stack(inputs, dim=-1))]
+        return [functional.layer_norm(values.float(), values.shape[-1:]) for values in inputs]
 
 
 class MemeNetwork(nn.Module):
@@ -131,18 +134,23 @@ class MemeNetwork(nn.Module):
         Returns:
             preferences [B, A] (logits of the distilled policy, or values: see `acting_betas`), state [2, B, H].
         """
-        core, state = self._step(frames, features, state)
+        core, state = self.step(frames, features, state)
         return self.preferences(core, policies), state
 
-    def predicted_returns(self, frames: Tensor, features: Features, state: Tensor, policies: Tensor) -> Tensor:
-        """Predict the discounted extrinsic return [B] of the action that each policy prefers; arguments as `act`."""
-        core, _ = self._step(frames, features, state)
-        best = self.preferences(core, policies).argmax(-1, keepdim=True)
+    def predicted_returns(self, core: Tensor, preferences: Tensor, policies: Tensor) -> Tensor:
+        """Predict the discounted extrinsic return [B] of the action that each policy prefers.
+
+        Args:
+            core: [B, H] the LSTM's output.
+            preferences: [B, A] of `preferences(core, policies)`.
+            policies: [B] long.
+        """
+        best = preferences.argmax(-1, keepdim=True)
         q = self.values(core)[0][torch.arange(len(policies), device=policies.device), policies]
         return signed_parabolic(q.float().gather(-1, best).squeeze(-1))
 
-    def _step(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the LSTM's output [B, H] and state [2, B, H] after one step."""
+    def step(self, frames: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the LSTM's output [B, H] and state [2, B, H] after one step; arguments as `act`."""
         core, state = self.core(self.frames(frames), Features(*(value.unsqueeze(0) for value in features)), state)
         return core[0], state
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +11,7 @@ from torch.nn import functional
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.parameters import NoveltySpec
 from meme57.agent.torso import small_torso
+from meme57.agent.transfer import upload
 
 
 class NoveltyReward(NamedTuple):
@@ -38,7 +37,7 @@ def episodic_reward(
         K_k = eps / (max(d_k / running_mean - cluster_distance, 0) + eps)
 
     Args:
-        squared_distances: [..., K] to the nearest neighbours; infinite where there are fewer than K.
+        squared_distances: [..., K] to the nearest neighbours; +inf where there are fewer than K, never NaN.
         running_mean: [] of the squared distances; floored at 1e-8.
 
     Returns:
@@ -46,12 +45,11 @@ def episodic_reward(
 
     Source: NGU algorithm 1 [inherited].
     """
-    present = torch.isfinite(squared_distances)
-    distances = squared_distances.masked_fill(~present, 0.0) / running_mean.clamp_min(1e-8)
-    kernel = kernel_eps / ((distances - cluster_distance).clamp_min(0.0) + kernel_eps)
-    similarity = kernel.masked_fill(~present, 0.0).sum(-1).sqrt() + pseudo_count
-    novel = (similarity <= max_similarity) & present.any(-1)
-    return torch.where(novel, 1.0 / similarity, torch.zeros_like(similarity))
+    distances = squared_distances / running_mean.clamp_min(1e-8)
+    kernel = kernel_eps / ((distances - cluster_distance).clamp_min(0.0) + kernel_eps)  # 0 at an infinite distance
+    similarity = kernel.sum(-1).sqrt() + pseudo_count
+    novel = (similarity <= max_similarity) & (squared_distances.amin(-1) < torch.inf)
+    return novel / similarity
 
 
 class NoveltyNetworks(nn.Module):
@@ -90,12 +88,11 @@ class NoveltyNetworks(nn.Module):
 
     def act_embed(self, frames: Tensor) -> Tensor:
         """Embed as actors use, remember and store it: rounded to float16.  [M, H, W] -> [M, D] float32."""
-        return self.embed(frames).half().float()
+        return as_stored(self.embed(frames))
 
-    def kept_embedding(self) -> Callable[[Tensor], Tensor]:
-        """Return `act_embed` with a copy of the present weights."""
-        frames, embedding = copy.deepcopy((self.frames, self.embedding))
-        return lambda images: embedding(frames(images)).half().float()
+    def embedder(self) -> nn.Sequential:
+        """Return the part that embeds, with the same weights: uint8 [M, H, W] -> [M, D], before `as_stored`."""
+        return nn.Sequential(self.frames, self.embedding)
 
     def rnd_error(self, frames: Tensor) -> Tensor:
         """Compute the mean squared prediction error: uint8 [M, H, W] -> [M]."""
@@ -103,14 +100,23 @@ class NoveltyNetworks(nn.Module):
         error: Tensor = (self.rnd_predictor(images) - self.rnd_target(images)).square().mean(-1)
         return error
 
-    def lifelong(self, error: Tensor) -> Tensor:
-        """Compute alpha = 1 + (error - mean) / std, clipped to [1, L]; 1 before any statistics.  [M] -> [M]."""
+    def lifelong(self, error: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Compute alpha = 1 + (error - mean) / std, clipped to [1, L]; 1 before any statistics.  [M] -> [M].
+
+        Args:
+            error: [M] of `rnd_error`.
+            moments: what `error_moments` returned since the last load, which saves its computation.
+        """
+        mean, std = moments or self.error_moments()
+        return (1.0 + (error - mean) / std).clamp(1.0, self.spec.max_modulation)
+
+    def error_moments(self) -> tuple[Tensor, Tensor]:
+        """Return running mean and deviation of the RND error, [] each; before any statistics the mean is infinite."""
         weight = 1.0 - self._decay**self.error_count
         safe = weight.clamp_min(1e-8)
         mean = self.error_mean / safe
         std = (self.error_square / safe - mean.square()).clamp_min(1e-12).sqrt()
-        alpha = 1.0 + (error - mean) / std.clamp_min(1e-8)
-        return torch.where(self.error_count > 0, alpha, torch.ones_like(alpha)).clamp(1.0, self.spec.max_modulation)
+        return mean.masked_fill(self.error_count == 0, torch.inf), std.clamp_min(1e-8)
 
     def update_statistics(self, error: Tensor, mask: Tensor) -> None:
         """Add the masked-in errors [M], if any, to the exponential moments (decay 0.99 per batch [ours])."""
@@ -146,6 +152,11 @@ class NoveltyNetworks(nn.Module):
         return 0.99
 
 
+def as_stored(embedding: Tensor) -> Tensor:
+    """Round to float16, in which embeddings are stored."""
+    return embedding.half().float()
+
+
 class EpisodicMemory:
     """The embeddings of the current episode of each of E environments, as rings, and the nearest-neighbour reward.
 
@@ -162,14 +173,15 @@ class EpisodicMemory:
         self._capacity = min(1024, spec.memory_size)
         self._memory = torch.zeros(num_envs, self._capacity, spec.embedding_size, device=device)
         self._norms = torch.full((num_envs, self._capacity), torch.inf, device=device)
-        self._counts = torch.zeros(num_envs, dtype=torch.long)
-        self._rows = torch.arange(num_envs)
+        self._counts = torch.zeros(num_envs, dtype=torch.long)  # on the host, which knows them without asking
+        self._rows = torch.arange(num_envs, device=device)
         self._distance_sum = torch.zeros((), device=device)
-        self._distance_weight = 0.0
+        self._distance_weight = torch.zeros((), dtype=torch.float64, device=device)
 
     def reset(self, which: Tensor) -> None:
-        """Clear the memory of the environments where `which` [E] bool is True."""
-        self._norms[which] = torch.inf
+        """Clear the memory of the environments where `which` [E] bool, on the host, is True."""
+        (cleared,) = upload([which.numpy()], self._norms.device)
+        self._norms.masked_fill_(cleared.unsqueeze(-1), torch.inf)
         self._counts[which] = 0
 
     def reward(self, embedding: Tensor) -> Tensor:
@@ -177,7 +189,7 @@ class EpisodicMemory:
         used = int(self._counts.max().clamp_max(self._capacity))
         distances = self._nearest(embedding, used)
         self._track(distances)
-        mean = self._distance_sum / max(self._distance_weight, 1e-8)
+        mean = self._distance_sum / self._distance_weight.clamp_min(1e-8).float()
         reward = episodic_reward(
             distances, mean,
             kernel_eps=self._spec.kernel_eps, cluster_distance=self._spec.cluster_distance,
@@ -194,22 +206,22 @@ class EpisodicMemory:
         nearest = near.topk(min(self._spec.num_neighbours, used), dim=-1, largest=False)
         neighbours = self._memory.gather(1, nearest.indices.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
         exact = (neighbours - embedding.unsqueeze(1)).square().sum(-1)
-        return exact.masked_fill(torch.isinf(nearest.values), torch.inf)
+        return exact.masked_fill(nearest.values == torch.inf, torch.inf)
 
     def _track(self, distances: Tensor) -> None:
-        present = torch.isfinite(distances)
-        count = int(present.sum())
-        if count == 0:
-            return
-        decay = self._spec.distance_decay
-        mean = distances.masked_fill(~present, 0.0).sum() / count
-        self._distance_sum = decay * self._distance_sum + (1.0 - decay) * mean
-        self._distance_weight = decay * self._distance_weight + (1.0 - decay)
+        """Add the distances to the running mean, if there are any. The device decides, so the host does not wait."""
+        present = distances < torch.inf
+        count = present.sum()
+        decay, any_present = self._spec.distance_decay, count > 0
+        mean = distances.nan_to_num(posinf=0.0).sum() / count.clamp_min(1)
+        total, weight = self._distance_sum, self._distance_weight
+        self._distance_sum = torch.where(any_present, decay * total + (1.0 - decay) * mean, total)
+        self._distance_weight = torch.where(any_present, decay * weight + (1.0 - decay), weight)
 
     def _remember(self, embedding: Tensor) -> None:
         if int(self._counts.max()) >= self._capacity < self._spec.memory_size:
             self._grow()
-        slots = self._counts % self._capacity
+        (slots,) = upload([(self._counts % self._capacity).numpy()], embedding.device)
         self._memory[self._rows, slots] = embedding
         self._norms[self._rows, slots] = embedding.square().sum(-1)
         self._counts += 1
@@ -225,12 +237,14 @@ class EpisodicMemory:
 
     def state_dict(self) -> dict[str, float]:
         """Return the running mean. Unfinished episodes are left out, since a resumed run starts new ones."""
-        return {"distance_sum": float(self._distance_sum), "distance_weight": self._distance_weight}
+        return {"distance_sum": float(self._distance_sum), "distance_weight": float(self._distance_weight)}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Restore `state_dict()`."""
-        self._distance_sum = torch.tensor(state["distance_sum"], device=self._memory.device)
-        self._distance_weight = state["distance_weight"]
+        self._distance_sum, self._distance_weight = (
+            torch.tensor(state[name], dtype=moment.dtype, device=moment.device)
+            for name, moment in (("distance_sum", self._distance_sum), ("distance_weight", self._distance_weight))
+        )
 
 
 def _encoder(spec: NoveltySpec, outputs: int) -> nn.Sequential:

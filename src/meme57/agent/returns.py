@@ -60,14 +60,8 @@ def corrected_returns(rewards: Tensor, discounts: Tensor, values: Tensor, traces
 
     Source: MEME Eq. 3 [paper], with max replaced by the expectation under the distilled policy.
     """
-    num_steps = rewards.shape[0]
-    returns = torch.empty_like(values[1:])
-    following = values[num_steps]
-    for t in reversed(range(num_steps)):
-        if t < num_steps - 1:
-            following = torch.lerp(values[t + 1], returns[t + 1], traces[t])
-        returns[t] = rewards[t] + discounts[t] * following
-    return returns
+    c = _without_last(traces)
+    return backward_recursion(rewards + discounts * (1.0 - c) * values[1:], discounts * c)
 
 
 def retrace_returns(rewards: Tensor, discounts: Tensor, values: Tensor, q_taken: Tensor, traces: Tensor) -> Tensor:
@@ -75,11 +69,33 @@ def retrace_returns(rewards: Tensor, discounts: Tensor, values: Tensor, q_taken:
 
     Source: Munos et al., 2016; for the ablation [inherited].
     """
-    num_steps = rewards.shape[0]
-    returns = torch.empty_like(values[1:])
-    for t in reversed(range(num_steps)):
-        following = values[t + 1]
-        if t < num_steps - 1:
-            following = following + traces[t] * (returns[t + 1] - q_taken[t + 1])
-        returns[t] = rewards[t] + discounts[t] * following
-    return returns
+    c = _without_last(traces)
+    following = torch.cat([q_taken[1:], q_taken[-1:]])  # its last is unused, as c is 0 there
+    return backward_recursion(rewards + discounts * (values[1:] - c * following), discounts * c)
+
+
+def backward_recursion(a: Tensor, b: Tensor) -> Tensor:
+    """Solve G_t = a_t + b_t G_{t+1} for all t, in ceil(log2 T) rounds instead of T.
+
+    G_t = a_t + b_t a_{t+1} + b_t b_{t+1} G_{t+2}: substituting the recursion into itself gives one that looks two steps
+    ahead. It has the same form, so each round doubles how far it looks.
+
+    Args:
+        a: [T, ...].
+        b: [T, ...], broadcast to `a`; b_{T-1} must be 0. So all factors that would look beyond the end are 0 as well.
+
+    Returns:
+        [T, ...].
+
+    Source: ours (Hillis and Steele, 1986).
+    """
+    step = 1
+    while step < len(a):
+        a = torch.cat([torch.addcmul(a[:-step], b[:-step], a[step:]), a[-step:]])
+        b = torch.cat([b[:-step] * b[step:], b[-step:]])
+        step *= 2
+    return a
+
+
+def _without_last(traces: Tensor) -> Tensor:
+    return torch.cat([traces[:-1], torch.zeros_like(traces[-1:])])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.agent.recurrence import gates, unroll
+from meme57.agent.returns import backward_recursion
 from meme57.agent.ties import as_good
 from meme57.config.groups import LossParameters
 from meme57.learning.objective import Component, Objective
@@ -70,10 +71,8 @@ def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:
 
     traces [T, B, N], is_last_step [T, B] bool -> [T, B, N]; 1 is one-step learning.
     """
-    lengths = torch.ones_like(traces)
-    for t in reversed(range(len(traces) - 1)):
-        lengths[t] += torch.where(is_last_step[t].unsqueeze(-1), 0.0, traces[t + 1] * lengths[t + 1])
-    return lengths
+    following = torch.cat([traces[1:], torch.zeros_like(traces[:1])]).masked_fill(is_last_step.unsqueeze(-1), 0.0)
+    return backward_recursion(torch.ones_like(traces), following)
 
 
 def explained_variance(targets: Tensor, errors: Tensor, mask: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Learner:
         self._family = PolicyFamily(spec.family.gammas.to(self.device), spec.family.betas.to(self.device))
         online, novelty = make_networks(spec, seed=parameters.run.seed)
         target, _ = make_networks(spec, seed=parameters.run.seed)
-        self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False)
+        self.network, self.target = online.to(self.device), target.to(self.device).requires_grad_(False).eval()
         self.novelty = novelty.to(self.device)
         learner = parameters.learner
         self.optimiser = torch.optim.AdamW(
@@ -164,7 +164,9 @@ class Learner:
         """Take the step if it is usable; return the gradient's norm [], and whether it was taken [] bool."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._parameters.learner.max_gradient_norm)
+        norm = nn.utils.clip_grad_norm_(
+            self.network.parameters(), self._parameters.learner.max_gradient_norm, foreach=True
+        )
         usable = torch.isfinite(norm) & torch.isfinite(loss.detach())
         step_where(self.optimiser, usable)
         return norm.detach(), usable
@@ -185,7 +187,7 @@ class Learner:
         loss = inverse_loss + rnd_loss
         self.novelty_optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None])
+        norm = nn.utils.get_total_norm([p.grad for p in self.novelty.parameters() if p.grad is not None], foreach=True)
         facts = torch.stack([loss.detach(), norm])
         usable = torch.isfinite(facts).all()
         with self._novelty_lock:

@@ -97,7 +97,7 @@ class Teacher:
         network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
             novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
-        return cls(env, network, novelty)
+        return cls(env, network.eval(), novelty)
 
     def to(self, device: torch.device) -> Teacher:
         """Move the networks to `device`."""
