@@ -69,7 +69,8 @@ def results_pages() -> dict[Path, str]:
     pages |= {DOCS / "notebook.md": with_tables(DOCS / "notebook.md", history)}
     learned = {name: results.learned_table(measured(name, name), LEARNED[name]) for name in LEARNED}
     pages |= {DOCS / "gymnasium.md": with_tables(DOCS / "gymnasium.md", learned)}
-    pages |= {DOCS / "published.md": with_tables(DOCS / "published.md", {"published-agents": results.published_table()})}
+    published_page = DOCS / "published.md"
+    pages |= {published_page: with_tables(published_page, {"published-agents": results.published_table()})}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
     plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
     for name, threshold in LEARNED.items():
