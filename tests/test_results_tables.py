@@ -57,6 +57,20 @@ def test_the_best_of_small_budgets_is_named_at_the_same_frames() -> None:
     assert row[-1] == "12.3 (BBF (RR 2))"
 
 
+def test_the_readme_has_one_line_for_each_game_and_protocol() -> None:
+    common = {"game": "Pong", "trained_frames": "2003532", "protocol_name": "sticky0-noop30", "trained_seconds": "1640"}
+    rows = [
+        {**common, "agent": agent, "seed": seed, "return": value}
+        for seed, value in (("1", "13.5"), ("2", "19.59"))
+        for agent, value in (("random", "-20.0"), ("teacher", value), ("student", "0"))
+    ]
+    rows += [{**row, "protocol_name": "sticky0.25-noop0", "trained_seconds": ""} for row in rows]
+    assert cells(RESULTS["readme_table"](rows)) == [
+        ["Pong", "2,000,000", "0", "-20.0", "13.5, 19.6", "14.6", "27"],
+        ["Pong", "2,000,000", "0.25", "-20.0", "13.5, 19.6", "14.6", "-"],
+    ]
+
+
 def test_settings_that_begin_like_an_agent_of_the_notebook_have_its_letter() -> None:
     agents = RESULTS["AGENTS"]
     tried = ("none", f"{agents['B']}; novelty.enabled=false", agents["D"], "learner.adam_eps=1e-8", f"{agents['B']}0")

@@ -69,6 +69,10 @@ def results_pages() -> dict[Path, str]:
     pages |= {DOCS / "notebook.md": with_tables(DOCS / "notebook.md", history)}
     learned = {name: results.learned_table(measured(name, name), LEARNED[name]) for name in LEARNED}
     pages |= {DOCS / "gymnasium.md": with_tables(DOCS / "gymnasium.md", learned)}
+    shown = results.read(DOCS / "data" / "laptop" / "scores.csv") + measured("games", "games")
+    pages[ROOT / "README.md"] = with_tables(
+        ROOT / "README.md", {"scores": results.readme_table(shown + measured("games", "games_sticky"))}
+    )
     published_page = DOCS / "published.md"
     pages |= {published_page: with_tables(published_page, {"published-agents": results.published_table()})}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}

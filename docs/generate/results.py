@@ -24,6 +24,7 @@ from meme57.config.games import TOY_GAMES
 from meme57.config.members import CONFIGURED
 from meme57.config.renames import with_todays_agents
 from meme57.evaluation.published import published_agent, published_agents
+from meme57.evaluation.reference import reference_score
 from meme57.intervals import difference, mean_of
 
 Row = dict[str, str]
@@ -77,6 +78,31 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
     return "\n".join([*lines, ""]) if len(lines) > 2 else f"{NOT_RUN}\n"
 
 
+def readme_table(scores: Sequence[Row]) -> str:
+    """Tabulate the teacher's greedy score seed by seed, a line for each game and protocol, beside random and human."""
+    lines = [
+        "| game | frames | sticky actions | random play | agent, seed by seed | human | minutes of learning |",
+        "|---|---:|---:|---:|---|---:|---|",
+    ]
+    for game, protocol in _in_order((row["game"], _sticky(row)) for row in scores):
+        mine = [row for row in scores if (row["game"], _sticky(row)) == (game, protocol)]
+        teachers, randoms = ([row for row in mine if row["agent"] == agent] for agent in ("teacher", "random"))
+        frames = {round(int(row["trained_frames"]), -5) for row in teachers}
+        minutes = sorted({round(float(row["trained_seconds"]) / 60) for row in teachers if row["trained_seconds"]})
+        cells = [
+            game, ", ".join(f"{value:,}" for value in sorted(frames)), protocol,
+            f"{fmean(float(row['return']) for row in randoms):.1f}",
+            ", ".join(f"{float(row['return']):,.1f}" for row in teachers), f"{reference_score(game).human:,.1f}",
+            " to ".join(str(value) for value in dict.fromkeys((minutes[0], minutes[-1]))) if minutes else "-",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _sticky(row: Row) -> str:
+    return row["protocol_name"].split("-")[0].removeprefix("sticky")
+
+
 def greedy_table(scores: Sequence[Row]) -> str:
     """Tabulate the greedy score of each run's best checkpoint on fresh seeds, and the time of learning."""
     heads = ["run", "sticky actions", "frames learned", "minutes of learning", "best checkpoint", "n", "random",
@@ -90,7 +116,7 @@ def greedy_table(scores: Sequence[Row]) -> str:
         variant = "" if teacher["variant"] == CONFIGURED else f", {teacher['variant']}"
         cells = [
             f"{teacher['game']}{variant}, seed {teacher['seed']}",
-            teacher["protocol_name"].split("-")[0].removeprefix("sticky"),
+            _sticky(teacher),
             f"{int(teacher['trained_frames']):,}", f"{float(teacher['trained_seconds']) / 60:.0f}",
             f"{int(teacher['frames']):,}", teacher["episodes"], _points(found.get("random")), _points(teacher),
             _points(found.get("bandit_policy")), f"{100 * float(teacher['human_normalised']):.0f} %", teacher["commit"],
