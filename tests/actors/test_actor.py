@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors.actor import SEED_STRIDE, explore
+from meme57.actors.actor import SEED_STRIDE, draw, explore
 from meme57.agent.network import Features
 from meme57.agent.novelty import EpisodicMemory
 from meme57.agent.transforms import signed_parabolic
@@ -70,6 +70,23 @@ def test_unrolling_stored_sequences_gives_the_greedy_actions_again(make_actor, e
     assert (preferences.amax(-1) - taken)[mask].max() < 1e-5  # the action taken is the best one, ties apart
     assert len(np.unique(batch.actions[batch.mask])) > 1
     assert set(batch.lengths.tolist()) >= {16}
+
+
+@torch.no_grad()
+def test_unrolling_stored_sequences_gives_the_probabilities_of_drawn_actions_again(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.1, actors={"temperature": 0.5})
+    replay = make_replay(played.parameters, played.env)
+    replay.add(played.actor.collect(75).chunks)
+    batch = replay.sample(40, np.random.default_rng(0))
+    features = Features(*(torch.from_numpy(value) for value in batch.inputs))
+    output = played.network(torch.from_numpy(batch.frames), features, torch.from_numpy(batch.lstm_state))
+    logits = output.logits[:, torch.arange(40), torch.from_numpy(batch.policies)][:-1]
+    policy = 0.9 * (logits / 0.5).softmax(-1) + 0.1 / logits.shape[-1]
+    expected = policy.gather(-1, torch.from_numpy(batch.actions).unsqueeze(-1)).squeeze(-1)
+    mask = torch.from_numpy(batch.mask)
+    assert expected[mask].std() > 0.01
+    torch.testing.assert_close(expected[mask], torch.from_numpy(batch.mu)[mask], rtol=1e-3, atol=1e-4)
+    assert len(np.unique(batch.actions[batch.mask])) > 4
 
 
 @torch.no_grad()
@@ -276,6 +293,26 @@ def test_explore_ends_and_each_environment_has_its_own_rate() -> None:
     assert (mu[::2] == 1.0).all()
     assert np.bincount(actions[1::2], minlength=3).min() > 120
     assert mu[1::2] == pytest.approx(1 / 3)
+
+
+def test_a_drawn_action_has_the_probability_of_the_policy_and_of_exploring() -> None:
+    # softmax([2, 0, 1] / 0.5) by hand: exp(4), exp(0), exp(2)
+    weights = np.exp([4.0, 0.0, 2.0])
+    drawn, policy = draw(np.tile(np.float32([2.0, 0.0, 1.0]), (30_000, 1)), 0.5, np.random.default_rng(0))
+    assert policy[0] == pytest.approx(weights / weights.sum())
+    actions, mu = explore(drawn, 0.3, 3, np.random.default_rng(1), policy=policy)
+    for action in range(3):
+        expected = 0.1 + 0.7 * policy[0, action]
+        assert (actions == action).mean() == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 30_000))
+        assert mu[actions == action] == pytest.approx(expected)
+
+
+def test_drawing_survives_large_logits_and_nears_the_argmax() -> None:
+    logits = np.float32([[1e6, 0.0], [0.0, 1e-3]])
+    drawn, policy = draw(np.repeat(logits, 500, axis=0), 1e-5, np.random.default_rng(0))
+    assert (drawn[:500] == 0).all()
+    assert (drawn[500:] == 1).all()
+    assert np.isfinite(policy).all()
 
 
 def test_stored_mu_tells_greedy_and_random_actions_apart(make_actor) -> None:

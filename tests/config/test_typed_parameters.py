@@ -40,6 +40,10 @@ from meme57.errors import ConfigurationError
         ({"learner": {"learning_rate": 0}}, r"learner\.learning_rate=0 is not possible"),
         ({"family": {"gamma_max": 1.0}}, r"family\.gamma_max=1\.0 is not possible"),
         ({"family": {"gamma_max": 0.5, "gamma_min": 0.9}}, r"family\.gamma_min=0\.9 is above family\.gamma_max=0\.5"),
+        (
+            {"actors": {"temperature": 1.0}, "loss": {"distil_policy": False}},
+            r"actors\.temperature=1 draws from the distilled policy",
+        ),
         ({"run": {"name": "../evil"}}, r"run\.name='\.\./evil' is not possible"),
         ({"run": {"seed": -1}}, r"run\.seed=-1 is not possible"),
         ({"run": {"seed": 2**31}}, r"run\.seed=2147483648 is not possible"),

@@ -160,17 +160,21 @@ class Actor:
     def send(self) -> None:
         """Choose actions and send them; the emulators run until `receive`."""
         player, first, state = self._player, self._lengths == 0, self._player.state
-        wanted = [player.preferences(self._policies).argmax(-1)]
+        preferences, temperature = player.preferences(self._policies), self._parameters.actors.temperature
+        wanted = [preferences if temperature else preferences.argmax(-1)]
         if first.any():
             wanted.append(player.predicted_returns())
         if self._recorder.opens_chunks:
             wanted.append(state)
-        greedy, *others = download(wanted)
+        preferred, *others = download(wanted)
         if self._recorder.opens_chunks:
             self._recorder.before_step(player.observation, player.inputs, others.pop(), self.version)
         if first.any():
             self._predicted_returns[first] = others.pop()[first]
-        self._sent = explore(greedy, self._epsilons, self._spec.network.num_actions, self._rng)
+        policy = None
+        if temperature:
+            preferred, policy = draw(preferred, temperature, self._rng)
+        self._sent = explore(preferred, self._epsilons, self._spec.network.num_actions, self._rng, policy=policy)
         self._env.send(self._sent[0])
 
     def receive(self, collected: Collected) -> None:
@@ -267,11 +271,31 @@ def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callab
     return collected
 
 
+def draw(
+    logits: npt.NDArray[np.float32], temperature: float, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Draw actions [E] from softmax(logits / temperature); return these probabilities [E, A] too. Gumbel-max."""
+    scaled = logits.astype(np.float64) / temperature
+    policy = np.exp(scaled - scaled.max(-1, keepdims=True))
+    return (scaled + rng.gumbel(size=scaled.shape)).argmax(-1), policy / policy.sum(-1, keepdims=True)
+
+
 def explore(
-    greedy: npt.NDArray[np.int64], epsilons: npt.NDArray[np.float64] | float, num_actions: int, rng: np.random.Generator
+    preferred: npt.NDArray[np.int64],
+    epsilons: npt.NDArray[np.float64] | float,
+    num_actions: int,
+    rng: np.random.Generator,
+    *,
+    policy: npt.NDArray[np.float64] | None = None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Draw epsilon-greedy actions [E] and return the probability mu [E] of each; one rate for all, or [E]."""
-    random = rng.integers(num_actions, size=len(greedy))
-    actions = np.where(rng.random(len(greedy)) < epsilons, random, greedy)
-    mu = epsilons / num_actions + (1.0 - epsilons) * (actions == greedy)
+    """Replace preferred actions [E] by uniform ones with probability epsilon; return the probability mu [E] of each.
+
+    Args:
+        epsilons: one rate for all, or [E].
+        policy: [E, A] probabilities that the preferred actions were drawn with; without it, they were certain.
+    """
+    random = rng.integers(num_actions, size=len(preferred))
+    actions = np.where(rng.random(len(preferred)) < epsilons, random, preferred)
+    chosen = actions == preferred if policy is None else policy[np.arange(len(actions)), actions]
+    mu = epsilons / num_actions + (1.0 - epsilons) * chosen
     return actions, mu.astype(np.float32)

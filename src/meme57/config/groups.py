@@ -211,6 +211,8 @@ class ActorParameters(Group):
     """Base of the ladder of exploration rates over environments."""
     epsilon_alpha: NonNegative = 7.0  # inherited
     """Exponent of that ladder."""
+    temperature: NonNegative = 0.0  # ours
+    """Draw training actions from the distilled policy at this temperature; 0 takes the best one. Scored games do."""
     weights_period_steps: Count = 100
     """Vector steps between two refreshes of the acting weights."""
 

@@ -15,6 +15,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "env.observation_key": None,
     "network.mlp_sizes": [128, 128],
     "learner.select_checkpoint": "best",
+    "actors.temperature": 0.0,
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 

@@ -65,6 +65,15 @@ class Parameters(Group):
         return self
 
     @model_validator(mode="after")
+    def _a_temperature_has_a_policy(self) -> Parameters:
+        if self.actors.temperature and not self.loss.distil_policy:
+            raise ValueError(
+                f"actors.temperature={self.actors.temperature:g} draws from the distilled policy, and "
+                "loss.distil_policy=false leaves it untrained: set one of the two back"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _frames_fit_the_torso(self) -> Parameters:
         from meme57.agent.torso import KNOWN_NAMES, TORSOS, is_class_path
 
