@@ -131,6 +131,8 @@ def test_stale_parts_are_noticed(tmp_path: Path) -> None:
 
     for name in ("docs", "conf", "experiments"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(readme.replace("| Pong |", "| Pogn |"), encoding="utf-8")
     for path in (tmp_path / "docs/parameters.md", tmp_path / "docs/images/pipelines/learn.svg"):
         path.write_text(path.read_text().replace("3.0", "3.5").replace("seed_replay", "other_replay"))
     page = tmp_path / "docs/pipelines/learn.md"
@@ -141,7 +143,7 @@ def test_stale_parts_are_noticed(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert sorted(done.stderr.strip().rpartition(": ")[2].split(", ")) == [
-        "docs/images/pipelines/learn.svg", "docs/parameters.md", "docs/pipelines/learn.md",
+        "README.md", "docs/images/pipelines/learn.svg", "docs/parameters.md", "docs/pipelines/learn.md",
     ]  # fmt: skip
 
 
