@@ -3,7 +3,8 @@
     python benchmarks/rates.py [--repetitions 20000] [--before]
 
 Prints the tables of docs/evaluation.md, docs/registry.md and docs/tuning-measured.md. `--before` uses the rules until
-commit d84c7c6: percentile bootstraps, and a challenger's interval compared with the champion's mean as if that were exact.
+commit d84c7c6: percentile bootstraps, and a challenger's interval compared with the champion's mean as if that were
+exact.
 """
 
 from __future__ import annotations
