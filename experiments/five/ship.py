@@ -1,6 +1,7 @@
-"""Puts the policies of the suite `five` into the package, one of each game that is done, with their cards.
+"""Puts policies with their cards into the package: of the suite `five`, one of each game that is done, or of one run.
 
     kedro run --env five; python experiments/five/ship.py
+    make run; python experiments/five/ship.py --run MsPacman-s2 --command "make run"
 
 Of several seeds it takes the one whose best checkpoint scored highest in the greedy games that selected it. The scores
 of the card are of other games, on fresh seeds.
@@ -32,7 +33,7 @@ A policy for {game}, which comes with meme57: the trained network (teacher), and
 {rows}
 
 - **Protocol.** {protocol}, evaluation seeds from {seed} on.
-- **Learned from** {frames:,} ALE frames of the game, seed {training_seed}, at commit {commit}: `kedro run --env five`,
+- **Learned from** {frames:,} ALE frames of the game, seed {training_seed}, at commit {commit}: `{command}`,
   run `{run}`, which learned for {minutes:.0f} minutes on two shared cores.
 - **Selected**: the best of its checkpoints, by eight greedy games each.
 - **Limits.** It knows this game, {size} pictures and the minimal set of actions, and nothing else. Without sticky
@@ -51,18 +52,31 @@ def main() -> None:
     """Ship every game that is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=ROOT, help="where the suite ran")
-    project = parser.parse_args().project
+    parser.add_argument("--run", help="ship this run of the project")
+    parser.add_argument("--command", default="kedro run --env five", help="what trained it, for the card")
+    options = parser.parse_args()
+    project = options.project
+    if options.run:
+        ship(project, run_note(project, options.run), options.command)
+        return
     notes = map(read_json, sorted((project / "data/07_model_output/suite-five").glob("*.json")))
     done = [note for note in notes if note["state"] == "done"]
     for game in sorted({note["game"] for note in done}):
         mine = [note for note in done if note["game"] == game]
-        ship(project, max(mine, key=lambda note: _best(project, note["name"]).score))
+        ship(project, max(mine, key=lambda note: _best(project, note["name"]).score), options.command)
     size = sum(path.stat().st_size for path in FOLDER.glob("*/teacher/*"))
     if size > MOST_BYTES:
         raise SystemExit(f"the teachers need {size:,} bytes, more than {MOST_BYTES:,}: leave a game out")
 
 
-def ship(project: Path, note: dict[str, Any]) -> None:
+def run_note(project: Path, run: str) -> dict[str, Any]:
+    """Say of a run what a suite notes about its members."""
+    record = read_json(project / "data/02_intermediate" / run / "run_record.json")
+    scores = read_json(project / "data/08_reporting" / run / "scores.json")
+    return {"name": run, **{name: record[name] for name in ("game", "seed", "commit")}, "scores": scores}
+
+
+def ship(project: Path, note: dict[str, Any], command: str) -> None:
     """Copy teacher and student of a member, and write the card."""
     name, game = note["name"], note["game"]
     best, student = _best(project, name), project / "data/06_models" / name / "student"
@@ -78,10 +92,11 @@ def ship(project: Path, note: dict[str, Any]) -> None:
         "run": name,
         "seed": note["seed"],
         "commit": note["commit"],
+        "command": command,
         "frames": scores["frames"],
         "protocol": scores["protocol"]["name"],
         "evaluation_seed": 1_500_000_001,
-        "agents": {agent: _score(summary) for agent, summary in scores["agents"].items()},
+        "agents": {agent: _score(scores["agents"][agent]) for agent in ("random", "teacher", "student")},
         "files": {str(path.relative_to(folder)): checksum(path) for path in sorted(folder.glob("*/*"))},
     }
     write_json(folder / CARD, card)
@@ -94,22 +109,27 @@ def page(card: dict[str, Any], project: Path) -> str:
     curve = (project / "data/08_reporting" / card["run"] / "learning_curve.csv").read_text().splitlines()
     last = dict(zip(curve[0].split(","), curve[-1].split(","), strict=True))
     env = read_json(project / "data/02_intermediate" / card["run"] / "env_spec.json")
+    facts = {name: card[name] for name in ("game", "run", "commit", "command", "protocol", "frames")}
     return PAGE.format(
-        game=card["game"], name=card["game"].lower(), run=card["run"], commit=card["commit"], protocol=card["protocol"],
-        seed=f"{card['evaluation_seed']:,}", frames=card["frames"], training_seed=card["seed"],
-        minutes=float(last["elapsed_seconds"]) / 60, size=f"{env['height']} x {env['width']}",
+        **facts,
+        name=card["game"].lower(),
+        seed=f"{card['evaluation_seed']:,}",
+        training_seed=card["seed"],
+        minutes=float(last["elapsed_seconds"]) / 60,
+        size=f"{env['height']} x {env['width']}",
         episodes=card["agents"]["teacher"]["episodes"],
         rows="\n".join(_row(agent, score) for agent, score in card["agents"].items()),
-    )  # fmt: skip
+    )
 
 
 def _score(summary: dict[str, Any]) -> dict[str, Any]:
-    return {key: summary[key] for key in ("mean", "interval", "episodes", "human_normalised") if key in summary}
+    human = (summary.get("human_normalised") or {}).get("mean")
+    return {**{key: summary[key] for key in ("mean", "interval", "episodes")}, "human_normalised": human}
 
 
 def _row(agent: str, score: dict[str, Any]) -> str:
     low, high = score["interval"]
-    human = "-" if (value := score.get("human_normalised")) is None else f"{100 * value:.1f} %"
+    human = "-" if (value := score["human_normalised"]) is None else f"{100 * value:.1f} %"
     return f"| {agent} | {score['mean']:,.1f} | {low:,.1f} to {high:,.1f} | {score['episodes']} | {human} |"
 
 

@@ -24,10 +24,8 @@ def shipped(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The policy of the trained project as the only one that came with meme57; the working directory is no project."""
     folder = tmp_path / "pretrained"
     monkeypatch.setattr(pretrained, "FOLDER", folder)
-    scores = read_json(here / "data" / "08_reporting" / RUN / "scores.json")
-    note = {"name": RUN, "game": "Pong", "seed": 1, "commit": "abc1234", "scores": scores}
     tool = runpy.run_path(str(ROOT / "experiments" / "five" / "ship.py"))
-    tool["ship"](here, note)
+    tool["ship"](here, tool["run_note"](here, RUN) | {"commit": "abc1234"}, "kedro run --env test")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return folder / "Pong"
