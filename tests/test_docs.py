@@ -19,6 +19,7 @@ import yaml
 from meme57.checkpoints.store import newest_replay_index
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
+from meme57.evaluation.reference import reference_score
 from meme57.learning import distillation
 from meme57.learning.trainer import learn
 
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 LARGEST_IMAGE = 150_000
+CARD = ROOT / "src" / "meme57" / "pretrained" / "MsPacman" / "card.json"
 TINY: dict[str, Any] = {
     "run": {"total_frames": 2_400, "checkpoint_period_frames": 2_400, "log_period_frames": 1_200},
     "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
@@ -147,9 +149,20 @@ def test_stale_parts_are_noticed(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_the_readme_says_what_the_card_of_its_moving_picture_says() -> None:
+    card, text = json.loads(CARD.read_text()), (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split("mspacman.gif")[1].split("\n## ")[0]
+    for agent in ("teacher", "random"):
+        assert f"{card['agents'][agent]['mean']:,.1f}" in shown
+    assert f"{reference_score('MsPacman').human:,.1f}" in shown
+    assert round(card["frames"], -6) == 1_000_000
+    page = (CARD.parent / "card.md").read_text(encoding="utf-8")
+    assert re.findall(r"learned for (\d+) minutes", page) == re.findall(r"took (\d+) minutes", shown) != []
+
+
 def test_pictures_are_small_and_all_of_them_are_shown() -> None:
-    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for picture in [*DOCS.rglob("*.png"), *DOCS.rglob("*.svg")]:
+    text = "".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "README.md"])
+    for picture in [*DOCS.rglob("*.png"), *DOCS.rglob("*.svg"), *DOCS.rglob("*.gif")]:
         assert picture.stat().st_size <= LARGEST_IMAGE, picture
         assert picture.relative_to(DOCS).as_posix() in text, f"{picture} is on no page"
 
