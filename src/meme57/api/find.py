@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meme57.api.pretrained import pretrained_folder
 from meme57.api.project import project_folder
 from meme57.errors import Meme57Error
 
@@ -43,6 +42,8 @@ def find_folder(source: str, agent: str | None = None, *, project: Path | None =
         return policy_data(existing_store(project or project_folder()), source)
     if "/" in source or Path(source).is_dir():
         return Path(source)
+    from meme57.api.pretrained import pretrained_folder
+
     if not _is_run(source, project) and (found := pretrained_folder(source, agent)) is not None:
         return found
     return run_policy(source, agent or "teacher", project=project)

@@ -18,7 +18,6 @@ import click
 
 from meme57.cli.options import project_folder, run_option
 from meme57.errors import Meme57Error, TrackingError
-from meme57.tracking.overview import known_run, newest_run
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
@@ -40,6 +39,8 @@ def ui(run: str | None, no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
 
     Starts MLflow, Kedro-Viz and Optuna's dashboard of the newest study, on loopback only. Ctrl-C ends them.
     """
+    from meme57.tracking.overview import known_run, newest_run
+
     project = project_folder()
     shown = newest_run(project) if run is None else known_run(project, run)
     commands = _commands(project, shown, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
