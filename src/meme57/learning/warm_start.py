@@ -57,7 +57,7 @@ def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -
             f"run.init_from={named} is no teacher ({source} lacks {NETWORK}): "
             "give a run, a checkpoint-000123 folder, or the address of a registered teacher"
         )
-    # A registered model has no manifest: its checksums are in the registry, and were compared there.
+    # A registered model and a shipped policy have no manifest: their checksums were compared where they were found.
     origin = checkpoint_source(source) if (source / MANIFEST).is_file() else {"checkpoint": source.name}
     try:
         game = str(read_json(source / AGENT)["env"]["game"])

@@ -44,7 +44,9 @@ def fetch_initial_policy(
     from meme57.learning.warm_start import keep_initial_policy
 
     named, project = settings.run.init_from, Path(place["project"])
-    return keep_initial_policy(lambda: find_folder(named, project=project), initial_policy_folder, named=named)
+    return keep_initial_policy(
+        lambda: find_folder(named, "teacher", project=project), initial_policy_folder, named=named
+    )
 
 
 def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
