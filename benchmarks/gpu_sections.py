@@ -231,7 +231,7 @@ class StillEnv:
     def __init__(self, spec: EnvSpec, num_envs: int, **_: Any) -> None:
         no = np.zeros(num_envs, np.bool_)
         frames = np.random.default_rng(0).integers(0, 256, (num_envs, *spec.frame_shape), dtype=np.uint8)
-        self._result = StepResult(frames, np.zeros(num_envs, np.float32), no, no, no)
+        self._result = StepResult(frames, np.zeros(num_envs, np.float32), no, no, no, no)
 
     def reset(self, *, seed: int) -> np.ndarray:
         """Return the only frames there are."""

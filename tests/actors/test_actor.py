@@ -89,6 +89,31 @@ def test_unrolling_stored_sequences_gives_the_probabilities_of_drawn_actions_aga
     assert len(np.unique(batch.actions[batch.mask])) > 4
 
 
+def test_a_lost_life_ends_what_is_learned_from_and_not_the_play(make_actor) -> None:
+    game = {"game": "Breakout", "num_envs": 1, "full_action_space": False}
+    whole, lives = (
+        make_actor(env=game, epsilon=0.5, actors={"terminal_on_life_loss": on}).actor.collect(900)
+        for on in (False, True)
+    )
+    assert lives.episodes == whole.episodes  # the play, its returns and its numbers of steps
+    games = len(whole.episodes)
+    assert games >= 2
+    assert sum(chunk.terminal for chunk in whole.chunks) == games
+    assert 5 * games <= sum(chunk.terminal for chunk in lives.chunks) < 5 * (games + 1)  # a game has five lives
+    for name in ("action", "reward", "intrinsic"):
+        played, parts = (
+            np.concatenate([getattr(chunk.steps, name) for chunk in collected.chunks]) for collected in (whole, lives)
+        )
+        both = min(len(played), len(parts))  # what is still open at the end is not returned
+        assert both > 800
+        np.testing.assert_array_equal(played[:both], parts[:both])
+    begun = [chunks[0] for chunks in by_episode(lives.chunks).values()]
+    assert [chunk.index for chunk in begun] == [0] * len(begun)
+    going_on = [chunk for chunk in begun if chunk.lstm_state.any()]
+    assert len(going_on) >= 4 * games  # a new life begins with the state and the last action of the game that goes on
+    assert all(chunk.first_inputs.action < 4 for chunk in going_on)
+
+
 @torch.no_grad()
 def test_state_at_the_second_chunk_is_what_unrolling_the_first_leaves(make_actor) -> None:
     played = make_actor(env=PONG, epsilon=0.3)

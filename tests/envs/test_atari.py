@@ -42,6 +42,23 @@ def test_rewards_are_not_clipped(open_env) -> None:
     assert not set(rewards[rewards > 0].tolist()) & set(range(1, 10))
 
 
+def test_a_lost_life_is_told_and_the_game_goes_on(open_env) -> None:
+    results = list(play(open_env("Breakout", 4, full_action_space=False), 1_200))
+    lost, ended = (
+        np.array([getattr(result, name) for result in results]) for name in ("life_lost", "terminated")
+    )  # [T, E]
+    first = ended.argmax(0)  # each environment's first whole game
+    assert ended.any(0).all()
+    assert [int(lost[:end, i].sum()) for i, end in enumerate(first)] == [4] * 4  # the fifth life ends the game
+    assert not (lost & ended).any()
+    is_reset = np.array([result.is_reset for result in results])
+    assert not (lost & is_reset).any()
+
+
+def test_a_game_without_lives_loses_none(open_env) -> None:
+    assert not any(result.life_lost.any() for result in play(open_env("Pong", 2), 400))
+
+
 @pytest.mark.parametrize("game", ["Pong", "Breakout", "MontezumaRevenge"])
 def test_action_sets(make_spec, game: str) -> None:
     full = make_spec(game)

@@ -41,7 +41,7 @@ class UnevenEnv:
         self.ended = terminated
         reward = (~is_reset).astype(np.float32)
         observation = np.zeros((self.num_envs, 16, 16), np.uint8)
-        return StepResult(observation, reward, terminated, np.zeros_like(terminated), is_reset)
+        return StepResult(observation, reward, terminated, no := np.zeros_like(terminated), is_reset, no)
 
     def close(self) -> None:
         self.closed = True

@@ -64,7 +64,7 @@ class StillEnv:
         ended, is_reset, no = (np.zeros(self.num_envs, np.bool_) for _ in range(3))
         ended[:2] = self._steps in (3, 9)
         is_reset[:2] = self._steps in (4, 10)
-        return StepResult(self._frames, np.zeros(self.num_envs, np.float32), ended, no, is_reset)
+        return StepResult(self._frames, np.zeros(self.num_envs, np.float32), ended, no, is_reset, no)
 
     def step(self, actions: Any) -> StepResult:
         self.send(actions)

@@ -147,15 +147,19 @@ class Actor:
             self._player.begin(self._env.reset(seed=seed))
 
     def _begin_episodes(self, which: npt.NDArray[np.bool_]) -> None:
+        self._number_episodes(which)
+        for env in np.flatnonzero(which).tolist():
+            self._policies[env] = self._choose_policy(env)
+        for totals in (self._returns, self._intrinsic_returns, self._lengths, self._discounted_returns):
+            totals[which] = 0
+
+    def _number_episodes(self, which: npt.NDArray[np.bool_]) -> None:
+        """Give what is recorded from here on new numbers of episodes, so that no sequence reaches across."""
         count = int(which.sum())
         episodes = np.zeros(self._num_envs, np.int64)
         episodes[which] = self._next_episode + np.arange(count)
         self._next_episode += count
         self._recorder.begin_episodes(which, episodes)
-        for env in np.flatnonzero(which).tolist():
-            self._policies[env] = self._choose_policy(env)
-        for totals in (self._returns, self._intrinsic_returns, self._lengths, self._discounted_returns):
-            totals[which] = 0
 
     def send(self) -> None:
         """Choose actions and send them; the emulators run until `receive`."""
@@ -186,7 +190,12 @@ class Actor:
         self._recorder.after_step(stepped, result.observation, outcome, mu)
         collected.num_steps += int(stepped.sum())
         self._count(stepped, outcome)
-        collected.chunks += self._recorder.finish(result.terminated, result.truncated, self._policies)
+        terminal = result.terminated
+        if self._parameters.actors.terminal_on_life_loss:
+            terminal = terminal | result.life_lost
+        collected.chunks += self._recorder.finish(terminal, result.truncated, self._policies)
+        if (new_life := terminal & ~result.terminated).any():
+            self._number_episodes(new_life)
         self._end_episodes(result.terminated | result.truncated, collected)
         if result.is_reset.any():
             self._begin_episodes(result.is_reset)

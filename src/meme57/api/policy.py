@@ -95,7 +95,7 @@ class Policy:
         else:
             heard = np.array([self._reward if reward is None else reward], np.float32)
             no = np.zeros(1, np.bool_)
-            self._one.observe(np.array([self._last_action]), StepResult(frame, heard, no, no, no))
+            self._one.observe(np.array([self._last_action]), StepResult(frame, heard, no, no, no, no))
         self._last_action = int(self._one.act()[0])
         self._reward = 0.0
         return self._last_action

@@ -213,6 +213,8 @@ class ActorParameters(Group):
     """Exponent of that ladder."""
     temperature: NonNegative = 0.0  # ours
     """Draw training actions from the distilled policy at this temperature; 0 takes the best one. Scored games do."""
+    terminal_on_life_loss: bool = False  # ours: as in DER, SPR and BBF
+    """Learn as if a lost life ended the episode; play goes on. Scores are always of whole games."""
     weights_period_steps: Count = 100
     """Vector steps between two refreshes of the acting weights."""
 

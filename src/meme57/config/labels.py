@@ -16,6 +16,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "network.mlp_sizes": [128, 128],
     "learner.select_checkpoint": "best",
     "actors.temperature": 0.0,
+    "actors.terminal_on_life_loss": False,
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.
 

@@ -16,7 +16,7 @@ from meme57.errors import EnvironmentSetupError, first_line
 
 
 class AtariEnv(VectorEnv):
-    """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards, lives ignored.
+    """A `VectorEnv` of one Atari game: single grayscale frames, raw rewards; a lost life does not end the episode.
 
     The emulator resets on the next step: the terminal observation comes with the last step, the reset observation with
     the next action, which is ignored. With `colour`, observations are [E, H, W, 3], for people to look at.
@@ -50,8 +50,9 @@ class AtariEnv(VectorEnv):
 
     def reset(self, *, seed: int) -> npt.NDArray[np.uint8]:
         """Reset all environments; environment i gets `seed` + i. Returns observations [E, H, W]."""
-        observation, _ = self._env.reset(seed=seed)
+        observation, info = self._env.reset(seed=seed)
         self._ended = np.zeros(self.num_envs, dtype=np.bool_)
+        self._lives = info["lives"].copy()
         frames: npt.NDArray[np.uint8] = observation[:, 0]
         return frames
 
@@ -61,10 +62,11 @@ class AtariEnv(VectorEnv):
 
     def receive(self) -> StepResult:
         """Return the result of the actions sent."""
-        observation, reward, terminated, truncated, _ = self._env.recv()
-        result = StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, self._ended)
-        self._ended = terminated | truncated
-        return result
+        observation, reward, terminated, truncated, info = self._env.recv()
+        is_reset, self._ended = self._ended, terminated | truncated
+        life_lost = (info["lives"] < self._lives) & ~is_reset & ~self._ended
+        self._lives = info["lives"].copy()
+        return StepResult(observation[:, 0], reward.astype(np.float32), terminated, truncated, is_reset, life_lost)
 
     def close(self) -> None:
         """Close the emulators."""

@@ -62,8 +62,9 @@ class GymnasiumEnv(VectorEnv):
         observation, reward, terminated, truncated, _ = self._env.step(self._actions)
         truncated = truncated & ~terminated
         result = StepResult(
-            self._frames(observation), reward.astype(np.float32), terminated.copy(), truncated, self._ended
-        )
+            self._frames(observation), reward.astype(np.float32), terminated.copy(), truncated, self._ended,
+            life_lost=np.zeros_like(self._ended),
+        )  # fmt: skip
         self._ended = terminated | truncated
         return result
 

@@ -118,6 +118,7 @@ class StepResult:
     terminated: npt.NDArray[np.bool_]  # [E] a true terminal
     truncated: npt.NDArray[np.bool_]  # [E] a limit of time, not also terminated
     is_reset: npt.NDArray[np.bool_]  # [E]
+    life_lost: npt.NDArray[np.bool_]  # [E] a life was lost and the episode goes on; False where a game has no lives
 
 
 class VectorEnv(Protocol):

@@ -64,7 +64,9 @@ class TabularEnv(VectorEnv):
         limit = self.spec.max_episode_frames
         truncated = ~is_reset & ~terminated & (self._time * self.spec.frame_skip >= limit)
         self._ended = terminated | truncated
-        return StepResult(self._pictures[self.state], reward, terminated, truncated, is_reset)
+        return StepResult(
+            self._pictures[self.state], reward, terminated, truncated, is_reset, life_lost=np.zeros_like(is_reset)
+        )
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
