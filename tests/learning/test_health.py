@@ -9,11 +9,19 @@ import pytest
 import torch
 
 from meme57.agent.network import NetworkOutput
+from meme57.agent.transforms import signed_hyperbolic
 from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.learning import health as h
 from meme57.learning.learner import Learner
 from meme57.replay.ring import PrioritisedRing
+
+
+def test_choice_gain_is_the_policys_value_above_that_of_the_action_taken() -> None:
+    q = signed_hyperbolic(torch.tensor([[4.0, 1.0, -2.0], [0.5, 0.5, 0.5]]))
+    pi = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]])
+    gain = h.choice_gain(q, pi, torch.tensor([2, 1]))
+    torch.testing.assert_close(gain, torch.tensor([1.75 + 2.0, 0.0]), rtol=1e-4, atol=1e-5)  # 2 + 0.25 - 0.5 = 1.75
 
 
 def test_trace_lengths_by_hand() -> None:
@@ -84,6 +92,8 @@ def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
     checked = [any(name.startswith("health/") for name in metrics) for metrics in found]
     assert [i for i, has in enumerate(checked) if has] == [0, h.PERIOD_UPDATES, 2 * h.PERIOD_UPDATES]
     first, later = found[0], found[-1]
+    assert first["health/choice_gain"] == pytest.approx(0.0, abs=1e-6)  # all values are equal at first
+    assert later["health/choice_gain"] != 0
     assert first["health/policy_churn"] == 0  # the target network is still a copy
     assert first["health/explained_variance"] == pytest.approx(0.0, abs=1e-6)  # value heads start at zero
     assert 1.0 <= later["health/trace_length_steps"] <= 6.0

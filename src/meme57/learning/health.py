@@ -9,8 +9,9 @@ from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.agent.recurrence import gates, unroll
 from meme57.agent.returns import backward_recursion
 from meme57.agent.ties import as_good
+from meme57.agent.transforms import signed_parabolic
 from meme57.config.groups import LossParameters
-from meme57.learning.objective import Component, Objective
+from meme57.learning.objective import Component, Objective, target_policy
 from meme57.learning.tensors import TensorBatch
 
 PERIOD_UPDATES = 37
@@ -32,6 +33,7 @@ def health(
         images: [B * (T+1), 1, H, W], the torso's inputs.
     """
     mask, q = batch.mask, online.q_extrinsic[:-1, :, 0]
+    pi = target_policy(q, online.logits[:-1, :, 0], parameters)
     greedy, before = (greedy_actions(output, parameters) for output in (online, target))
 
     def explained(values: Tensor, component: Component, policy: int) -> Tensor:
@@ -43,6 +45,7 @@ def health(
         "health/trace_length_steps": masked_mean(trace_lengths(result.traces, batch.is_last_step).mean(-1), mask),
         "health/policy_churn": masked_mean((greedy != before).float(), mask),
         "health/greedy_disagreement": masked_mean(is_worse(q, greedy, kappa=parameters.kappa).float(), mask),
+        "health/choice_gain": masked_mean(choice_gain(q, pi, batch.actions), mask),
         "health/explained_variance": explained(online.q_extrinsic, result.extrinsic, 0),
         "health/explained_variance_intrinsic": explained(online.q_intrinsic, result.intrinsic, -1),
         "health/dead_units": dead_share(network.torso(images[:FRAMES])),
@@ -64,6 +67,21 @@ def is_worse(q: Tensor, actions: Tensor, *, kappa: float) -> Tensor:
     best = q.amax(-1, keepdim=True)
     taken = q.gather(-1, actions.unsqueeze(-1))
     return (as_good(best - kappa * best.abs() - taken, q) == 0).squeeze(-1)
+
+
+def choice_gain(q: Tensor, pi: Tensor, actions: Tensor) -> Tensor:
+    """Return how much better than the action taken the policy believes its own choice to be, a step: V - Q(a_t).
+
+    Args:
+        q: [..., A] values in the transformed space.
+        pi: [..., A] probabilities of the target policy.
+        actions: [...] long, the actions taken.
+
+    Returns:
+        [...] in units of the return. Under its own fresh data a policy gains 0 on average.
+    """
+    raw = signed_parabolic(q)
+    return (pi * raw).sum(-1) - raw.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
 def trace_lengths(traces: Tensor, is_last_step: Tensor) -> Tensor:
