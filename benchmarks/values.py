@@ -1,11 +1,12 @@
-"""A policy's predicted returns compared with its real ones, along its own greedy play, for each checkpoint.
+"""A policy's predicted returns compared with its real ones, along its own play, for each checkpoint.
 
     python benchmarks/values.py data/06_models/games-Boxing-s1/checkpoints/checkpoint-* [--policy 0] [--steps 1000]
 
-Sixteen games at once, seeds from 1,700,000,001. At each step, the untransformed value of the action that the policy
-prefers is compared with the discounted sum of the rewards that follow. Steps near the last one are left out unless
-their episode ends: a reward after the last step could still have a weight of more than 5 %. The score is the sum of all
-rewards of these steps, averaged over the games.
+It plays greedily, or with `--temperature` draws actions from its distilled policy. Sixteen games at once, seeds from
+1,700,000,001. At each step, the untransformed value of the action that the policy prefers is compared with the
+discounted sum of the rewards that follow. Steps near the last one are left out unless their episode ends: a reward
+after the last step could still have a weight of more than 5 %. The score is the sum of all rewards of these steps,
+averaged over the games.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from meme57.actors import Player
+from meme57.actors.actor import draw
 from meme57.agent.family import PolicyFamily
 from meme57.envs import make_env
 from meme57.errors import Meme57Error
@@ -43,17 +45,18 @@ class Play(NamedTuple):
     """The step only began the next episode: the action was ignored."""
 
 
-def play(teacher: Teacher, *, policy: int, steps: int) -> Play:
-    """Play greedy steps of one policy."""
+def play(teacher: Teacher, *, policy: int, steps: int, temperature: float = 0.0) -> Play:
+    """Play steps of one policy: greedily, or drawn from its distilled policy at a temperature."""
     env = make_env(teacher.env, num_envs=GAMES)
     player = Player(teacher.network, teacher.novelty, num_envs=GAMES)
     policies = np.full(GAMES, policy, np.int64)
-    rows = []
+    rows, rng = [], np.random.default_rng(SEED)
     try:
         with torch.inference_mode():
             player.begin(env.reset(seed=SEED))
             for _ in range(steps):
-                actions = player.preferences(policies).argmax(-1).numpy()
+                preferred = player.preferences(policies).numpy()
+                actions = draw(preferred, temperature, rng)[0] if temperature else preferred.argmax(-1)
                 predicted = player.predicted_returns().numpy()
                 result = env.step(actions)
                 player.observe(actions, result)
@@ -81,6 +84,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--policy", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--temperature", type=float, default=0.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| checkpoint | score so far | predicted | returned | root of mean squared error | correlation |")
@@ -93,7 +97,7 @@ def main() -> None:
         gammas = PolicyFamily.ladder(**read_json(folder / "agent.json")["family"]).gammas
         if not 0 <= options.policy < len(gammas):
             parser.error(f"--policy {options.policy}: {folder} has policies 0 to {len(gammas) - 1}")
-        played = play(teacher, policy=options.policy, steps=options.steps)
+        played = play(teacher, policy=options.policy, steps=options.steps, temperature=options.temperature)
         returns, whole = discounted_returns(played, float(gammas[options.policy]))
         if not whole.any():
             parser.error(f"--steps {options.steps}: too few to see all rewards of any step, take more")

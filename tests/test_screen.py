@@ -10,6 +10,17 @@ import numpy as np
 SCREEN = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "screen" / "screen.py"), run_name="screen")
 
 
+def test_training_returns_by_hand() -> None:
+    rows = [
+        {"frames": 100.0, "episodes/finished": 9.0, "episodes/return": -50.0},
+        {"frames": 240.0, "episodes/finished": 3.0, "episodes/return": 1.0},
+        {"frames": 300.0, "episodes/finished": 0.0},
+        {"frames": 400.0, "episodes/finished": 1.0, "episodes/return": 5.0},
+    ]
+    assert SCREEN["_second_half"](rows, 400) == 2.0
+    assert SCREEN["_second_half"](rows[:1], 400) == ""
+
+
 def test_whole_episodes_by_hand() -> None:
     reward = np.array([[1.0, 5.0], [2.0, 0.0], [9.0, 0.0], [4.0, 0.0], [8.0, 0.0]])  # steps of two games
     ended = np.array([[False, False], [True, False], [False, False], [True, False], [False, False]])

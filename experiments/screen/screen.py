@@ -42,14 +42,16 @@ def main() -> None:
     options = _parser().parse_args()
     parameters = _parameters(options)
     with tempfile.TemporaryDirectory() as folder:
-        started, updates = time.monotonic(), 0.0
+        started, rows = time.monotonic(), list[dict[str, float]]()
         events = learn(parameters, env_spec(parameters.env), Path(folder))
         for event in show_progress(events, total_frames=parameters.run.total_frames, title=options.name):
-            updates = max([updates, *(row["updates"] for row in event.rows)])
+            rows += event.rows
         seconds, usage = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF)
         newest = max(Path(folder).glob("checkpoint-*"))
         torch.set_num_threads(1)
-        played = play(Teacher.load(newest), policy=0, steps=options.steps)
+        teacher, gamma = Teacher.load(newest), float(policy_family(parameters).gammas[0])
+        scores = _scores(play(teacher, policy=0, steps=options.steps), gamma)
+        drawn = _scores(play(teacher, policy=0, steps=options.steps, temperature=1.0), gamma)
     row = {
         "name": options.name,
         "game": parameters.env.game,
@@ -57,8 +59,13 @@ def main() -> None:
         "frames": parameters.run.total_frames,
         "settings": "; ".join(options.set),
         "commit": commit(),
-        "updates": int(updates),
-        **_scores(played, float(policy_family(parameters).gammas[0])),
+        "updates": int(max(row["updates"] for row in rows)),
+        "training": _second_half(rows, parameters.run.total_frames),
+        "greedy": scores.pop("score"),
+        **scores,
+        "drawn": drawn["score"],
+        "drawn_predicted": drawn["predicted"],
+        "drawn_returned": drawn["returned"],
         "seconds": round(seconds),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime),
     }
@@ -82,13 +89,21 @@ def _parameters(options: argparse.Namespace) -> Parameters:
     return parse_parameters(assign(preset("screen").tree(), named))
 
 
+def _second_half(rows: list[dict[str, float]], total_frames: int) -> float | str:
+    """Average the returns of all policies over the second half of training; an episode counts once."""
+    ended = [row for row in rows if "episodes/return" in row and row["frames"] > total_frames / 2]
+    if not (episodes := sum(row["episodes/finished"] for row in ended)):
+        return ""
+    return round(sum(row["episodes/return"] * row["episodes/finished"] for row in ended) / episodes, 2)
+
+
 def _scores(played: Play, gamma: float) -> dict[str, Any]:
-    """Score whole greedy episodes, and compare values with returns along them."""
+    """Score whole episodes, and compare values with returns along them."""
     returned, whole = discounted_returns(played, gamma)
     predicted, returned = played.predicted[whole], returned[whole]
     scores = list(_whole_episodes(played))
     return {
-        "greedy": round(fmean(scores), 2) if scores else "",
+        "score": round(fmean(scores), 2) if scores else "",
         "deviation": round(stdev(scores), 2) if len(scores) > 1 else "",
         "episodes": len(scores),
         "predicted": round(float(predicted.mean()), 3),
