@@ -85,7 +85,8 @@ def build_outputs(num_steps: int, batch: int, *, seed: int, num_policies: int = 
     generator = torch.Generator().manual_seed(seed)
     shape = (num_steps + 1, batch, num_policies, num_actions)
     heads = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3)]
-    return NetworkOutput(2 * heads[0], heads[1], heads[2], torch.zeros(2, batch, 8))
+    state, core = torch.zeros(2, batch, 8), torch.zeros(num_steps + 1, batch, 8)
+    return NetworkOutput(2 * heads[0], heads[1], heads[2], state, core)
 
 
 @pytest.fixture(scope="session")

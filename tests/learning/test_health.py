@@ -109,7 +109,8 @@ def test_every_37th_update_has_a_check_up(make_parameters, make_batch) -> None:
 
 def test_greedy_actions_are_those_that_are_followed(make_parameters) -> None:
     logits, q = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
-    output = NetworkOutput(*(values.expand(3, 1, 2, 3) for values in (q, -q, logits)), torch.zeros(2, 1, 8))
+    heads = (values.expand(3, 1, 2, 3) for values in (q, -q, logits))
+    output = NetworkOutput(*heads, state=torch.zeros(2, 1, 8), core=torch.zeros(3, 1, 8))
     for distilled, action in ((True, 1), (False, 2)):
         chosen = h.greedy_actions(output, make_parameters(loss={"distil_policy": distilled}).loss)
         assert chosen.tolist() == [[action], [action]]

@@ -59,10 +59,11 @@ def test_the_same_twice_bit_for_bit(make_parameters, make_batch) -> None:
     assert torch.equal(flat(learners[0].novelty), flat(learners[1].novelty))
 
 
-def test_padding_changes_no_weight(make_parameters, make_batch) -> None:
+@pytest.mark.parametrize("dynamics_size", [0, 8])
+def test_padding_changes_no_weight(make_parameters, make_batch, dynamics_size: int) -> None:
     weights, priorities = [], []
     for polluted in (False, True):
-        learner = build(make_parameters())
+        learner = build(make_parameters(network={"dynamics_size": dynamics_size}))
         for seed in range(2):
             batch = make_batch(**{**CASE, "seed": seed})
             if polluted:
@@ -77,6 +78,25 @@ def test_padding_changes_no_weight(make_parameters, make_batch) -> None:
         priorities.append(got)
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(priorities[0], priorities[1], rtol=1e-5)
+
+
+def test_the_model_of_the_next_steps_learns_beside_the_values(make_parameters, make_batch) -> None:
+    settings = [{"network": {"dynamics_size": size}, "learner": {"learning_rate": 3e-3}} for size in (8, 0)]
+    learner, plain = (build(make_parameters(**chosen)) for chosen in settings)
+    found = [learner.update(make_batch(**CASE))[1] for _ in range(40)]
+    alone = plain.update(make_batch(**CASE))[1]
+    first, last = ({name: value.item() for name, value in metrics.items()} for metrics in (found[0], found[-1]))
+    assert first["loss/value"] == alone["loss/value"].item()  # the rest of the network begins as without a model
+    assert first["loss/total"] == pytest.approx(
+        alone["loss/total"].item() + first["loss/predicted_rewards"] + first["loss/predicted_outputs"]
+    )
+    assert last["loss/predicted_rewards"] < 0.8 * first["loss/predicted_rewards"]
+    assert last["loss/predicted_outputs"] < 0.8 * first["loss/predicted_outputs"]
+    learner.update(make_batch(**CASE))
+    restored = build(make_parameters(**settings[0]))
+    restored.load_tensors(learner.tensors())
+    restored.load_state_dict(learner.state_dict())
+    assert torch.equal(flat(restored.network), flat(learner.network))
 
 
 def test_a_loss_that_is_not_finite_is_skipped_and_counted(learner, make_batch) -> None:

@@ -34,7 +34,7 @@ def _online(make_outputs) -> NetworkOutput:
 def _target(make_outputs, online) -> NetworkOutput:
     """Near enough for some steps to stay within the trust region and some not."""
     other = make_outputs(6, 5, seed=2)
-    return NetworkOutput(*(a + 1.2 * b for a, b in zip(online[:3], other[:3], strict=True)), online.state)
+    return NetworkOutput(*(a + 1.2 * b for a, b in zip(online[:3], other[:3], strict=True)), online.state, online.core)
 
 
 def compute(
@@ -184,7 +184,7 @@ def pollute(output: NetworkOutput, batch: TensorBatch, size: float, seed: int) -
     for head in output[:3]:
         noise = size * torch.randn(head.shape, generator=generator, dtype=head.dtype)
         heads.append(torch.where(after[:, :, None, None], noise, head))
-    return NetworkOutput(*heads, output.state)
+    return NetworkOutput(*heads, output.state, output.core)
 
 
 @pytest.mark.parametrize("variant", ["paper", "retrace", "target bootstrap", "no distillation", "raw errors"])
@@ -219,7 +219,7 @@ def test_more_padding_changes_nothing(make_tensors, make_outputs) -> None:
         **{name: getattr(batch, name)[:4] for name in
            ("actions", "rewards", "intrinsic_rewards", "mu", "mask", "continues", "is_last_step")}
     )  # fmt: skip
-    cut = [NetworkOutput(*(head[:5] for head in output[:3]), output.state) for output in (online, target)]
+    cut = [NetworkOutput(*(head[:5] for head in output[:3]), output.state, output.core) for output in (online, target)]
     long_result, _ = compute(online, target, batch)
     short_result, _ = compute(*cut, short)
     assert short_result.loss.item() == pytest.approx(long_result.loss.item(), rel=1e-12)
@@ -273,7 +273,7 @@ def test_targets_carry_no_gradient_and_theta_t_is_not_bootstrapped_from(online, 
     for z in ("e", "i"):
         assert not gradients[z][~taken].any()
     without = {"trust_region": False, "max_kl": float("inf")}
-    other = NetworkOutput(*(head + 1.0 for head in target[:3]), target.state)
+    other = NetworkOutput(*(head + 1.0 for head in target[:3]), target.state, target.core)
     assert torch.equal(
         compute(online, target, batch, **without)[0].loss, compute(online, other, batch, **without)[0].loss
     )

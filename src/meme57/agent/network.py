@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.dynamics import LatentDynamics
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.heads import BatchedHeads, DuelingHeads
 from meme57.agent.inputs import ACTION, EMBEDDING, INPUTS, REWARD, Inputs, Kind
@@ -36,6 +37,7 @@ class NetworkOutput(NamedTuple):
     q_intrinsic: Tensor  # [T, B, N, A]
     logits: Tensor  # [T, B, N, A]
     state: Tensor  # [2, B, H]
+    core: Tensor  # [T, B, H] outputs of the LSTM
 
 
 class FeatureEncoder(nn.Module):
@@ -80,6 +82,9 @@ class MemeNetwork(nn.Module):
         sizes, num_heads = (spec.lstm_size, spec.head_size, spec.num_actions), spec.num_policies
         self.values = DuelingHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
         self.policies = BatchedHeads(*sizes, num_heads=num_heads, normalise=spec.normalise_heads)
+        self.dynamics: LatentDynamics | None = None
+        if spec.dynamics_size:
+            self.dynamics = LatentDynamics(spec.lstm_size, spec.num_actions, size=spec.dynamics_size)
         betas = None if spec.acting_betas is None else torch.tensor(spec.acting_betas)
         self.register_buffer("acting_betas", betas, persistent=False)
         self.acting_betas: Tensor | None
@@ -102,7 +107,7 @@ class MemeNetwork(nn.Module):
         q_extrinsic, q_intrinsic = self.values(flat)
         logits = self.policies(flat.detach())
         return NetworkOutput(
-            q_extrinsic.unflatten(0, shape), q_intrinsic.unflatten(0, shape), logits.unflatten(0, shape), state
+            q_extrinsic.unflatten(0, shape), q_intrinsic.unflatten(0, shape), logits.unflatten(0, shape), state, core
         )
 
     def core(self, images: Tensor, features: Features, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from meme57.agent.bounds import Bound, Count, Discount, Finite, NonNegative, Positive
+from meme57.agent.bounds import Bound, Count, Discount, Finite, NonNegative, Positive, Whole
 
 STRICT = {"extra": "forbid"}
 """For Pydantic: an unknown name is refused."""
@@ -43,6 +43,8 @@ class NetworkParameters:
     """Channels of the small torso's two convolutions."""
     mlp_sizes: tuple[Count, ...] = (128, 128)  # ours
     """Units of the mlp torso's layers."""
+    dynamics_size: Whole = 0  # ours: as in SPR and MR.Q
+    """Units of the model that predicts the next rewards and LSTM outputs, a loss alone; 0 is no model."""
     normalise_heads: bool = True  # ours: standardise the heads' hidden layers, so that their units do not die
     """Standardise the heads' hidden layers before their ReLU, so that their units do not die."""
     balance_inputs: bool = True  # ours: the picture weighs as much as the other features, so that gates do not saturate

@@ -153,6 +153,10 @@ class LossParameters(Group):
     """Epsilon of the eps-greedy policy that the heads are trained on."""
     max_kl: Limit = 0.5  # reported
     """Distillation drops a step if its KL divergence from the target network's policy exceeds this."""
+    dynamics_weight: NonNegative = 1.0  # ours
+    """Weight of the losses of the model of the next steps, where `network.dynamics_size` makes one."""
+    dynamics_steps: Count = 5  # ours
+    """Steps that this model looks ahead."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -15,6 +15,9 @@ MEANT_BEFORE: dict[str, Any] = {
     "env.observation_key": None,
     "network.mlp_sizes": [128, 128],
     "learner.select_checkpoint": "best",
+    "network.dynamics_size": 0,
+    "loss.dynamics_weight": 1.0,
+    "loss.dynamics_steps": 5,
     "actors.temperature": 0.0,
     "actors.terminal_on_life_loss": False,
 }

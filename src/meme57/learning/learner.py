@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from meme57.agent.dynamics import Steps
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import NetworkOutput
 from meme57.blueprint import AgentSpec, make_networks
@@ -107,15 +108,16 @@ class Learner:
         """
         tensors = prepared.batch
         online, result = self._objective(prepared)
-        gradient_norm, usable = self._step(result.loss)
+        loss, model_metrics = self._with_model(result.loss, online, prepared)
+        gradient_norm, usable = self._step(loss)
         for name, component in (("extrinsic", result.extrinsic), ("intrinsic", result.intrinsic)):
             self.scales[name].update(component.td_errors, tensors.mask, tensors.importance, usable)
-        metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics
+        metrics = _metrics(result, tensors, gradient_norm) | prepared.novelty_metrics | model_metrics
         if self.num_updates % PERIOD_UPDATES == 0:
             metrics |= health(
                 self.network, online, prepared.target, result, tensors, prepared.images, self._parameters.loss
             )
-        facts = torch.stack([result.loss.detach(), gradient_norm, usable])
+        facts = torch.stack([loss.detach(), gradient_norm, usable])
         return Pending(*to_host(torch.cat([result.priorities.detach(), facts, prepared.novelty_facts])), metrics)
 
     def finish(self, pending: Pending) -> tuple[npt.NDArray[np.float32], Metrics]:
@@ -155,6 +157,21 @@ class Learner:
             online, prepared.target, batch, self._family, scales, self._parameters.loss,
             priority_eta=self._parameters.replay.priority_eta,
         )  # fmt: skip
+
+    def _with_model(self, loss: Tensor, online: NetworkOutput, prepared: Prepared) -> tuple[Tensor, Metrics]:
+        """Add the weighted losses of the model of the next steps, where there is one; return their metrics too."""
+        model, weights, batch = self.network.dynamics, self._parameters.loss, prepared.batch
+        if model is None:
+            return loss, {}
+        steps = Steps(batch.actions, batch.rewards, batch.mask, batch.continues)
+        with self._autocast():
+            rewards, outputs = model.losses(online.core, prepared.target.core, steps, horizon=weights.dynamics_steps)
+        loss = loss + weights.dynamics_weight * (rewards + outputs)
+        return loss, {
+            "loss/total": loss.detach(),
+            "loss/predicted_rewards": rewards.detach(),
+            "loss/predicted_outputs": outputs.detach(),
+        }
 
     def _autocast(self) -> torch.autocast:
         is_bfloat16 = self._parameters.learner.precision == "bfloat16"
