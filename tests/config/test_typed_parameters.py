@@ -44,6 +44,10 @@ from meme57.errors import ConfigurationError
             {"actors": {"temperature": 1.0}, "loss": {"distil_policy": False}},
             r"actors\.temperature=1 draws from the distilled policy",
         ),
+        (
+            {"evaluate": {"temperature": 0.5}, "loss": {"distil_policy": False}},
+            r"evaluate\.temperature=0\.5 draws from the distilled policy",
+        ),
         ({"run": {"name": "../evil"}}, r"run\.name='\.\./evil' is not possible"),
         ({"run": {"seed": -1}}, r"run\.seed=-1 is not possible"),
         ({"run": {"seed": 2**31}}, r"run\.seed=2147483648 is not possible"),

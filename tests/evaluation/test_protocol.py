@@ -249,8 +249,9 @@ def test_facts_name_the_protocol(pong) -> None:
         names.add(protocol.protocol_name(replace(pong, **change), epsilon=0.0))
     names.add(protocol.protocol_name(replace(pong, sticky_action_probability=0.0), epsilon=0.0))
     names.add(protocol.protocol_name(pong, epsilon=0.01))
+    names.add(protocol.protocol_name(pong, epsilon=0.0, temperature=0.25))
     assert facts["name"] in names
-    assert len(names) == 7  # whatever makes scores incomparable makes another name
+    assert len(names) == 8  # whatever makes scores incomparable makes another name
 
 
 def test_film_can_be_stopped(pong) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
-from meme57.errors import ActorError, Interrupted
+from meme57.errors import ActorError, CheckpointError, Interrupted
 from meme57.evaluation.protocol import play_episodes
 from meme57.evaluation.shares import Share, play_share, play_shares, policy_maker, read_files, split
 from meme57.executor import Outcome
 from meme57.files import write_json
-from meme57.learning.policies import describe
+from meme57.learning.policies import Choice, Teacher, describe
 
 PARAMETERS = parse_parameters(
     {
@@ -74,6 +79,40 @@ def test_the_teachers_episodes_in_shares_are_those_of_one_process_although_a_sha
     assert play_shares(whole, workers=2, executor=executor) == expected
     assert executor.played == 3  # two shares, and one of them again
     assert play_share(split(whole, 3)[2]) == expected[-2:]
+
+
+def test_draws_are_the_same_for_the_same_seed_and_others_for_another_share(folder) -> None:
+    def actions(seed: int, **changes) -> list:
+        policy = policy_maker(replace(share("teacher", {}, **changes), seed=seed), folder)(3)
+        policy.begin(np.zeros((3, 36, 36), np.uint8))
+        return [policy.act().tolist() for _ in range(20)]
+
+    drawn = actions(SEED, temperature=1.0)
+    assert drawn == actions(SEED, temperature=1.0)
+    assert drawn != actions(SEED)
+    assert drawn != actions(SEED, temperature=1.0, first_env=3)
+
+
+def test_choice_draws_from_the_softmax_and_takes_the_best_at_0() -> None:
+    logits = np.tile(np.log(np.array([0.1, 0.6, 0.3], np.float32)), (20_000, 1))
+    assert set(Choice(0.0)(logits).tolist()) == {1}
+    for temperature, expected in ((1.0, [0.1, 0.6, 0.3]), (0.5, np.array([0.01, 0.36, 0.09]) / 0.46)):
+        found = np.bincount(Choice(temperature)(logits), minlength=3) / len(logits)
+        np.testing.assert_allclose(found, expected, atol=0.015)  # over four standard errors
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("inf"), "warm", None])
+def test_a_teacher_that_names_an_impossible_temperature_is_damaged(folder, tmp_path, temperature) -> None:
+    shutil.copytree(folder, tmp_path / "teacher")
+    path = tmp_path / "teacher" / "agent.json"
+    tree = json.loads(path.read_text())
+    assert tree["temperature"] == 0.0
+    path.write_text(json.dumps({**tree, "temperature": temperature}))
+    with pytest.raises(CheckpointError, match=r"agent\.json is damaged"):
+        Teacher.load(tmp_path / "teacher")
+    del tree["temperature"]  # an older file
+    path.write_text(json.dumps(tree))
+    assert Teacher.load(tmp_path / "teacher").temperature == 0.0
 
 
 def test_a_share_that_fails_again_and_again_ends_the_evaluation() -> None:

@@ -18,7 +18,7 @@ from meme57.errors import Meme57Error
 from meme57.export import onnx as export
 from meme57.export.onnx_policy import OnnxStudent, open_session
 from meme57.export.steps import INPUTS, OUTPUTS, step_of_student
-from meme57.learning.policies import GreedyStudent
+from meme57.learning.policies import StudentPolicy
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_file_names_its_inputs_and_outputs_and_no_folder_of_this_machine(session
 
 def test_episode_through_onnx_runtime_has_the_greedy_actions_of_pytorch(session, corridor_student, corridor) -> None:
     num_envs, steps = 3, 130  # more than an episode: the resets are part of it
-    env, policy = make_env(corridor, num_envs=num_envs), GreedyStudent(corridor_student, num_envs)
+    env, policy = make_env(corridor, num_envs=num_envs), StudentPolicy(corridor_student, num_envs)
     observation = env.reset(seed=0)
     policy.begin(observation)
     action = np.full(num_envs, corridor.num_actions)

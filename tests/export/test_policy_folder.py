@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from meme57.export.onnx import export_step
 from meme57.export.onnx_policy import open_session
 from meme57.export.policy_folder import open_policy
 from meme57.export.steps import step_of_student
-from meme57.learning.policies import GreedyStudent, Teacher, load_student, save_student
+from meme57.learning.policies import StudentPolicy, Teacher, load_student, save_student
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,29 @@ def test_a_student_folder_stands_alone_and_plays_what_pytorch_plays(folder: Path
     network = load_student(folder)
     settings = {"episodes": 5, "num_envs": 3, "seed": 7}
     mine = play_episodes(policy.make, policy.env, **settings)
-    assert mine == play_episodes(lambda num_envs: GreedyStudent(network, num_envs), corridor, **settings)
+    assert mine == play_episodes(lambda num_envs: StudentPolicy(network, num_envs), corridor, **settings)
     assert len({episode.num_steps for episode in mine}) >= 1
+
+
+def test_a_student_that_draws_its_actions_does_so_wherever_it_plays(
+    folder: Path, corridor: EnvSpec, tmp_path: Path
+) -> None:
+    drawing = tmp_path / "drawing"
+    shutil.copytree(folder, drawing)
+    spec = json.loads((drawing / "student.json").read_text())
+    (drawing / "student.json").write_text(json.dumps({**spec, "temperature": 2.0}))
+    policy, network = open_policy(drawing), load_student(drawing)
+    assert policy.temperature == network.spec.temperature == 2.0
+
+    def actions(make) -> list:
+        player = make(3)
+        player.begin(np.zeros((3, corridor.height, corridor.width), np.uint8))
+        return [player.act().tolist() for _ in range(20)]
+
+    mine = actions(policy.make)
+    assert mine == actions(lambda num_envs: StudentPolicy(network, num_envs))
+    assert mine != actions(open_policy(folder).make)
+    assert len(set(map(tuple, mine))) > 1
 
 
 def test_watching_gives_every_frame_and_the_same_episodes(folder: Path) -> None:

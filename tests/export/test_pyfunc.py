@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from meme57.envs import make_env
 from meme57.errors import CheckpointError, Meme57Error
 from meme57.export.pyfunc import load_policy
-from meme57.learning.policies import GreedyStudent, Teacher, load_student
+from meme57.learning.policies import StudentPolicy, Teacher, load_student
 from meme57.tracking.pyfunc import save_policy_model
 
 NUM_ENVS, STEPS = 2, 150
@@ -68,7 +68,7 @@ def test_teacher_through_mlflow_acts_as_the_live_player(teacher_folder, tmp_path
 
 def test_student_through_mlflow_acts_as_the_live_student(student_folder, tmp_path, pong) -> None:
     model = through_mlflow(student_folder, tmp_path / "model")
-    live = GreedyStudent(load_student(student_folder), NUM_ENVS)
+    live = StudentPolicy(load_student(student_folder), NUM_ENVS)
     env = make_env(pong, num_envs=NUM_ENVS)
     live.begin(env.reset(seed=5))
     rng = np.random.default_rng(0)

@@ -24,7 +24,7 @@ from meme57.export.onnx import export_step
 from meme57.export.steps import step_of_teacher
 from meme57.export.travelling import TEACHER_ONNX, export_teacher, serve_policy
 from meme57.files import write_json
-from meme57.learning.policies import GreedyStudent, Teacher, load_student
+from meme57.learning.policies import StudentPolicy, Teacher, load_student
 from meme57.tracking.pyfunc import save_policy_model
 
 STRANGER = """
@@ -95,7 +95,7 @@ def test_a_student_plays_where_meme57_and_torch_are_not(exported_student: Path, 
     assert sorted(re.split("[=>]", line)[0] for line in requirements) == ["mlflow", "numpy", "onnxruntime"]
     assert [path.name for path in (model / "code").iterdir()] == ["meme57_policy_v1.py"]
     network = load_student(exported_student)
-    live = GreedyStudent(network, 1)
+    live = StudentPolicy(network, 1)
     live.begin(frames[:1])
     expected = []
     for following in [*frames[1:], frames[0]]:

@@ -23,6 +23,8 @@ class StudentSpec:
     lstm_size: int
     channels: tuple[int, int]
     frame_dtype: str = "uint8"
+    temperature: float = 0.0
+    """It plays actions drawn from softmax(logits / temperature); 0: the best ones."""
 
 
 class StudentNetwork(nn.Module):

@@ -66,7 +66,7 @@ def play(
     refuse_code(policy.env, code)
     spec = _changed(policy.env, sticky, noops)
     finished = _play(policy, spec, episodes, seed, video, window, source)
-    _report(source, policy.agent, spec, finished, video, as_json)
+    _report(source, policy, spec, finished, video, as_json)
 
 
 def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
@@ -101,16 +101,19 @@ def _play(
     return finished
 
 
-def _report(source: str, agent: str, spec: EnvSpec, finished: list[Episode], video: Path | None, as_json: bool) -> None:
+def _report(
+    source: str, policy: PlayablePolicy, spec: EnvSpec, finished: list[Episode], video: Path | None, as_json: bool
+) -> None:
     from meme57.evaluation.protocol import protocol_name
 
+    agent = policy.agent
     returns = [episode.extrinsic_return for episode in finished]
     facts: dict[str, Any] = {
         "source": source,
         "agent": agent,
         "runtime": "onnxruntime" if agent == "student" else "torch",
         "game": spec.game,
-        "protocol": protocol_name(spec, epsilon=0.0),
+        "protocol": protocol_name(spec, epsilon=0.0, temperature=policy.temperature),
         "returns": returns,
         "mean": sum(returns) / len(returns) if returns else None,
         "length_steps": [episode.num_steps for episode in finished],

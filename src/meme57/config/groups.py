@@ -216,7 +216,7 @@ class ActorParameters(Group):
     epsilon_alpha: NonNegative = 7.0  # inherited
     """Exponent of that ladder."""
     temperature: NonNegative = 0.0  # ours
-    """Draw training actions from the distilled policy at this temperature; 0 takes the best one. Scored games do."""
+    """Draw training actions from the distilled policy at this temperature; 0 takes the best one."""
     terminal_on_life_loss: bool = False  # ours: as in DER, SPR and BBF
     """Learn as if a lost life ended the episode; play goes on. Scores are always of whole games."""
     weights_period_steps: Count = 100
@@ -311,6 +311,8 @@ class EvaluateParameters(Group):
     """First evaluation seed; each environment has its own. Training seeds lie below 2^30, so these are fresh."""
     epsilon: Fraction = 0.0
     """Chance of a uniform action in evaluation; random play ignores it."""
+    temperature: NonNegative = 0.0  # ours
+    """Draw the actions of scored games from the distilled policy at this temperature; 0 takes the best one."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     """Confidence of the intervals."""
     bootstrap_repetitions: Count = 2_000

@@ -19,6 +19,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "loss.dynamics_weight": 1.0,
     "loss.dynamics_steps": 5,
     "actors.temperature": 0.0,
+    "evaluate.temperature": 0.0,
     "actors.terminal_on_life_loss": False,
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.

@@ -66,11 +66,12 @@ class Parameters(Group):
 
     @model_validator(mode="after")
     def _a_temperature_has_a_policy(self) -> Parameters:
-        if self.actors.temperature and not self.loss.distil_policy:
-            raise ValueError(
-                f"actors.temperature={self.actors.temperature:g} draws from the distilled policy, and "
-                "loss.distil_policy=false leaves it untrained: set one of the two back"
-            )
+        for name, temperature in (("actors", self.actors.temperature), ("evaluate", self.evaluate.temperature)):
+            if temperature and not self.loss.distil_policy:
+                raise ValueError(
+                    f"{name}.temperature={temperature:g} draws from the distilled policy, and "
+                    "loss.distil_policy=false leaves it untrained: set one of the two back"
+                )
         return self
 
     @model_validator(mode="after")

@@ -116,7 +116,14 @@ def mean_return(
 
 
 def protocol_facts(
-    trained: EnvSpec, *, protocol: str, episodes: int, seed: int, epsilon: float, bandit_policy: int | None = None
+    trained: EnvSpec,
+    *,
+    protocol: str,
+    episodes: int,
+    seed: int,
+    epsilon: float,
+    temperature: float = 0.0,
+    bandit_policy: int | None = None,
 ) -> dict[str, Any]:
     """Describe the protocol of a result in words and numbers, with the settings that differ from training."""
     spec = evaluation_spec(trained, protocol)
@@ -128,10 +135,11 @@ def protocol_facts(
         "departures": departures(trained, protocol),
         "changed_since_training": changed_settings(trained, spec),
         **facts,
-        "name": protocol_name(spec, epsilon=epsilon),
+        "name": protocol_name(spec, epsilon=epsilon, temperature=temperature),
         "episodes": episodes,
         "seed": seed,
         "epsilon": epsilon,
+        "temperature": temperature,
         "bandit_policy": bandit_policy,
     }
 
@@ -142,14 +150,15 @@ def protocol_text(facts: Mapping[str, Any]) -> str:
     return "{protocol} ({name}): {episodes} episodes from seed {seed}, epsilon {epsilon}".format(**named)
 
 
-def protocol_name(spec: EnvSpec, *, epsilon: float) -> str:
+def protocol_name(spec: EnvSpec, *, epsilon: float, temperature: float = 0.0) -> str:
     """Make the string that two comparable scores share."""
+    policy = f"drawn{temperature:g}-policy0" if temperature else "greedy-policy0"
     if spec.gymnasium is not None:
         size = f"{spec.height}x{spec.width}" if spec.frame_dtype == "uint8" else f"{spec.width}-numbers"
         around = f"-wrapped-{tree_digest(spec.to_json()['gymnasium'])[:6]}" if spec.gymnasium.wrappers else ""
-        return f"{spec.max_episode_frames}-steps-{size}{around}-eps{epsilon:g}-greedy-policy0"
+        return f"{spec.max_episode_frames}-steps-{size}{around}-eps{epsilon:g}-{policy}"
     actions = "full" if spec.full_action_space else "minimal"
     return (
         f"sticky{spec.sticky_action_probability:g}-noop{spec.noop_max}-skip{spec.frame_skip}-{actions}-actions-"
-        f"{spec.max_episode_frames}-frames-{spec.height}x{spec.width}-eps{epsilon:g}-greedy-policy0"
+        f"{spec.max_episode_frames}-frames-{spec.height}x{spec.width}-eps{epsilon:g}-{policy}"
     )

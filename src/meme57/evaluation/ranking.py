@@ -33,7 +33,8 @@ def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = 
     spec = shortened(env_spec(parameters.env))
 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
-        teacher = Teacher(spec, network, novelty if parameters.novelty.enabled else None)
+        known = novelty if parameters.novelty.enabled else None
+        teacher = Teacher(spec, network, known, temperature=parameters.evaluate.temperature)
         return mean_return(
             teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED, stop=stop
         )

@@ -82,6 +82,7 @@ def run_protocol(parameters: Parameters) -> dict[str, Any]:
         episodes=evaluate.episodes,
         seed=evaluate.seed,
         epsilon=evaluate.epsilon,
+        temperature=evaluate.temperature,
     )
 
 

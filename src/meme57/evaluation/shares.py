@@ -18,7 +18,7 @@ from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
 from meme57.executor import Executor, make_executor
-from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, GreedyStudent, Policy, Teacher, load_student
+from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, Policy, StudentPolicy, Teacher, load_student
 from meme57.stopping import stop_requested
 
 ATTEMPTS = 5
@@ -43,6 +43,8 @@ class Share:
     first_env: int
     num_envs: int
     episodes: int
+    temperature: float = 0.0
+    """Of the draws from the agent's own logits; 0: the best actions."""
     policy: int = 0
     """Number of the policy in the teacher's family."""
     torso: str | None = None
@@ -89,14 +91,14 @@ def play_share(share: Share) -> list[Episode]:
 
 def policy_maker(share: Share, folder: Path, *, device: torch.device | None = None) -> Callable[[int], Policy]:
     """Make the function number of environments -> policy; a teacher plays on `device`, by default on the CPU."""
+    seed = share.seed + share.first_env
     if share.agent == "random":
-        actions, seed = share.spec.num_actions, share.seed + share.first_env
-        return lambda num_envs: RandomPolicy(num_envs, actions, seed=seed)
+        return partial(RandomPolicy, num_actions=share.spec.num_actions, seed=seed)
     if share.agent in ("teacher", "bandit_policy"):
         teacher = Teacher.load(folder, torso=share.torso)
-        return partial((teacher if device is None else teacher.to(device)).player, policy=share.policy)
-    student = load_student(folder)
-    return lambda num_envs: GreedyStudent(student, num_envs)
+        player = (teacher if device is None else teacher.to(device)).player
+        return partial(player, policy=share.policy, temperature=share.temperature, seed=seed)
+    return partial(StudentPolicy, load_student(folder), temperature=share.temperature, seed=seed)
 
 
 def play_shares(

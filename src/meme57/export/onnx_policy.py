@@ -12,6 +12,7 @@ from meme57.envs import EnvSpec, StepResult
 from meme57.errors import CheckpointError, Meme57Error
 from meme57.export.onnx import INSTALL, open_runtime, run_step
 from meme57.export.steps import INPUTS, OUTPUTS
+from meme57.learning.policies import Choice
 
 
 def open_session(path: Path) -> Any:
@@ -30,10 +31,15 @@ def open_session(path: Path) -> Any:
 
 
 class OnnxStudent:
-    """A `Policy` that takes the argmax of the exported student's logits."""
+    """A `Policy` that chooses by the exported student's logits.
 
-    def __init__(self, path: Path, num_envs: int) -> None:
+    Args:
+        temperature: of the draws; 0: the best actions.
+    """
+
+    def __init__(self, path: Path, num_envs: int, *, temperature: float = 0.0) -> None:
         self._session, self._num_envs = open_session(path), num_envs
+        self._choose = Choice(temperature)
         self._num_actions = int(self._session.get_outputs()[0].shape[1])
         self._size = int(self._session.get_inputs()[3].shape[2])
         self._frame = tuple(self._session.get_inputs()[0].shape[1:])
@@ -55,11 +61,10 @@ class OnnxStudent:
         self._state = np.zeros((2, self._num_envs, self._size), np.float32)
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Return greedy actions [E]."""
+        """Return actions [E]."""
         feed = (self._observation, self._actions, self._rewards, self._state)
         logits, self._state = run_step(self._session, dict(zip(INPUTS, feed, strict=True)))
-        actions: npt.NDArray[np.int64] = logits.argmax(-1)
-        return actions
+        return self._choose(logits)
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
         """Observe the result of the actions."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from meme57.agent.student import StudentSpec
 from meme57.checkpoints.manifest import AGENT
 from meme57.envs import EnvSpec
 from meme57.errors import CheckpointError, EnvironmentSetupError
 from meme57.export.onnx_policy import OnnxStudent
-from meme57.files import read_json
+from meme57.files import checked, read_json
 from meme57.learning.policies import STUDENT_ENV, STUDENT_SPEC, Policy, Teacher
 from meme57.learning.student_record import ONNX, check_folder
 
@@ -24,6 +26,8 @@ class PlayablePolicy:
     env: EnvSpec
     make: Callable[[int], Policy]
     """Number of environments -> policy."""
+    temperature: float
+    """At which it draws its actions; 0: it takes the best ones."""
 
 
 def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
@@ -38,7 +42,7 @@ def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
     """
     if (folder / AGENT).is_file():
         teacher = Teacher.load(folder, torso=torso)
-        return PlayablePolicy("teacher", teacher.env, teacher.player)
+        return PlayablePolicy("teacher", teacher.env, teacher.player, teacher.temperature)
     if (folder / STUDENT_SPEC).is_file():
         if not (folder / STUDENT_ENV).is_file():
             raise CheckpointError(
@@ -47,7 +51,8 @@ def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
         env, path = _student_env(folder), folder / ONNX
         OnnxStudent(path, 1).check_fits(env)  # an error in it should appear before a game starts
         check_folder(folder)
-        return PlayablePolicy("student", env, lambda num_envs: OnnxStudent(path, num_envs))
+        temperature = checked(StudentSpec, read_json(folder / STUDENT_SPEC), folder / STUDENT_SPEC).temperature
+        return PlayablePolicy("student", env, partial(OnnxStudent, path, temperature=temperature), temperature)
     raise CheckpointError(f"{folder} contains no policy: give a checkpoint-000123 folder, or a student folder")
 
 

@@ -18,7 +18,7 @@ from meme57.config import Parameters
 from meme57.envs import make_env, refuse_code
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
-from meme57.learning.policies import GreedyStudent, Teacher, save_student
+from meme57.learning.policies import StudentPolicy, Teacher, save_student
 from meme57.learning.tensors import to_tensors
 from meme57.replay import SequenceReplay, load_snapshot
 
@@ -102,7 +102,7 @@ class OwnPlay:
         self, teacher: Teacher, student: StudentNetwork, *, num_envs: int, seed: int, rng: np.random.Generator
     ) -> None:
         self._env: VectorEnv = make_env(teacher.env, num_envs=num_envs)
-        self._teacher, self._student = teacher.player(num_envs), GreedyStudent(student, num_envs)
+        self._teacher, self._student = teacher.player(num_envs), StudentPolicy(student, num_envs)
         self._num_actions, self._num_envs, self._rng = teacher.env.num_actions, num_envs, rng
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS_KEPT)
         self._uses = 0
@@ -138,7 +138,7 @@ class OwnPlay:
 
     @torch.inference_mode()
     def fidelity(self, num_steps: int, *, temperature: float) -> dict[str, float]:
-        """Measure agreement and KL over that many steps of the student's own greedy play, which it never trained on."""
+        """Measure agreement and KL over that many steps of the student's own play, which it never trained on."""
         segment = self.play(max(1, num_steps // self._num_envs), exploration=0.0)
         student = _unroll(self._student.network, segment)
         agreement = (student.argmax(-1) == segment.teacher.argmax(-1)).float().mean()
@@ -198,6 +198,14 @@ def _unroll(student: StudentNetwork, segment: Segment) -> Tensor:
     return student.unroll(segment.frames, segment.actions, segment.rewards, segment.first, segment.state)
 
 
+def student_temperature(parameters: Parameters) -> float:
+    """Return the temperature at which a student plays as the teacher does at `evaluate.temperature`.
+
+    At temperature 1 it imitates the teacher at `distill.temperature`.
+    """
+    return parameters.evaluate.temperature / parameters.distill.temperature
+
+
 def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
     spec = StudentSpec(
         height=teacher.env.height,
@@ -206,6 +214,7 @@ def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
         lstm_size=parameters.distill.lstm_size,
         channels=parameters.distill.channels,
         frame_dtype=teacher.env.frame_dtype,
+        temperature=student_temperature(parameters),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)

@@ -1,4 +1,4 @@
-"""Teacher and student as greedy policies that play E environments at once, loaded from their folders."""
+"""Teacher and student as policies that play E environments at once, loaded from their folders."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from meme57.actors import Player
+from meme57.actors.actor import draw
+from meme57.agent.bounds import NonNegative
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork
 from meme57.agent.novelty import NoveltyNetworks
@@ -50,17 +52,37 @@ class Policy(Protocol):
         """Begin episodes at `observation` [E, H, W]."""
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Return greedy actions [E] for the current observation."""
+        """Return actions [E] for the current observation."""
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
         """Take in the result of the actions."""
 
 
-class Teacher:
-    """A checkpoint's weights with everything that is needed to use them."""
+class Choice:
+    """Chooses actions by preferences: the best ones, or ones drawn at a temperature above 0."""
 
-    def __init__(self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None) -> None:
-        self.env, self.network, self.novelty = env, network, novelty
+    def __init__(self, temperature: float, *, seed: int = 0) -> None:
+        self._temperature, self._rng = temperature, np.random.default_rng([seed, 5])
+
+    def __call__(self, preferences: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Choose from preferences [E, A]: actions [E]."""
+        if self._temperature:
+            return draw(preferences, self._temperature, self._rng)[0]
+        best: npt.NDArray[np.int64] = preferences.argmax(-1)
+        return best
+
+
+class Teacher:
+    """A checkpoint's weights with everything that is needed to use them.
+
+    Args:
+        temperature: it plays actions drawn from its policy at this temperature; 0: the best ones.
+    """
+
+    def __init__(
+        self, env: EnvSpec, network: MemeNetwork, novelty: NoveltyNetworks | None, *, temperature: float = 0.0
+    ) -> None:
+        self.env, self.network, self.novelty, self.temperature = env, network, novelty, temperature
 
     @classmethod
     def load(cls, folder: Path, *, torso: str | None = None) -> Teacher:
@@ -85,6 +107,7 @@ class Teacher:
             betas = None if tree["distil_policy"] else tuple(family.betas.tolist())
             network_spec = replace(network_spec, acting_betas=betas)
             with_novelty = bool(tree["novelty_enabled"])
+            temperature = parse_as(NonNegative, tree.get("temperature", 0.0))
             if not is_class_path(network_spec.torso):
                 torso_class(network_spec.torso)
         except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError, ConfigurationError) as error:
@@ -97,7 +120,7 @@ class Teacher:
         network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
         if with_novelty:
             novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
-        return cls(env, network.eval(), novelty)
+        return cls(env, network.eval(), novelty, temperature=temperature)
 
     def to(self, device: torch.device) -> Teacher:
         """Move the networks to `device`."""
@@ -106,9 +129,17 @@ class Teacher:
             self.novelty.to(device)
         return self
 
-    def player(self, num_envs: int, *, policy: int = 0) -> GreedyTeacher:
-        """Return the greedy policy j for `num_envs` environments; j = 0 is the exploiting one."""
-        return GreedyTeacher(self, num_envs, policy=policy)
+    def player(
+        self, num_envs: int, *, policy: int = 0, temperature: float | None = None, seed: int = 0
+    ) -> TeacherPolicy:
+        """Return policy j for `num_envs` environments; j = 0 is the exploiting one.
+
+        Args:
+            temperature: in place of the teacher's own.
+            seed: of the draws.
+        """
+        choice = Choice(self.temperature if temperature is None else temperature, seed=seed)
+        return TeacherPolicy(self, num_envs, policy=policy, choice=choice)
 
 
 def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -> dict[str, Any]:
@@ -119,17 +150,19 @@ def describe(env: EnvSpec, network: Any, novelty: Any, parameters: Parameters) -
         "novelty": asdict(novelty),
         "family": parameters.family.model_dump(mode="json"),
         "distil_policy": parameters.loss.distil_policy,
+        "temperature": parameters.evaluate.temperature,
         "novelty_enabled": parameters.novelty.enabled,
     }
 
 
-class GreedyTeacher:
-    """A `Policy`: argmax of one policy's preferences."""
+class TeacherPolicy:
+    """A `Policy` that chooses by one policy's preferences."""
 
-    def __init__(self, teacher: Teacher, num_envs: int, *, policy: int = 0) -> None:
+    def __init__(self, teacher: Teacher, num_envs: int, *, policy: int, choice: Choice) -> None:
         device = next(teacher.network.parameters()).device
         self._player = Player(teacher.network, teacher.novelty, num_envs=num_envs, device=device)
         self._policies = np.full(num_envs, policy, np.int64)
+        self._choose = choice
 
     @torch.inference_mode()
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
@@ -142,8 +175,8 @@ class GreedyTeacher:
         return self._player.preferences(self._policies)
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Return greedy actions [E]."""
-        return self.preferences().argmax(-1).cpu().numpy()
+        """Return actions [E]."""
+        return self._choose(self.preferences().cpu().numpy())
 
     @torch.inference_mode()
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
@@ -151,11 +184,19 @@ class GreedyTeacher:
         self._player.observe(actions, result)
 
 
-class GreedyStudent:
-    """A `Policy`: argmax of the student's logits."""
+class StudentPolicy:
+    """A `Policy` that chooses by the student's logits.
 
-    def __init__(self, network: StudentNetwork, num_envs: int) -> None:
+    Args:
+        temperature: of the draws, in place of the student's own.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, network: StudentNetwork, num_envs: int, *, temperature: float | None = None, seed: int = 0
+    ) -> None:
         self.network, self._num_envs = network, num_envs
+        self._choose = Choice(network.spec.temperature if temperature is None else temperature, seed=seed)
         self._device = next(network.parameters()).device
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
@@ -173,12 +214,12 @@ class GreedyStudent:
             *(torch.from_numpy(array).to(self._device) for array in (self.observation, self.actions, self.rewards)),
             self.state,
         )
-        greedy_logits: Tensor = logits
-        return greedy_logits
+        found: Tensor = logits
+        return found
 
     def act(self) -> npt.NDArray[np.int64]:
-        """Return greedy actions [E]."""
-        return self.logits().argmax(-1).cpu().numpy()
+        """Return actions [E]."""
+        return self._choose(self.logits().cpu().numpy())
 
     def observe(self, actions: npt.NDArray[np.int64], result: StepResult) -> None:
         """Take in the result of the actions."""

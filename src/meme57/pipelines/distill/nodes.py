@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,18 +62,18 @@ def distill_student(
 
 
 def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
-    """Measure the mean greedy returns of teacher and student on the same seeds."""
+    """Measure the mean returns of teacher and student on the same seeds, playing as in scored games."""
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import mean_return
     from meme57.evaluation.ranking import shortened
-    from meme57.learning.policies import GreedyStudent, Teacher, load_student
+    from meme57.learning.policies import StudentPolicy, Teacher, load_student
     from meme57.learning.progress import counter
 
     spec, num_envs = shortened(env_spec(settings.env)), settings.distill.num_envs
     teacher, student = Teacher.load(teacher_folder, torso=settings.network.torso), load_student(student_folder)
     makers: dict[str, Callable[[int], Policy]] = {
-        "teacher": teacher.player,
-        "student": lambda num_envs: GreedyStudent(student, num_envs),
+        "teacher": partial(teacher.player, temperature=settings.evaluate.temperature),
+        "student": partial(StudentPolicy, student),
     }
     returns = {}
     for agent, make_policy in makers.items():

@@ -74,6 +74,7 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
 def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     """Film the start of one teacher episode as H.264 video; if that fails, warn and return empty bytes."""
     import tempfile
+    from functools import partial
 
     from meme57.checkpoints.source import as_text, checkpoint_source
     from meme57.envs import env_spec
@@ -88,7 +89,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     teacher = Teacher.load(Path(checkpoints["best"]["folder"]), torso=settings.network.torso)
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
     frames = frames_of(
-        teacher.player,
+        partial(teacher.player, temperature=settings.evaluate.temperature),
         spec,
         seed=settings.evaluate.seed,
         max_steps=max(1, int(settings.evaluate.video_seconds * steps_a_second)),
@@ -96,7 +97,8 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
         stop=stop_requested,
     )
     source = checkpoint_source(Path(checkpoints["best"]["folder"]))
-    comment = as_text(source, protocol_name(spec, epsilon=settings.evaluate.epsilon))
+    chosen = settings.evaluate
+    comment = as_text(source, protocol_name(spec, epsilon=chosen.epsilon, temperature=chosen.temperature))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         try:
