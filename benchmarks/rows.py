@@ -18,8 +18,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Append a line; a file that is new begins with the columns' names."""
+    """Append a line; a file that is new begins with the columns' names.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
     is_new = not path.exists()
+    if not is_new and (found := path.read_text(encoding="utf-8").partition("\n")[0].split(",")) != list(row):
+        raise ValueError(f"{path} has the columns {found}, not {list(row)}")
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
         if is_new:

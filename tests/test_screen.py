@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import runpy
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SCREEN = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "screen" / "screen.py"), run_name="screen")
+
+
+def test_a_row_goes_only_into_a_table_of_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    for greedy in (1, 2):
+        SCREEN["append_row"](path, {"name": "base", "greedy": greedy})
+    assert path.read_text() == "name,greedy\nbase,1\nbase,2\n"
+    with pytest.raises(ValueError, match=r"runs\.csv has the columns \['name', 'greedy'\], not"):
+        SCREEN["append_row"](path, {"name": "base", "training": 3})
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_the_table_that_is_kept_has_the_columns_of_a_row() -> None:
+    kept = next(csv.reader(SCREEN["RUNS"].open()))
+    assert {"training", "greedy", "drawn", "drawn_predicted", "drawn_returned"} < set(kept)
 
 
 def test_training_returns_by_hand() -> None:
