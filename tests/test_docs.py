@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
     "run": {"total_frames": 2_400, "checkpoint_period_frames": 2_400, "log_period_frames": 1_200},
     "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
     "family": {"num_policies": 2},
-    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8},
+    "network": {"torso": "small", "lstm_size": 8, "head_size": 8, "feature_size": 8, "dynamics_size": 4},
     "novelty": {"channels": [2, 4], "rnd_size": 8, "hidden_size": 8},
     "replay": {"period": 10, "capacity_sequences": 200, "min_sequences": 30},
     "actors": {"weights_period_steps": 10},
