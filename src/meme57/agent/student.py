@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.bounds import NonNegative
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.torso import small_torso
 from meme57.agent.transforms import signed_hyperbolic
@@ -23,7 +24,7 @@ class StudentSpec:
     lstm_size: int
     channels: tuple[int, int]
     frame_dtype: str = "uint8"
-    temperature: float = 0.0
+    temperature: NonNegative = 0.0
     """It plays actions drawn from softmax(logits / temperature); 0: the best ones."""
 
 

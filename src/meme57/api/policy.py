@@ -45,7 +45,7 @@ def load(
 
 
 class Policy:
-    """A greedy policy with the game that it knows."""
+    """A policy with the game that it knows; it takes the best actions, or draws them where it was scored so."""
 
     def __init__(self, found: PlayablePolicy, *, code: Collection[str] = ()) -> None:
         self.agent = found.agent
@@ -82,7 +82,7 @@ class Policy:
         self._reward = 0.0
 
     def act(self, observation: Any, reward: float | None = None) -> int:
-        """Return the greedy action for a raw observation; the state of the episode is kept inside.
+        """Return the action for a raw observation; the state of the episode is kept inside.
 
         Args:
             observation: of Gymnasium: an image (H x W, H x W x 1 or H x W x 3, uint8; any size), a vector, or the
