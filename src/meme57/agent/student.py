@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meme57.agent.bounds import NonNegative
+from meme57.agent.bounds import NonNegative, Positive
 from meme57.agent.frames import FrameNormaliser
 from meme57.agent.torso import small_torso
 from meme57.agent.transforms import signed_hyperbolic
@@ -25,7 +25,9 @@ class StudentSpec:
     channels: tuple[int, int]
     frame_dtype: str = "uint8"
     temperature: NonNegative = 0.0
-    """It plays actions drawn from softmax(logits / temperature); 0: the best ones."""
+    """It plays as a teacher that draws its actions at this temperature; 0: the best ones."""
+    distilled_at: Positive = 0.25
+    """softmax(logits) imitates a teacher that draws at this temperature."""
 
 
 class StudentNetwork(nn.Module):

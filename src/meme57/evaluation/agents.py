@@ -15,7 +15,6 @@ from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.evaluation.protocol import Episode, play_episodes
 from meme57.evaluation.shares import Share, play_shares, policy_maker, read_files
-from meme57.learning.distillation import student_temperature
 from meme57.stopping import never
 
 AGENTS = ("random", "teacher", "bandit_policy", "student")
@@ -74,7 +73,7 @@ def _share(parameters: Parameters, spec: EnvSpec, agent: str, policy: int) -> Sh
         spec=spec,
         seed=evaluate.seed,
         epsilon=0.0 if agent == "random" else evaluate.epsilon,  # random play ignores epsilon
-        temperature=student_temperature(parameters) if agent == "student" else evaluate.temperature,
+        temperature=evaluate.temperature,
         first_env=0,
         num_envs=evaluate.num_envs,
         episodes=evaluate.episodes,

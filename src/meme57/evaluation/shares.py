@@ -44,7 +44,7 @@ class Share:
     num_envs: int
     episodes: int
     temperature: float = 0.0
-    """Of the draws from the agent's own logits; 0: the best actions."""
+    """Of the draws; 0: the best actions."""
     policy: int = 0
     """Number of the policy in the teacher's family."""
     torso: str | None = None

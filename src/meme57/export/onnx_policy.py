@@ -34,7 +34,7 @@ class OnnxStudent:
     """A `Policy` that chooses by the exported student's logits.
 
     Args:
-        temperature: of the draws; 0: the best actions.
+        temperature: of the draws from softmax(logits / temperature); 0: the best actions.
     """
 
     def __init__(self, path: Path, num_envs: int, *, temperature: float = 0.0) -> None:

@@ -51,8 +51,9 @@ def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
         env, path = _student_env(folder), folder / ONNX
         OnnxStudent(path, 1).check_fits(env)  # an error in it should appear before a game starts
         check_folder(folder)
-        temperature = checked(StudentSpec, read_json(folder / STUDENT_SPEC), folder / STUDENT_SPEC).temperature
-        return PlayablePolicy("student", env, partial(OnnxStudent, path, temperature=temperature), temperature)
+        spec = checked(StudentSpec, read_json(folder / STUDENT_SPEC), folder / STUDENT_SPEC)
+        make = partial(OnnxStudent, path, temperature=spec.temperature / spec.distilled_at)
+        return PlayablePolicy("student", env, make, spec.temperature)
     raise CheckpointError(f"{folder} contains no policy: give a checkpoint-000123 folder, or a student folder")
 
 

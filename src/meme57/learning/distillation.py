@@ -198,14 +198,6 @@ def _unroll(student: StudentNetwork, segment: Segment) -> Tensor:
     return student.unroll(segment.frames, segment.actions, segment.rewards, segment.first, segment.state)
 
 
-def student_temperature(parameters: Parameters) -> float:
-    """Return the temperature at which a student plays as the teacher does at `evaluate.temperature`.
-
-    At temperature 1 it imitates the teacher at `distill.temperature`.
-    """
-    return parameters.evaluate.temperature / parameters.distill.temperature
-
-
 def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
     spec = StudentSpec(
         height=teacher.env.height,
@@ -214,7 +206,8 @@ def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
         lstm_size=parameters.distill.lstm_size,
         channels=parameters.distill.channels,
         frame_dtype=teacher.env.frame_dtype,
-        temperature=student_temperature(parameters),
+        temperature=parameters.evaluate.temperature,
+        distilled_at=parameters.distill.temperature,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)

@@ -188,7 +188,7 @@ class StudentPolicy:
     """A `Policy` that chooses by the student's logits.
 
     Args:
-        temperature: of the draws, in place of the student's own.
+        temperature: it plays as the teacher does at this one, in place of the student's own.
         seed: of the draws.
     """
 
@@ -196,7 +196,8 @@ class StudentPolicy:
         self, network: StudentNetwork, num_envs: int, *, temperature: float | None = None, seed: int = 0
     ) -> None:
         self.network, self._num_envs = network, num_envs
-        self._choose = Choice(network.spec.temperature if temperature is None else temperature, seed=seed)
+        chosen = network.spec.temperature if temperature is None else temperature
+        self._choose = Choice(chosen / network.spec.distilled_at, seed=seed)
         self._device = next(network.parameters()).device
 
     def begin(self, observation: npt.NDArray[np.uint8]) -> None:
