@@ -11,7 +11,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-AGENT = ("frames", "losses", "network", "novelty", "recurrence", "returns", "ties", "torso", "transforms")
+AGENT = ("dynamics", "frames", "losses", "network", "novelty", "recurrence", "returns", "ties", "torso", "transforms")
 LEARNING = ("health", "learner", "objective")
 FILES = [f"tests/{room}/test_{name}.py" for room, names in (("agent", AGENT), ("learning", LEARNING)) for name in names]
 RUN = """
