@@ -37,9 +37,10 @@ def agent_spec(parameters: Parameters, env: EnvSpec) -> AgentSpec:
     """Return the agent that the parameters describe, on the game of `env`.
 
     Raises:
-        ConfigurationError: the torso cannot read the game's frames.
+        ConfigurationError: the torso cannot read the game's frames, or they are no pictures that could be moved.
     """
     _check_torso(parameters.network.torso, env)
+    _check_shift(parameters.learner.shift_pixels, env)
     family = policy_family(parameters)
     shapes: dict[str, Any] = {"height": env.height, "width": env.width, "num_actions": env.num_actions}
     shapes["frame_dtype"] = env.frame_dtype
@@ -116,6 +117,14 @@ def _check_torso(name: str, env: EnvSpec) -> None:
         raise ConfigurationError(
             f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "
             "choose network.torso=mlp"
+        )
+
+
+def _check_shift(pixels: int, env: EnvSpec) -> None:
+    if pixels and env.frame_dtype != "uint8":
+        raise ConfigurationError(
+            f"learner.shift_pixels={pixels} moves pictures, and {env.game} shows a vector of {env.width} numbers: "
+            "type learner.shift_pixels=0"
         )
 
 

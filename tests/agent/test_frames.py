@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from meme57.agent.frames import FrameNormaliser
+from meme57.agent.frames import FrameNormaliser, shift
 
 
 def test_fresh_it_only_scales() -> None:
@@ -40,3 +40,24 @@ def test_it_travels_with_the_weights() -> None:
     frames = torch.randint(0, 255, (4, 2, 2), dtype=torch.uint8)
     assert torch.equal(first(frames), second(frames))
     assert first(frames).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_shift_by_hand() -> None:
+    pictures = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).expand(4, 1, 2, 2)  # two sequences of two pictures
+    moved = shift(pictures, [(1, 0), (0, -1)], most=1)
+    assert moved[0, 0].tolist() == moved[1, 0].tolist() == [[3.0, 4.0], [3.0, 4.0]]  # up by one: the last row repeats
+    assert moved[2, 0].tolist() == moved[3, 0].tolist() == [[1.0, 1.0], [3.0, 3.0]]  # right by one
+    assert torch.equal(shift(pictures, [(0, 0), (0, 0)], most=2), pictures)
+
+
+def test_shift_beside_a_loop() -> None:
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randn(3 * 4, 1, 5, 7, generator=generator)
+    offsets = [(-2, 1), (0, 2), (2, -2)]
+    moved = shift(pictures, offsets, most=2)
+    for i in range(12):
+        up, left = offsets[i // 4]
+        for y in range(5):
+            for x in range(7):
+                source = pictures[i, 0, min(max(y + up, 0), 4), min(max(x + left, 0), 6)]
+                assert moved[i, 0, y, x] == source

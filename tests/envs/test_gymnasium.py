@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from meme57.blueprint import agent_spec
 from meme57.config import parse_parameters
 from meme57.envs import EnvSpec, VectorEnv, env_spec, make_env, refuse_code
 from meme57.envs.frames import resize, to_gray
@@ -275,6 +276,14 @@ def test_a_list_with_an_atari_game_beside_a_configured_id_is_refused() -> None:
         check_suite(parse_parameters({**tree, "suite": {"games": ["Pong"]}}))
     with pytest.raises(ConfigurationError, match=words):
         check_study(parse_parameters({**tree, "tune": {"games": ["Pong"]}}))
+
+
+def test_only_pictures_can_be_moved() -> None:
+    parameters = parse_parameters(
+        {"env": {"id": "CartPole-v1"}, "network": {"torso": "mlp"}, "learner": {"shift_pixels": 2}}
+    )
+    with pytest.raises(ConfigurationError, match=r"shift_pixels=2 moves pictures, and .* shows a vector of 4 numbers"):
+        agent_spec(parameters, env_spec(parameters.env))
 
 
 def test_gymnasium_is_the_version_that_states_its_autoreset() -> None:

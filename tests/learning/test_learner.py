@@ -59,6 +59,30 @@ def test_the_same_twice_bit_for_bit(make_parameters, make_batch) -> None:
     assert torch.equal(flat(learners[0].novelty), flat(learners[1].novelty))
 
 
+def test_moved_pictures(make_parameters, make_batch) -> None:
+    learners = [build(make_parameters(learner={"shift_pixels": pixels})) for pixels in (0, 2, 2)]
+    batch = make_batch(**CASE)
+    still, moved, again = (learner.prepare(batch) for learner in learners)
+    assert torch.equal(moved.images, again.images)
+    assert not torch.equal(moved.images, still.images)
+    assert not torch.equal(moved.target.logits, still.target.logits)  # the target network sees what the online one does
+    sequences = (
+        moved.images.unflatten(0, (len(CASE["lengths"]), -1)),
+        still.images.unflatten(0, (len(CASE["lengths"]), -1)),
+    )
+    for after, before in zip(*sequences, strict=True):
+        inside = after[..., 2:-2, 2:-2]
+        found = [
+            torch.equal(inside, before[..., 2 + up : up - 2 or None, 2 + left : left - 2 or None])
+            for up in range(-2, 3)
+            for left in range(-2, 3)
+        ]
+        assert any(found)  # all pictures of a sequence by the same number of pixels
+    results = [learner.update(batch) for learner in learners[1:]]
+    assert np.array_equal(results[0][0], results[1][0])
+    assert not torch.equal(learners[1].prepare(batch).images, moved.images)  # the next update moves them elsewhere
+
+
 @pytest.mark.parametrize("dynamics_size", [0, 8])
 def test_padding_changes_no_weight(make_parameters, make_batch, dynamics_size: int) -> None:
     weights, priorities = [], []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class FrameNormaliser(nn.Module):
@@ -49,3 +52,25 @@ class FrameNormaliser(nn.Module):
         else:
             deviation = squares.mean(0).sqrt()
             self.scale.copy_(torch.where(deviation < 1e-2, 1.0, 1.0 / deviation.clamp_min(1e-2)))
+
+
+def shift(images: Tensor, offsets: Sequence[tuple[int, int]], *, most: int) -> Tensor:
+    """Move the pictures of each of B sequences, and repeat the pixels of the edge where nothing is left.
+
+    Args:
+        images: [B * T, 1, H, W], sequence by sequence.
+        offsets: of each sequence, how far its pictures move up and to the left; each number in [-most, most].
+        most: pixels.
+
+    Returns:
+        [B * T, 1, H, W].
+
+    Source: DrQ (Kostrikov et al., 2021), which moves each observation on its own. Here motion within a sequence stays.
+    """
+    height, width = images.shape[-2:]
+    padded = functional.pad(images, (most, most, most, most), mode="replicate")
+    moved = [
+        sequence[..., most + up : most + up + height, most + left : most + left + width]
+        for sequence, (up, left) in zip(padded.chunk(len(offsets)), offsets, strict=True)
+    ]
+    return torch.cat(moved)

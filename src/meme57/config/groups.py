@@ -263,6 +263,8 @@ class LearnerParameters(Group):
     """Updates between two copies of the weights to the target network."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the networks' arithmetic in learning."""
+    shift_pixels: Whole = 0  # ours
+    """Move the pictures of each training sequence, all by the same random number of pixels, up to this many."""
     torch_threads: Annotated[Count, OPERATIONAL] = 1
     """Threads of torch."""
     max_bad_updates: Annotated[Count, OPERATIONAL] = 10

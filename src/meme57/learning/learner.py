@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from meme57.agent.dynamics import Steps
 from meme57.agent.family import PolicyFamily
+from meme57.agent.frames import shift
 from meme57.agent.network import NetworkOutput
 from meme57.blueprint import AgentSpec, make_networks
 from meme57.config import Parameters
@@ -95,6 +96,10 @@ class Learner:
         tensors = to_tensors(batch, self.device)
         with self._target_lock, torch.no_grad(), self._autocast():
             images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
+            if most := self._parameters.learner.shift_pixels:
+                rng = np.random.default_rng([self._parameters.run.seed, 6, self.num_updates])
+                offsets = rng.integers(-most, most, (len(tensors.frames), 2), endpoint=True)
+                images = shift(images, offsets.tolist(), most=most)
             target = self.target.unroll(images, tensors.features, tensors.state)
         novelty: tuple[Metrics, Tensor] = {}, torch.zeros(2, device=self.device)
         if self._parameters.novelty.enabled:
