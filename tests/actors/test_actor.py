@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors.actor import SEED_STRIDE, draw, explore
+from meme57.actors.actor import SEED_STRIDE, KeptNoise, draw, explore, softmax
 from meme57.agent.network import Features
 from meme57.agent.novelty import EpisodicMemory
 from meme57.agent.transforms import signed_parabolic
@@ -323,7 +323,8 @@ def test_explore_ends_and_each_environment_has_its_own_rate() -> None:
 def test_a_drawn_action_has_the_probability_of_the_policy_and_of_exploring() -> None:
     # softmax([2, 0, 1] / 0.5) by hand: exp(4), exp(0), exp(2)
     weights = np.exp([4.0, 0.0, 2.0])
-    drawn, policy = draw(np.tile(np.float32([2.0, 0.0, 1.0]), (30_000, 1)), 0.5, np.random.default_rng(0))
+    logits, noise = np.tile(np.float32([2.0, 0.0, 1.0]), (30_000, 1)), np.random.default_rng(0).gumbel(size=(30_000, 3))
+    drawn, policy = draw(logits, 0.5, noise), softmax(logits, 0.5)
     assert policy[0] == pytest.approx(weights / weights.sum())
     actions, mu = explore(drawn, 0.3, 3, np.random.default_rng(1), policy=policy)
     for action in range(3):
@@ -334,10 +335,40 @@ def test_a_drawn_action_has_the_probability_of_the_policy_and_of_exploring() -> 
 
 def test_drawing_survives_large_logits_and_nears_the_argmax() -> None:
     logits = np.float32([[1e6, 0.0], [0.0, 1e-3]])
-    drawn, policy = draw(np.repeat(logits, 500, axis=0), 1e-5, np.random.default_rng(0))
+    drawn = draw(np.repeat(logits, 500, axis=0), 1e-5, np.random.default_rng(0).gumbel(size=(1_000, 2)))
     assert (drawn[:500] == 0).all()
     assert (drawn[500:] == 1).all()
-    assert np.isfinite(policy).all()
+    assert np.isfinite(softmax(logits, 1e-5)).all()
+
+
+def test_noise_is_kept_where_the_policy_does_not_care_and_draws_follow_the_policy() -> None:
+    policy = np.array([[1 / 3, 1 / 3, 1 / 3], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.7, 0.2, 0.1]])
+    # Perplexities by hand: 3, 2, 1 and exp(0.7 ln(1 / 0.7) + 0.2 ln 5 + 0.1 ln 10) = 2.2296; kept: 7/8 of (p - 1) / 2.
+    kept = np.array([0.875, 0.4375, 0.0, 0.5380])
+    noise, steps = KeptNoise((4, 3), steps=8.0, rng=np.random.default_rng(0)), 40_000
+    noise.renew(np.ones(4, np.bool_))
+    history, drawn = np.empty((steps, 4, 3)), np.empty((steps, 4), np.int64)
+    for t in range(steps):
+        history[t] = noise.next(policy)
+        drawn[t] = draw(np.log(np.maximum(policy, 1e-30)).astype(np.float32), 1.0, history[t])
+    unchanged = (history[1:] == history[:-1]).all(-1).mean(0)
+    assert unchanged == pytest.approx(kept, abs=4 * math.sqrt(0.25 / steps))
+    for env, share in enumerate(kept):
+        independent = steps * (1.0 - share) / (1.0 + share)  # a mean of values that stay varies as one of so many
+        shares = np.bincount(drawn[:, env], minlength=3) / steps
+        assert shares == pytest.approx(policy[env], abs=4 * math.sqrt(0.25 / independent)), env
+
+
+def test_a_uniform_policy_that_keeps_its_noise_repeats_actions(make_actor) -> None:
+    """At a high temperature all six actions are equal."""
+    repeated = []
+    for noise_steps in (1, 100):
+        settings = {"temperature": 1_000.0, "noise_steps": noise_steps}
+        chunks = make_actor(env={**PONG, "num_envs": 2}, actors=settings).actor.collect(100).chunks
+        runs = [np.concatenate([c.steps.action for c in chunks if c.episode == env]) for env in (0, 1)]
+        repeated.append(float(np.mean([run[1:] == run[:-1] for run in runs])))
+    assert repeated[0] < 0.4
+    assert repeated[1] > 0.9
 
 
 def test_stored_mu_tells_greedy_and_random_actions_apart(make_actor) -> None:

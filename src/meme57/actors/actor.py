@@ -90,6 +90,9 @@ class Actor:
         )
         self._bandits = bandits or make_bandits(parameters, num_envs=self._num_envs, index=index)
         self._rng = np.random.default_rng([parameters.run.seed, 1, index])
+        self._noise = KeptNoise(
+            (self._num_envs, spec.network.num_actions), steps=parameters.actors.noise_steps, rng=self._rng
+        )
         self._recorder = ChunkRecorder(
             actor=index,
             num_envs=self._num_envs,
@@ -142,7 +145,10 @@ class Actor:
         self._lengths = np.zeros(self._num_envs, np.int64)
         self._discounted_returns = np.zeros(self._num_envs)
         self._predicted_returns = np.zeros(self._num_envs)
-        self._begin_episodes(np.ones(self._num_envs, np.bool_))
+        everywhere = np.ones(self._num_envs, np.bool_)
+        if self._parameters.actors.temperature:
+            self._noise.renew(everywhere)
+        self._begin_episodes(everywhere)
         with torch.inference_mode():
             self._player.begin(self._env.reset(seed=seed))
 
@@ -177,7 +183,8 @@ class Actor:
             self._predicted_returns[first] = others.pop()[first]
         policy = None
         if temperature:
-            preferred, policy = draw(preferred, temperature, self._rng)
+            policy = softmax(preferred, temperature)
+            preferred = draw(preferred, temperature, self._noise.next(policy))
         self._sent = explore(preferred, self._epsilons, self._spec.network.num_actions, self._rng, policy=policy)
         self._env.send(self._sent[0])
 
@@ -280,13 +287,50 @@ def collect_in_turn(actors: Sequence[Actor], num_vector_steps: int, stop: Callab
     return collected
 
 
-def draw(
-    logits: npt.NDArray[np.float32], temperature: float, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Draw actions [E] from softmax(logits / temperature); return these probabilities [E, A] too. Gumbel-max."""
+class KeptNoise:
+    """Gumbel noise [E, A] for drawing actions, kept from step to step where the policy does not care what is done.
+
+    A policy with perplexity p (the exponential of its entropy: 1 if it is sure, A if it is uniform) keeps the noise
+    with probability (1 - 1 / steps) (p - 1) / (A - 1). So a policy that knows nothing prefers the same action for
+    `steps` steps on average and gets somewhere, where one that draws anew dithers on the spot. One that is sure draws
+    anew. Over many visits a state's actions have the probabilities of softmax; from one step to the next they do not.
+
+    Args:
+        shape: E, A.
+        steps: mean number of steps for which a uniform policy keeps it, 1 or more; 1 always draws anew.
+        rng: shared with the caller.
+
+    Source: ours; to explore in one direction for a while as in temporally extended eps-greedy (Dabney et al., 2021).
+    """
+
+    def __init__(self, shape: tuple[int, int], *, steps: float, rng: np.random.Generator) -> None:
+        self._most, self._rng = 1.0 - 1.0 / steps, rng
+        self._noise = np.zeros(shape)
+
+    def next(self, policy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the noise [E, A] of the next step, which the policies [E, A] take; do not change it."""
+        entropy = -(policy * np.log(np.maximum(policy, 1e-300))).sum(-1)
+        kept = self._most * np.expm1(entropy) / max(1, policy.shape[1] - 1)
+        self.renew(self._rng.random(len(policy)) >= kept)
+        return self._noise
+
+    def renew(self, which: npt.NDArray[np.bool_]) -> None:
+        """Draw the noise of these environments [E] anew."""
+        self._noise[which] = self._rng.gumbel(size=(int(which.sum()), self._noise.shape[1]))
+
+
+def softmax(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float64]:
+    """Compute softmax(logits / temperature): [E, A]."""
     scaled = logits.astype(np.float64) / temperature
-    policy = np.exp(scaled - scaled.max(-1, keepdims=True))
-    return (scaled + rng.gumbel(size=scaled.shape)).argmax(-1), policy / policy.sum(-1, keepdims=True)
+    weights = np.exp(scaled - scaled.max(-1, keepdims=True))
+    policy: npt.NDArray[np.float64] = weights / weights.sum(-1, keepdims=True)
+    return policy
+
+
+def draw(logits: npt.NDArray[np.float32], temperature: float, noise: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Draw actions [E] from softmax(logits / temperature) by Gumbel noise [E, A]."""
+    drawn: npt.NDArray[np.int64] = (logits.astype(np.float64) / temperature + noise).argmax(-1)
+    return drawn
 
 
 def explore(

@@ -217,6 +217,8 @@ class ActorParameters(Group):
     """Exponent of that ladder."""
     temperature: NonNegative = 0.0  # ours
     """Draw training actions from the distilled policy at this temperature; 0 takes the best one."""
+    noise_steps: Count = 1  # ours
+    """Repeat drawn actions by keeping their noise, for so many steps on average where the policy is uniform."""
     terminal_on_life_loss: bool = False  # ours: as in DER, SPR and BBF
     """Learn as if a lost life ended the episode; play goes on. Scores are always of whole games."""
     weights_period_steps: Count = 100

@@ -21,6 +21,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "actors.temperature": 0.0,
     "evaluate.temperature": 0.0,
     "actors.terminal_on_life_loss": False,
+    "actors.noise_steps": 1,
     "learner.shift_pixels": 0,
 }
 """Dotted name of a parameter that is newer than commit fd8d2c1 -> the value that says what the code did before it.

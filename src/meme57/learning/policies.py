@@ -67,7 +67,7 @@ class Choice:
     def __call__(self, preferences: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Choose from preferences [E, A]: actions [E]."""
         if self._temperature:
-            return draw(preferences, self._temperature, self._rng)[0]
+            return draw(preferences, self._temperature, self._rng.gumbel(size=preferences.shape))
         best: npt.NDArray[np.int64] = preferences.argmax(-1)
         return best
 
