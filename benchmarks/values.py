@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from meme57.actors import Player
-from meme57.actors.actor import draw
+from meme57.actors.exploration import draw
 from meme57.agent.family import PolicyFamily
 from meme57.envs import make_env
 from meme57.errors import Meme57Error

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from meme57.actors import Collected
-from meme57.actors.local_pool import LocalPool, exploration_rates
+from meme57.actors.exploration import exploration_rates
+from meme57.actors.local_pool import LocalPool
 from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from meme57.actors.actor import Actor, Collected, collect_in_turn
-from meme57.agent.bandit import SlidingWindowUCB, epsilon_ladder
+from meme57.actors.exploration import exploration_rates
+from meme57.agent.bandit import SlidingWindowUCB
 from meme57.blueprint import AgentSpec, make_bandits, make_networks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
@@ -121,12 +122,6 @@ class LocalPool:
         """Restore `state_dict()`; `restart` must follow."""
         for actor, saved in zip(self._actors, state["actors"], strict=True):
             actor.restore(saved)
-
-
-def exploration_rates(parameters: Parameters) -> npt.NDArray[np.float64]:
-    """Return the exploration rates of all `env.num_envs` environments."""
-    actors = parameters.actors
-    return epsilon_ladder(parameters.env.num_envs, base=actors.epsilon_base, alpha=actors.epsilon_alpha)
 
 
 def num_groups(parameters: Parameters, num_envs: int) -> int:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from meme57.actors.actor import Collected
-from meme57.actors.local_pool import LocalPool, exploration_rates
+from meme57.actors.exploration import exploration_rates
+from meme57.actors.local_pool import LocalPool
 from meme57.actors.messages import pack_answer, unpack_weights
 from meme57.blueprint import agent_spec, make_bandits
 from meme57.config import Parameters

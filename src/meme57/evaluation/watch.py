@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from meme57.actors.actor import explore
+from meme57.actors.exploration import explore
 from meme57.envs import EnvSpec, make_env
 from meme57.errors import Interrupted
 from meme57.evaluation.protocol import Episode

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from meme57.actors import Player
-from meme57.actors.actor import draw
+from meme57.actors.exploration import draw
 from meme57.agent.bounds import NonNegative
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import MemeNetwork
