@@ -26,7 +26,7 @@ from meme57.errors import Interrupted
 from meme57.evaluation.protocol import play_episodes
 from meme57.learning.policies import Teacher
 from meme57.learning.trainer import learn
-from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append
+from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append, parser
 from presets import preset
 
 SEED = 1_600_000_001
@@ -69,13 +69,9 @@ def _parameters(options: argparse.Namespace) -> Parameters:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--game", default="Pong")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--frames-between", type=int, default=100_000, help="of two scores")
-    parser.add_argument("--out", type=Path, default=Path("rows.csv"))
-    return parser
+    made = parser(__doc__)
+    made.add_argument("--frames-between", type=int, default=100_000, help="of two scores")
+    return made
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import envpool
 import torch
 
-from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append
+from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append, parser
 
 SEED = 1_600_000_001
 FRAME_SKIP = 4
@@ -88,13 +88,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("script", help="pqn_atari_envpool_lstm.py of CleanRL")
-    parser.add_argument("--game", default="Pong", help="as in Pong-v5 of envpool")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--out", type=Path, default=Path("rows.csv"))
-    return parser
+    made = parser(__doc__)
+    made.add_argument("script", help="pqn_atari_envpool_lstm.py of CleanRL")
+    return made
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import time
 from collections.abc import Sequence
@@ -12,6 +13,16 @@ COLUMNS = ("agent", "game", "seed", "seconds", "cpu_seconds", "frames", "mean", 
 EPISODES = 10
 EPISODE_FRAMES = 27_000
 """Longest scored game; a greedy policy that stands still would play for half an hour otherwise."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the options that all sides have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--game", default="Pong")
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--minutes", type=float, default=30.0)
+    made.add_argument("--out", type=Path, default=Path("rows.csv"))
+    return made
 
 
 class Clock:

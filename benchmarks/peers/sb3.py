@@ -25,7 +25,7 @@ from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecFrameStack
 
-from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append
+from peers.rows import EPISODE_FRAMES, EPISODES, Clock, append, parser
 
 SEED = 1_600_000_001
 FRAME_SKIP = 4
@@ -89,13 +89,9 @@ def qrdqn(name: str, seed: int) -> QRDQN:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--agent", choices=["ppo", "qrdqn"], required=True)
-    parser.add_argument("--game", default="Pong", help="as in PongNoFrameskip-v4")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--out", type=Path, default=Path("rows.csv"))
-    return parser
+    made = parser(__doc__)
+    made.add_argument("--agent", choices=["ppo", "qrdqn"], required=True)
+    return made
 
 
 if __name__ == "__main__":
