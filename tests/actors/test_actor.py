@@ -303,7 +303,7 @@ def test_a_uniform_policy_that_keeps_its_noise_repeats_actions(make_actor) -> No
     repeated = []
     for noise_steps in (1, 100):
         settings = {"temperature": 1_000.0, "noise_steps": noise_steps}
-        chunks = make_actor(env={**PONG, "num_envs": 2}, actors=settings).actor.collect(100).chunks
+        chunks = make_actor(env=PONG, actors=settings).actor.collect(100).chunks
         runs = [np.concatenate([c.steps.action for c in chunks if c.episode == env]) for env in (0, 1)]
         repeated.append(float(np.mean([run[1:] == run[:-1] for run in runs])))
     assert repeated[0] < 0.4

@@ -66,11 +66,8 @@ def test_moved_pictures(make_parameters, make_batch) -> None:
     assert torch.equal(moved.images, again.images)
     assert not torch.equal(moved.images, still.images)
     assert not torch.equal(moved.target.logits, still.target.logits)  # the target network sees what the online one does
-    sequences = (
-        moved.images.unflatten(0, (len(CASE["lengths"]), -1)),
-        still.images.unflatten(0, (len(CASE["lengths"]), -1)),
-    )
-    for after, before in zip(*sequences, strict=True):
+    count = len(CASE["lengths"])
+    for after, before in zip(moved.images.chunk(count), still.images.chunk(count), strict=True):
         inside = after[..., 2:-2, 2:-2]
         found = [
             torch.equal(inside, before[..., 2 + up : up - 2 or None, 2 + left : left - 2 or None])
