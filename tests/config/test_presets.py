@@ -1,4 +1,7 @@
-"""Each environment means what it meant at commit c8d2015, whose values stand in tests/data/environments.json."""
+"""Each environment means what it meant at commit c8d2015, whose values stand in tests/data/environments.json.
+
+But for the laptop's game, which was Ms. Pac-Man then: another game is another run name, so no run changes its meaning.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def load(
 
     Args:
         source: a run of the project around the working directory, a folder with a checkpoint or a student, or a
-            registered model, `models:/meme57-pong@champion`; or a game whose policy comes with meme57, `mspacman`.
+            registered model, `models:/meme57-pong@champion`; or a game whose policy comes with meme57, `pong`.
         agent: of a run or a game: the teacher (the default), or the student, which plays through ONNX Runtime.
         torso: your torso's class path, where the policy has one; a file alone cannot make code run.
         code: likewise the ids and wrappers of your environment that have a module in their name.

@@ -52,7 +52,7 @@ def play(
     """Let a policy play, and print its scores.
 
     SOURCE is a run's name, a folder with a checkpoint or a student, models:/meme57-pong@champion, or a game whose
-    policy comes with meme57, such as mspacman. The policy plays by the protocol of its training; --sticky and --noops
+    policy comes with meme57, such as pong. The policy plays by the protocol of its training; --sticky and --noops
     change it.
     """
     from meme57.api.find import find_policy
