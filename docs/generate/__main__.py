@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import beside
 import catalog
 import diagram
 import healthy
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LEARNED = {"cartpole": 475.0, "minigrid": 0.8}
 """Experiment -> the greedy return from which a seed counts as learned."""
+SUITES = ("five", "atari5", "atari100k")
+"""Suites of small budgets, beside published agents."""
 CURVE = DOCS / "data" / "results" / "pong_s1_curve.csv"
 
 
@@ -73,6 +76,9 @@ def results_pages() -> dict[Path, str]:
     pages[ROOT / "README.md"] = with_tables(
         ROOT / "README.md", {"scores": results.readme_table(shown + measured("games", "games_sticky"))}
     )
+    budgets = {name: beside.suite_table(ROOT / "conf", name, measured(name, name)) for name in SUITES}
+    budgets["five_before"] = beside.side_by_side(shown, measured("five", "five"))
+    pages[DOCS / "benchmarks.md"] = with_tables(DOCS / "benchmarks.md", budgets)
     published_page = DOCS / "published.md"
     pages |= {published_page: with_tables(published_page, {"published-agents": results.published_table()})}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}

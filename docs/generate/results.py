@@ -88,15 +88,20 @@ def readme_table(scores: Sequence[Row]) -> str:
         mine = [row for row in scores if (row["game"], _sticky(row)) == (game, protocol)]
         teachers, randoms = ([row for row in mine if row["agent"] == agent] for agent in ("teacher", "random"))
         frames = {round(int(row["trained_frames"]), -5) for row in teachers}
-        minutes = sorted({round(float(row["trained_seconds"]) / 60) for row in teachers if row["trained_seconds"]})
         cells = [
             game, ", ".join(f"{value:,}" for value in sorted(frames)), protocol,
             f"{fmean(float(row['return']) for row in randoms):.1f}",
             ", ".join(f"{float(row['return']):,.1f}" for row in teachers), f"{reference_score(game).human:,.1f}",
-            " to ".join(str(value) for value in dict.fromkeys((minutes[0], minutes[-1]))) if minutes else "-",
+            minutes(teachers),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def minutes(rows: Iterable[Row]) -> str:
+    """Say how long these runs learned: `20`, or `19 to 22`."""
+    found = sorted(round(float(row["trained_seconds"]) / 60) for row in rows if row["trained_seconds"])
+    return " to ".join(str(value) for value in dict.fromkeys([*found[:1], *found[-1:]])) or "-"
 
 
 def _sticky(row: Row) -> str:
@@ -244,7 +249,7 @@ def ablations_table(curves: Sequence[Row]) -> str:
     for variant in variants:
         values = list(found[variant].values())
         seeds = ", ".join(f"{value:.1f}" for value in values)
-        against = "-" if variant == variants[0] else _difference(values, list(found[variants[0]].values()))
+        against = "-" if variant == variants[0] else difference_of(values, list(found[variants[0]].values()))
         mine = [row for row in curves if row["variant"] == variant]
         trace, churn = _last_mean(mine, "trace_steps"), _last_mean(mine, "policy_churn")
         lines.append(f"| {variant} | {seeds} | {fmean(values):.1f} | {against} | {trace:.1f} | {100 * churn:.0f} % |")
@@ -290,7 +295,7 @@ def _ends(rows: Sequence[Row]) -> dict[str, int]:
     return {seed: max(int(row["frames"]) for row in rows if row["seed"] == seed) for seed in _seeds(rows)}
 
 
-def _difference(values: Sequence[float], others: Sequence[float]) -> str:
+def difference_of(values: Sequence[float], others: Sequence[float]) -> str:
     gain = difference(mean_of(values), mean_of(others))
     interval = gain.interval(CONFIDENCE)
     bounds = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
