@@ -15,7 +15,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from meme57.addresses import sqlite_address
-from meme57.tracking.store import create_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,15 +29,8 @@ def _toy_pipelines() -> Iterator[None]:
     kedro_project.pipelines.configure("meme57.pipeline_registry")
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("database")
-    create_store(folder)
-    return folder / "mlruns" / "mlflow.db"
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MLFLOW_TRACKING_URI", "KEDRO_ENV"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(toy_registry, "behaviour", "finish")
@@ -52,7 +44,7 @@ def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     write_parameters(tmp_path, "test", "extends: laptop\nenv: {num_envs: 2}\n")
     monkeypatch.chdir(tmp_path)  # Kedro-Viz notes the events of a run in the working directory
     (tmp_path / "mlruns").mkdir()
-    shutil.copy(database, tmp_path / "mlruns" / "mlflow.db")
+    shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
     return tmp_path
 
 

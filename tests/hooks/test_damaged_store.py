@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from meme57.addresses import sqlite_address
 from meme57.files import read_json
 from meme57.hooks.one_line import OneLineError
 from meme57.stopping import stop_requested
@@ -80,8 +81,9 @@ def test_an_empty_database_is_filled(go: Go, runs: Runs, project: Path) -> None:
     assert [run.info.status for run in runs()] == ["FINISHED", "FINISHED"]
 
 
-def test_a_read_only_database_is_told_apart(database: Path, tmp_path: Path) -> None:
-    shutil.copy(database, tmp_path / "mlflow.db")
+def test_a_read_only_database_is_told_apart(empty_store: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    MlflowClient(tracking_uri=sqlite_address(tmp_path / "mlflow.db"))  # which writes its experiment Default
     client = MlflowClient(tracking_uri=f"sqlite:///file:{tmp_path}/mlflow.db?mode=ro&uri=true")
     with pytest.raises(Exception, match="readonly database") as caught:
         client.create_experiment("x")

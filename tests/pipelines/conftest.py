@@ -18,11 +18,6 @@ def _own_store(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def project(make_project: Callable[[str], Any]) -> Any:
-    return make_project("empty")
-
-
 @pytest.fixture(scope="module")
 def changeable(trained: Any, make_project: Callable[[str], Any]) -> Any:
     """A copy of the trained project that may change, MLflow included: the other tests read that one."""
