@@ -16,7 +16,8 @@ from meme57.blueprint import agent_spec
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import NonFiniteLossError
-from meme57.learning.learner import Learner, last_steps, parameter_groups
+from meme57.learning.learner import Learner, last_steps
+from meme57.learning.optimisers import parameter_groups
 
 CASE: dict[str, Any] = {"lengths": [6, 3, 6, 1], "terminal": [False, True, False, True], "seed": 5}
 
