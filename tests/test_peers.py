@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import runpy
+import shutil
+import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +38,34 @@ def test_rows_of_all_agents_have_the_same_columns(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert float(rows[0]["deviation"]) == pytest.approx(1.41)
     assert tuple(rows[0]) == TOOLS["COLUMNS"]
+
+
+ALL = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "peers" / "all.py"), run_name="all")
+ROW = "{},{},{},1800,1790,1000000,1.0,0.5,10"
+FAKE = """
+import pathlib, sys
+out, row = pathlib.Path(sys.argv[1]), sys.argv[2]
+out.write_text("agent,game,seed,seconds,cpu_seconds,frames,mean,deviation,episodes\\n" + row + "\\n")
+sys.exit("ppo" in row)
+"""
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="a run is bound to a core by taskset")
+def test_whole_runs_are_kept_and_not_made_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def command(run: tuple[str, str, int], _: Any, out: Path) -> list[str]:
+        return [sys.executable, "-c", FAKE, str(out), ROW.format(*run)]
+
+    monkeypatch.setitem(ALL["work"].__globals__, "command", command)
+    rows = tmp_path / "rows.csv"
+    monkeypatch.setattr(
+        sys, "argv", ["all.py", "--sb3", "python", "--cores", str(min(os.sched_getaffinity(0))), "--out", str(rows)]
+    )
+    ALL["main"]()
+    found = list(csv.DictReader(rows.read_text().splitlines()))
+    assert [(row["agent"], row["game"], row["seed"]) for row in found] == [
+        (agent, game, seed) for game in ALL["GAMES"] for seed in "12" for agent in ("meme57", "qrdqn")
+    ]
+    assert "('ppo', 'Pong', 1) ended with status 1: see" in capsys.readouterr().out
+    assert list(ALL["runs"](rows, ["meme57", "ppo"])) == [
+        ("ppo", game, seed) for game in ALL["GAMES"] for seed in (1, 2)
+    ]
