@@ -69,3 +69,26 @@ def test_whole_runs_are_kept_and_not_made_twice(tmp_path: Path, monkeypatch: pyt
     assert list(ALL["runs"](rows, ["meme57", "ppo"])) == [
         ("ppo", game, seed) for game in ALL["GAMES"] for seed in (1, 2)
     ]
+
+
+def test_the_table_has_the_scores_at_the_marks_and_when_a_human_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Path(__file__).parents[1] / "docs" / "generate"
+    monkeypatch.syspath_prepend(pages)
+    made = runpy.run_path(str(pages / "peers_table.py"), run_name="peers_table")
+    head = "agent,game,seed,seconds,cpu_seconds,frames,mean"
+    lines = [
+        "meme57,Pong,1,590,580,900000,-5",
+        "meme57,Pong,1,1205,1190,1500000,15",
+        "meme57,Pong,1,1810,1795,2600000,12.5",
+    ]
+    lines += [
+        "meme57,Pong,2,1820,1800,2500000,3",
+        "ppo,Pong,1,640,630,900000,-20.5",
+        "ppo,Pong,1,1800,1780,4000000,-18",
+    ]
+    rows = list(csv.DictReader([head, *lines]))
+    ours, ppo = [[cell.strip() for cell in line.strip("|").split("|")] for line in made["table"](rows).splitlines()[2:]]
+    assert ours == ["Pong", "meme57", "-5.0, -", "15.0, -", "12.5, 3.0", "2.6 M, 2.5 M", "30, 30", "20 min, never"]
+    assert ppo == ["Pong", "PPO", "-", "-20.5", "-18.0", "4.0 M", "30", "never"]
+    assert made["table"]([]) == "Not run yet.\n"
+    assert made["plot"](rows).startswith("<?xml")

@@ -14,6 +14,7 @@ import beside
 import catalog
 import diagram
 import healthy
+import peers_table
 import reference
 import results
 
@@ -79,10 +80,14 @@ def results_pages() -> dict[Path, str]:
     budgets = {name: beside.suite_table(ROOT / "conf", name, measured(name, name)) for name in SUITES}
     budgets["five_before"] = beside.side_by_side(shown, measured("five", "five"))
     pages[DOCS / "benchmarks.md"] = with_tables(DOCS / "benchmarks.md", budgets)
+    peers = results.read(ROOT / "benchmarks" / "peers" / "data" / "rows.csv")
+    pages[DOCS / "performance.md"] = with_tables(DOCS / "performance.md", {"peers": peers_table.table(peers)})
     published_page = DOCS / "published.md"
     pages |= {published_page: with_tables(published_page, {"published-agents": results.published_table()})}
     plots = {DOCS / "images" / "games.svg": results.games_plot(curves, published)} if curves else {}
     plots |= {DOCS / "images" / f"{name}.svg": results.ablations_plot(rows) for name, rows in ablations.items() if rows}
+    if peers:
+        plots[DOCS / "images" / "peers.svg"] = peers_table.plot(peers)
     for name, threshold in LEARNED.items():
         if rows := measured(name, f"{name}_curves"):
             plots[DOCS / "images" / f"{name}.svg"] = results.learned_plot(rows, threshold)

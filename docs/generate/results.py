@@ -64,7 +64,7 @@ def games_table(curves: Sequence[Row], published: Sequence[Row]) -> str:
         "| game | frames | ours, seed by seed | mean | best of Dopamine's | Rainbow | IQN | best of small budgets |",
         "|---|---:|---|---:|---|---:|---:|---|",
     ]
-    for game in _in_order(row["game"] for row in curves):
+    for game in in_order(row["game"] for row in curves):
         mine = [row for row in curves if row["game"] == game]
         length = {seed: max(int(r["frames"]) for r in mine if r["seed"] == seed) for seed in _seeds(mine)}
         for frames in REFERENCE_FRAMES:
@@ -84,7 +84,7 @@ def readme_table(scores: Sequence[Row]) -> str:
         "| game | frames | sticky actions | random play | agent, seed by seed | human | minutes of learning |",
         "|---|---:|---:|---:|---|---:|---|",
     ]
-    for game, protocol in _in_order((row["game"], _sticky(row)) for row in scores):
+    for game, protocol in in_order((row["game"], _sticky(row)) for row in scores):
         mine = [row for row in scores if (row["game"], _sticky(row)) == (game, protocol)]
         teachers, randoms = ([row for row in mine if row["agent"] == agent] for agent in ("teacher", "random"))
         frames = {round(int(row["trained_frames"]), -5) for row in teachers}
@@ -132,7 +132,7 @@ def greedy_table(scores: Sequence[Row]) -> str:
 
 def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
     """Draw a row for each game: return against frames, with Dopamine's means as points, and against minutes."""
-    games = _in_order(row["game"] for row in curves)
+    games = in_order(row["game"] for row in curves)
     figure = Figure(figsize=(8.0, 2.4 * len(games)), layout="constrained")
     for i, (game, (left, right)) in enumerate(zip(games, figure.subplots(len(games), 2, squeeze=False), strict=True)):
         mine = [row for row in curves if row["game"] == game]
@@ -156,7 +156,7 @@ def games_plot(curves: Sequence[Row], published: Sequence[Row]) -> str:
     handles = {h.get_label(): h for axes in figure.axes for h in axes.get_legend_handles_labels()[0]}
     order = sorted(handles, key=lambda label: (not label.startswith("seed"), label))
     figure.legend([handles[label] for label in order], order, loc="outside upper center", ncols=3, frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _published_cells(published: Sequence[Row], game: str, frames: int) -> list[str]:
@@ -216,7 +216,7 @@ def choices_table(rows: Sequence[Row], game: str) -> str:
     frames = sorted({int(row["frames"]) for row in mine})
     heads = ["changed", "seed", "commit", *(f"{at / MILLION:g} M" for at in frames)]
     lines = [f"| {' | '.join(heads)} |", f"|---|---:|---{'|---:' * len(frames)}|"]
-    for run in _in_order((row["settings"], row["seed"], row["commit"]) for row in mine):
+    for run in in_order((row["settings"], row["seed"], row["commit"]) for row in mine):
         own = {int(r["frames"]): r for r in mine if (r["settings"], r["seed"], r["commit"]) == run}
         cells = [f"{float(own[at]['return']):.1f}" if at in own else "" for at in frames]
         settings, seed, commit = run
@@ -278,7 +278,7 @@ def ablations_plot(curves: Sequence[Row]) -> str:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("million frames", fontsize=9)
     figure.supylabel("return", fontsize=9)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _last_returns(rows: Sequence[Row]) -> dict[str, float]:
@@ -296,6 +296,7 @@ def _ends(rows: Sequence[Row]) -> dict[str, int]:
 
 
 def difference_of(values: Sequence[float], others: Sequence[float]) -> str:
+    """Write the difference of two means, with Welch's interval where both have two values."""
     gain = difference(mean_of(values), mean_of(others))
     interval = gain.interval(CONFIDENCE)
     bounds = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
@@ -312,7 +313,7 @@ def learned_table(scores: Sequence[Row], threshold: float) -> str:
     heads = ["variant", "greedy return of each seed", f"seeds with {threshold:g} or more", "mean (95 %)", "random",
              "minutes a seed", "commit"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for variant in _in_order(row["variant"] for row in scores):
+    for variant in in_order(row["variant"] for row in scores):
         mine = [row for row in scores if row["variant"] == variant]
         teachers, random = ([row for row in mine if row["agent"] == agent] for agent in ("teacher", "random"))
         values = [float(row["return"]) for row in teachers]
@@ -321,7 +322,7 @@ def learned_table(scores: Sequence[Row], threshold: float) -> str:
             variant.replace("_", " "), ", ".join(f"{value:.4g}" for value in values),
             f"{sum(value >= threshold for value in values)} of {len(values)}", _mean_with_interval(values),
             f"{fmean(float(row['return']) for row in random):.3g}", f"{minutes:.0f}",
-            ", ".join(_in_order(row["commit"] for row in teachers)),
+            ", ".join(in_order(row["commit"] for row in teachers)),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
@@ -331,7 +332,7 @@ def learned_plot(curves: Sequence[Row], threshold: float) -> str:
     """Draw the greedy returns at the checkpoints: each seed thin, their mean thick, with Student's 95 % interval."""
     figure = Figure(figsize=(8.0, 3.0), layout="constrained")
     axes = figure.subplots()
-    for variant, colour in zip(_in_order(row["variant"] for row in curves), COLOURS, strict=False):
+    for variant, colour in zip(in_order(row["variant"] for row in curves), COLOURS, strict=False):
         mine = [row for row in curves if row["variant"] == variant and row["greedy_return"]]
         by_seed = [[row for row in mine if row["seed"] == seed] for seed in _seeds(mine)]
         points = min(map(len, by_seed))
@@ -347,7 +348,7 @@ def learned_plot(curves: Sequence[Row], threshold: float) -> str:
     axes.set_xlabel("thousand steps")
     axes.set_ylabel("greedy return")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _mean_with_interval(values: Sequence[float]) -> str:
@@ -437,11 +438,13 @@ def _seeds(rows: Iterable[Row]) -> list[str]:
     return sorted({row["seed"] for row in rows}, key=int)
 
 
-def _in_order(names: Iterable[T]) -> list[T]:
+def in_order(names: Iterable[T]) -> list[T]:
+    """Keep the first of each."""
     return list(dict.fromkeys(names))
 
 
-def _svg(figure: Any) -> str:
+def svg(figure: Any) -> str:
+    """Write the figure as text that is the same on every machine."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
