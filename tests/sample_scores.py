@@ -112,5 +112,5 @@ def suite_member(game, variant, seed):
 def suite_table(suite_record, suite_settings):
     """The table of results and the suite's scores."""
     rows = result_rows(suite_record["members"])
-    scores = suite_scores(rows, suite_record["variants"], **suite_settings)
+    scores = suite_scores(rows, suite_record["variants"], suite_record["games"], **suite_settings)
     return pd.DataFrame(rows, columns=list(COLUMNS)), scores

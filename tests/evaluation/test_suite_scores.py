@@ -66,7 +66,7 @@ def test_other_protocols_are_not_compared(suite_record: dict[str, Any], suite_se
     for member in members:
         if member["variant"] == "changed":
             member["scores"]["protocol"]["name"] = "another"
-    scores = suite_scores(result_rows(members), suite_record["variants"], **suite_settings)
+    scores = suite_scores(result_rows(members), suite_record["variants"], suite_record["games"], **suite_settings)
     assert {item["reason"] for item in scores["comparisons"]} == {
         "their protocols differ: set evaluate.protocol to a published one"
     }
@@ -76,7 +76,7 @@ def page_of(record: dict[str, Any], settings: dict[str, Any]) -> str:
     import pandas as pd
 
     rows = result_rows(record["members"])
-    scores = suite_scores(rows, record["variants"], **settings)
+    scores = suite_scores(rows, record["variants"], record["games"], **settings)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return suite_page(record, scores, table, suite_figures(record, scores, table, **settings))
 
@@ -117,14 +117,27 @@ def test_games_that_were_cut_are_in_no_normalised_number(
             for summary in member["scores"]["agents"].values():
                 summary["cut_short"] = summary["episodes"]
     before, after = (
-        suite_scores(result_rows(of["members"]), list(of["variants"]), **suite_settings)
+        suite_scores(result_rows(of["members"]), list(of["variants"]), of["games"], **suite_settings)
         for of in (suite_record, record)
     )
     for variant in record["variants"]:
-        games = [scores["aggregates"][variant]["teacher"]["games"] for scores in (before, after)]
-        assert games == [2, 1]
+        whole, part = (scores["aggregates"][variant]["teacher"] for scores in (before, after))
+        assert (whole["games"], whole["missing"], bool(whole["statistics"])) == (2, [], True)
+        assert (part["games"], part["missing"], part["statistics"]) == (1, ["Pong"], {})
     assert not any("games were cut" in note for note in before["notes"])
     assert any(note.startswith("Pong: games were cut before their end") for note in after["notes"])
+
+
+def test_nothing_is_said_over_games_while_one_is_missing(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    record = copy.deepcopy(suite_record)
+    record["games"] = ["Freeway", *record["games"]]
+    page = page_of(record, suite_settings)
+    assert "changed has no numbers over games, because these have no human-normalised score (yet):\nFreeway." in page
+    assert ": IQM" not in page
+    assert "No run of this suite has a human-normalised score" not in page
+    assert "Probability of improvement" in page  # it ranks runs within the games that are there
 
 
 def test_a_suite_of_which_nothing_is_done_has_a_page(
@@ -138,7 +151,7 @@ def test_a_suite_of_which_nothing_is_done_has_a_page(
 def test_the_video_pinball_convention_is_said(suite_record: dict[str, Any], suite_settings: dict[str, Any]) -> None:
     member = copy.deepcopy(suite_record["members"][1])
     member["game"] = "VideoPinball"
-    scores = suite_scores(result_rows([member]), ["changed"], **suite_settings)
+    scores = suite_scores(result_rows([member]), ["changed"], ["VideoPinball"], **suite_settings)
     assert "random score is 0.0 here" in scores["notes"][0]
     assert human_normalised(17667.9, "VideoPinball") == pytest.approx(1.0)
     # with a random score of 16256.9 the span shrinks from 17667.9 to 1411.0

@@ -74,17 +74,25 @@ def _row(member: Mapping[str, Any], agent: str, summary: Mapping[str, Any]) -> R
 
 
 def suite_scores(
-    rows: Sequence[Row], variants: Sequence[str], *, confidence: float, repetitions: int, seed: int
+    rows: Sequence[Row],
+    variants: Sequence[str],
+    all_games: Sequence[str],
+    *,
+    confidence: float,
+    repetitions: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Aggregate the scores of each variant and agent, and compare each variant with the first.
 
     A run's score is the mean return of its evaluation episodes. Intervals are over runs (seeds), so there are none if a
-    game has one run. Normalised aggregates skip games without published scores. The comparison of variants includes
-    all games, since it ranks runs within a game.
+    game has one run. Normalised aggregates skip games without published scores; there are none while any other of
+    `all_games`, those of the suite, has no normalised score. The comparison of variants includes the games that both
+    have, since it ranks runs within a game.
     """
     settings = {"repetitions": repetitions, "confidence": confidence, "seed": seed}
     agents = list(dict.fromkeys(row["agent"] for row in rows))
     games = list(dict.fromkeys(row["game"] for row in rows))
+    normalised = [game for game in all_games if has_reference(game)]
     return {
         "confidence": confidence,
         "games": games,
@@ -92,7 +100,7 @@ def suite_scores(
         "protocols": sorted({row["protocol_name"] for row in rows}),
         "notes": _notes(rows, games),
         "aggregates": {
-            variant: {agent: _aggregates(_chosen(rows, variant, agent), settings) for agent in agents}
+            variant: {agent: _aggregates(_chosen(rows, variant, agent), normalised, settings) for agent in agents}
             for variant in variants
         },
         "comparisons": [
@@ -127,11 +135,12 @@ def _chosen(rows: Iterable[Row], variant: str, agent: str) -> list[Row]:
     return [row for row in rows if (row["variant"], row["agent"]) == (variant, agent)]
 
 
-def _aggregates(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Count runs and games, and compute the available statistics: `{name: {value, interval}}`."""
+def _aggregates(rows: Sequence[Row], games: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Count runs and games, and compute the statistics, `{name: {value, interval}}`; none if a game is missing."""
     human = by_game(rows, "human_normalised")
+    missing = [game for game in games if game not in human]
     found: dict[str, dict[str, Any]] = {}
-    if human:
+    if human and not missing:
         values, intervals = aggregates.aggregate(human), aggregates.aggregate_intervals(human, **settings)
         found = {name: _statistic(values[name], intervals[name]) for name in values}
         capped = {game: capped_human_normalised(_returns(rows, game), game) for game in human}
@@ -139,7 +148,9 @@ def _aggregates(rows: Sequence[Row], settings: Mapping[str, Any]) -> dict[str, A
         if record := by_game(rows, "record_normalised"):
             found["record_mean"] = _mean_of_games(record, settings)
     above = sum(float(np.mean(scores)) > 1.0 for scores in human.values())
-    return {"runs": len(rows), "games": len(human), "above_human": above, "statistics": found}
+    return {
+        "runs": len(rows), "games": len(human), "missing": missing, "above_human": above, "statistics": found,
+    }  # fmt: skip
 
 
 def _mean_of_games(scores: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,11 @@ def suite_page(
             for agent, found in agents.items()
             if found["statistics"]
         ],
+        incomplete={
+            variant: agents[REFERENCE_AGENT]["missing"]
+            for variant, agents in scores["aggregates"].items()
+            if agents.get(REFERENCE_AGENT, {}).get("missing")
+        },
         games=list(_game_rows(rows, scores["games"])),
         members=[(member, by_run.get(member["name"])) for member in members],
         published=(published := scores.get("published")),

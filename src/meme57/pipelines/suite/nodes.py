@@ -109,6 +109,7 @@ def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[
     scores = suite_scores(
         rows,
         suite_record["variants"],
+        suite_record["games"],
         confidence=evaluate.confidence,
         repetitions=evaluate.bootstrap_repetitions,
         seed=evaluate.seed,
