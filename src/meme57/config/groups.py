@@ -284,7 +284,7 @@ class DistillParameters(Group):
     """Units of the student's LSTM."""
     channels: tuple[Count, Count] = (16, 32)
     """Channels of the student's two convolutions."""
-    updates: Count = 1_000
+    updates: Count = 4_000
     """Updates of the student."""
     batch_size: Count = 16
     """Sequences per batch of the student."""
