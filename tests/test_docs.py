@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 LARGEST_IMAGE = 150_000
-CARD = ROOT / "src" / "meme57" / "pretrained" / "MsPacman" / "card.json"
+CARD = ROOT / "src" / "meme57" / "pretrained" / "Pong" / "card.json"
 TINY: dict[str, Any] = {
     "run": {"total_frames": 2_400, "checkpoint_period_frames": 2_400, "log_period_frames": 1_200},
     "env": {"game": "Corridor", "num_envs": 4, "height": 16, "width": 16},
@@ -151,11 +151,11 @@ def test_stale_parts_are_noticed(tmp_path: Path) -> None:
 
 def test_the_readme_says_what_the_card_of_its_moving_picture_says() -> None:
     card, text = json.loads(CARD.read_text()), (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = text.split("mspacman.gif")[1].split("\n## ")[0]
+    shown = text.split("pong.gif")[1].split("\n## ")[0]
     for agent in ("teacher", "random"):
         assert f"{card['agents'][agent]['mean']:,.1f}" in shown
-    assert f"{reference_score('MsPacman').human:,.1f}" in shown
-    assert round(card["frames"], -6) == 1_000_000
+    assert f"{reference_score('Pong').human:,.1f}" in shown
+    assert round(card["frames"], -6) == 2_000_000
     page = (CARD.parent / "card.md").read_text(encoding="utf-8")
     assert re.findall(r"learned for (\d+) minutes", page) == re.findall(r"took (\d+) minutes", shown) != []
 

@@ -1,7 +1,7 @@
 """Puts policies with their cards into the package: of the suite `five`, one of each game that is done, or of one run.
 
     kedro run --env five; python experiments/five/ship.py
-    make run; python experiments/five/ship.py --run MsPacman-s2 --command "make run"
+    make run; python experiments/five/ship.py --run Pong-s2 --command "make run"
 
 Of several seeds it takes the suite's first, whatever it scored, and of its checkpoints the one that was evaluated.
 """

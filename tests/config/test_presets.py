@@ -1,7 +1,7 @@
 """Each environment means what it meant at commit c8d2015, whose values stand in tests/data/environments.json.
 
-But for the laptop's game, which was Ms. Pac-Man then, its frames and checkpoints, and the updates of a student: another game is
-another run name, and the others are no part of a run's identity.
+But for the laptop's game, which was Ms. Pac-Man then, its frames and checkpoints, and the updates of a student: another
+game is another run name, and the others are no part of a run's identity.
 """
 
 from __future__ import annotations
