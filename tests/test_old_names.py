@@ -60,10 +60,13 @@ def test_settings_that_were_stored_under_the_old_name_are_todays() -> None:
 
 
 def test_labels_are_those_of_the_old_name() -> None:
-    # made by commit a85d471
-    assert digest(member_settings(Parameters())) == "172b78f14de7"
-    parameters = parse_parameters({"evaluate": {"bandit_policy": False}})
-    assert digest(member_settings(parameters)) == digest(old_settings()) == "4b105604a142"
+    # made by commit a85d471, where a student had 1,000 updates
+    then = {"distill": {"updates": 1000}}
+    assert digest(member_settings(parse_parameters(then))) == "172b78f14de7"
+    parameters = parse_parameters({**then, "evaluate": {"bandit_policy": False}})
+    old = old_settings()
+    old["distill"]["updates"] = 1000
+    assert digest(member_settings(parameters)) == digest(old) == "4b105604a142"
     assert suite_fingerprint(parameters) == "e93dbdbe2c82"
 
 
