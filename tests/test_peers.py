@@ -6,6 +6,8 @@ import csv
 import os
 import runpy
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -69,6 +71,32 @@ def test_whole_runs_are_kept_and_not_made_twice(tmp_path: Path, monkeypatch: pyt
     assert list(ALL["runs"](rows, ["meme57", "ppo"])) == [
         ("ppo", game, seed) for game in ALL["GAMES"] for seed in (1, 2)
     ]
+
+
+STOPPED = """
+import runpy, sys
+tool = runpy.run_path(sys.argv[1], run_name="all")
+sleep = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+begun = sys.argv[2]
+tool["work"].__globals__["command"] = lambda run, *_: [sys.executable, "-c", sleep, begun + "-".join(map(str, run))]
+sys.argv = ["all.py", "--cores", sys.argv[3], "--out", begun + "rows.csv"]
+tool["main"]()
+"""
+
+
+@pytest.mark.skipif(shutil.which("taskset") is None, reason="a run is bound to a core by taskset")
+def test_ctrl_c_ends_the_run_and_begins_no_other(tmp_path: Path) -> None:
+    tool = Path(__file__).parents[1] / "benchmarks" / "peers" / "all.py"
+    words = [sys.executable, "-c", STOPPED, str(tool), f"{tmp_path}/begun-", str(min(os.sched_getaffinity(0)))]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 60
+    while not (begun := list(tmp_path.glob("begun-meme57-*[12]"))) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(begun) == 1
+    os.killpg(process.pid, signal.SIGINT)
+    assert "stopped: the same command makes what is missing" in process.communicate(timeout=30)[1]
+    assert list(tmp_path.glob("begun-meme57-*[12]")) == begun
+    assert not (tmp_path / "begun-rows.csv").exists()
 
 
 def test_the_table_has_the_scores_at_the_marks_and_when_a_human_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,8 +103,13 @@ def main() -> None:
     workers = [threading.Thread(target=work, args=(core, waiting, options, lock)) for core in options.cores]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.join()
+    except KeyboardInterrupt:  # it reached the runs as well; their workers must not begin others
+        with waiting.mutex:
+            waiting.queue.clear()
+        raise SystemExit("stopped: the same command makes what is missing") from None
 
 
 if __name__ == "__main__":
