@@ -4,6 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
+# Without an NVIDIA driver pip also looks where torch is built for the CPU alone: that build counts as newer, and pip's
+# own brings gigabytes of CUDA. Where that place cannot be reached, pip takes its own. TORCH_INDEX names another place.
+CPU_TORCH := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
+HAS_NVIDIA := $(wildcard /proc/driver/nvidia/version /dev/nvidiactl /dev/dxg)
+FROM := $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)",$(if $(HAS_NVIDIA),,$(CPU_TORCH)))
 DONE := $(VENV)/.setup-done
 SLIM := $(VENV)/.setup-slim
 # What the run needs: the full set-up, or the slim one where only that was asked for.
@@ -52,8 +57,8 @@ $(DONE) $(SLIM): pyproject.toml | own-venv
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"meme57 needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make $(MAKECMDGOALS) PYTHON=python3.11")'
 	@echo "set-up 1/4: a virtual environment in $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "set-up 2/4: $(TORCH), 0.8 GB on disk for the CPU build; builds with CUDA have gigabytes"
-	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)")
+	@echo "set-up 2/4: $(TORCH), $(if $(TORCH_INDEX),from $(TORCH_INDEX),$(if $(HAS_NVIDIA),with CUDA: gigabytes,for the CPU (no NVIDIA driver here): 0.8 GB on disk))"
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet "$(TORCH)" $(FROM)
 	@echo "set-up 3/4: the $$(grep -c == $(LOCK)) packages of $(LOCK), about $(LOCKED_SIZE) on disk"
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(LOCK)
 	@echo "set-up 4/4: meme57 itself"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from meme57.learning.trainer import learn
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
 PAGES = sorted(DOCS.rglob("*.md"))
 LARGEST_IMAGE = 150_000
 CARD = ROOT / "src" / "meme57" / "pretrained" / "Pong" / "card.json"
@@ -158,6 +160,19 @@ def test_the_readme_says_what_the_card_of_its_moving_picture_says() -> None:
     assert round(card["frames"], -6) == 2_000_000
     page = (CARD.parent / "card.md").read_text(encoding="utf-8")
     assert re.findall(r"learned for (\d+) minutes", page) == re.findall(r"took (\d+) minutes", shown) != []
+
+
+def test_a_picture_is_the_one_that_its_note_says() -> None:
+    notes = json.loads((IMAGES / "pictures.json").read_text())
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in taken_pictures()}
+    assert {name: note["sha256"] for name, note in notes.items()} == digests, "python docs/generate/pictures.py"
+    card = json.loads(CARD.read_text())
+    assert notes["pong.gif"].items() >= {"of": [card["run"]], "commit": card["commit"]}.items()
+
+
+def taken_pictures() -> list[Path]:
+    """What was photographed, not drawn."""
+    return [*IMAGES.glob("*.png"), *IMAGES.glob("*.gif")]
 
 
 def test_pictures_are_small_and_all_of_them_are_shown() -> None:

@@ -142,6 +142,18 @@ def test_set_up_says_what_it_does_with_sizes_and_a_slim_one_is_enough_to_run(emp
     assert not (empty / ".venv" / ".setup-slim").exists()
 
 
+def test_torch_is_the_cpu_build_where_there_is_no_nvidia_driver(empty: Path) -> None:
+    def places(*variables: str) -> list[str]:
+        (line,) = re.findall(r"-m pip install .*torch==.*", make(empty, "--dry-run", "setup", *variables).stdout)
+        return re.findall(r"--(?:extra-)?index-url \S+", line)
+
+    cpu = "https://download.pytorch.org/whl/cpu"
+    assert places("HAS_NVIDIA=") == [f"--extra-index-url {cpu}"]
+    assert places("HAS_NVIDIA=/dev/nvidiactl") == []
+    for driver in ("HAS_NVIDIA=", "HAS_NVIDIA=/dev/nvidiactl"):
+        assert places(driver, "TORCH_INDEX=https://example.org/x") == ['--index-url "https://example.org/x"']
+
+
 def locked(name: str) -> dict[str, str]:
     """Package -> its lines: version, marker, hashes."""
     blocks = re.split(r"\n(?=\S)", (ROOT / name).read_text().strip())

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from meme57.cli import main
 from meme57.errors import Meme57Error
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> Result:
@@ -95,3 +100,58 @@ def test_doctor_compares_versions_with_what_meme57_needs(monkeypatch: pytest.Mon
     monkeypatch.setattr(module.metadata, "version", lambda package: "1.0")
     with pytest.raises(Meme57Error, match=r"1.0 is installed, meme57 needs .*>=2.11.*: `make setup` in a checkout"):
         module._required("torch")
+
+
+@pytest.fixture
+def presets(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with two presets, and a doctor that checks nothing else."""
+    shutil.copy(ROOT / "src" / "meme57" / "project_template" / "pyproject.toml", project)
+    (project / "src").mkdir()
+    for name, settings in {
+        "small": "{extends: base, run: {total_frames: 2000}, env: {game: Corridor, height: 16, width: 16}}",
+        "whole": "{extends: base, env: {game: Pong}}",
+    }.items():
+        (project / "conf" / name).mkdir()
+        (project / "conf" / name / "parameters.yml").write_text(settings)
+    monkeypatch.setattr("meme57.cli.doctor._checks", lambda: ())
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_doctor_says_whether_a_preset_fits_and_how_long_it_takes(
+    presets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verdicts(preset: str) -> dict[str, tuple[str, str]]:
+        rows = json.loads(run("doctor", "--env", preset, "--json").stdout)
+        return {row["check"]: (row["verdict"], row["words"]) for row in rows}
+
+    small = verdicts("small")
+    assert list(small) == ["small: size", "small: time"]
+    assert re.fullmatch(
+        r"fits: Corridor-s1 needs about [\d.]+ GiB of memory, [\d.]+ GiB of disk", small["small: size"][1]
+    )
+    assert re.match(r"2,000 frames: the arithmetic alone takes about \d", small["small: time"][1])
+    assert small["small: time"][1].endswith("no run of these settings has learned here yet")
+
+    verdict, words = verdicts("whole")["whole: time"]
+    assert verdict == "FAIL"
+    assert "is made for a GPU, and there is none: its arithmetic alone takes at least" in words
+
+    monkeypatch.setattr("meme57.learning.machine.free_memory", lambda: 2**20)
+    verdict, words = verdicts("whole")["whole: size"]
+    assert verdict == "FAIL"
+    assert "GiB of memory" in words
+
+    monkeypatch.setattr("meme57.tracking.duration.learning_seconds", lambda project, parameters: 540.0)
+    assert verdicts("small")["small: time"] == (
+        "ok",
+        "2,000 frames: about 9 min of learning, as fast as such runs here",
+    )
+
+
+def test_doctor_refuses_a_preset_that_is_not_there(presets: Path) -> None:
+    result = run("doctor", "--env", "smal")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: there is no environment 'smal' in ")
+    assert result.output.count("\n") == 1

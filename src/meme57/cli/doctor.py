@@ -10,14 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from meme57.api.store import configured_store
 from meme57.cli.options import json_option, print_json, project_folder
 from meme57.errors import Meme57Error, VideoError
+
+if TYPE_CHECKING:
+    from meme57.config import Parameters
 
 PACKAGES = ("torch", "ale-py", "gymnasium", "numpy", "kedro", "mlflow", "optuna")
 OPTIONAL_PACKAGES = ("dvc", "kedro-viz", "onnx", "onnxscript", "onnxruntime", "ray")
@@ -35,15 +39,19 @@ SELF_TEST: dict[str, Any] = {
 
 
 @click.command()
+@click.option(
+    "--env", "preset", metavar="PRESET", help="Also: would a run of this preset fit, and how long would it take?"
+)
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(preset: str | None, as_json: bool) -> None:
     """Check what this machine can do.
 
     Packages, device, disk, tracking store, ROMs, emulator, and a moment of training: about ten seconds. It writes
     nothing into the project.
     """
     failures, found = 0, []
-    for name, check in _checks():
+    of_preset = _preset_checks(preset, _parameters(preset)) if preset else ()
+    for name, check in chain(_checks(), of_preset):
         try:
             verdict, words = "ok", check()
         except Exception as error:  # whatever is wrong with this machine is what the command is for
@@ -72,6 +80,11 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "emulator", _emulator
     yield "film", _film
     yield "self test", _self_test
+
+
+def _preset_checks(preset: str, parameters: Parameters) -> Iterator[tuple[str, Callable[[], str]]]:
+    yield f"{preset}: size", partial(_size, parameters)
+    yield f"{preset}: time", partial(_time, parameters)
 
 
 def _required(package: str) -> str:
@@ -186,3 +199,43 @@ def _self_test() -> str:
     if last.checkpoint is None or last.updates == 0:
         raise Meme57Error(f"{last.frames} frames gave {last.updates} updates and no checkpoint")
     return f"{last.frames:,} frames, {last.updates} updates, a checkpoint in {time.perf_counter() - start:.1f} s"
+
+
+def _parameters(preset: str) -> Parameters:
+    from kedro.framework.project import settings
+    from kedro.framework.startup import bootstrap_project
+
+    from meme57.config import parse_parameters
+
+    folder = project_folder()
+    bootstrap_project(folder)
+    loader = settings.CONFIG_LOADER_CLASS(folder / settings.CONF_SOURCE, env=preset, **settings.CONFIG_LOADER_ARGS)
+    return parse_parameters(loader["parameters"])
+
+
+def _size(parameters: Parameters) -> str:
+    from meme57.blueprint import find_device
+    from meme57.envs import env_spec
+    from meme57.learning.estimate import describe, estimate_resources, shortfall
+    from meme57.learning.machine import free_resources
+
+    needed = estimate_resources(parameters, env_spec(parameters.env), on_device=find_device().type != "cpu")
+    if problem := shortfall(needed, free_resources(project_folder() / "data"), run_name=parameters.run_name):
+        raise Meme57Error(problem)
+    return f"fits: {parameters.run_name} {describe(needed)}"
+
+
+def _time(parameters: Parameters) -> str:
+    from meme57.blueprint import find_device
+    from meme57.envs import env_spec
+    from meme57.learning.device import DAY, least_days_on_cpu, too_long_on_cpu
+    from meme57.tracking.duration import in_words, learning_seconds
+
+    spec, on_cpu = env_spec(parameters.env), find_device().type == "cpu"
+    if on_cpu and (problem := too_long_on_cpu(parameters, spec)):
+        raise Meme57Error(problem)
+    frames = f"{parameters.run.total_frames:,} frames"
+    if seconds := learning_seconds(project_folder(), parameters):
+        return f"{frames}: {in_words(seconds)} of learning, as fast as such runs here"
+    least = f"the arithmetic alone takes {in_words(least_days_on_cpu(parameters, spec) * DAY)}; " if on_cpu else ""
+    return f"{frames}: {least}no run of these settings has learned here yet"

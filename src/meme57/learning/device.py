@@ -16,6 +16,8 @@ from meme57.envs import EnvSpec
 SIZE = 512
 MEASURED_SECONDS = 0.2
 DAY = 86_400.0
+LONG_DAYS = 1.0
+"""A run whose arithmetic alone takes longer on the CPU is made for a GPU."""
 
 
 def describe_device() -> str:
@@ -45,6 +47,17 @@ def least_days_on_cpu(parameters: Parameters, env: EnvSpec, *, multiply_adds_a_s
     steps = parameters.run.total_frames / env.frame_skip
     speed = multiply_adds_a_second or measured_speed(parameters.learner.torch_threads)
     return steps * (acting + passes * one_pass) / speed / DAY
+
+
+def too_long_on_cpu(parameters: Parameters, env: EnvSpec) -> str | None:
+    """Say in one line that the run is made for a GPU, with what to do without one; None if a CPU is enough for it."""
+    days = least_days_on_cpu(parameters, env)
+    if days <= LONG_DAYS:
+        return None
+    return (
+        f"run {parameters.run_name} is made for a GPU, and there is none: its arithmetic alone takes at least "
+        f"{days:.1f} days on this CPU; conf/laptop has a smaller agent, run.total_frames a shorter run"
+    )
 
 
 def measured_speed(threads: int) -> float:

@@ -13,9 +13,6 @@ from meme57.config import parse_parameters
 from meme57.errors import ResourceError, VideoError
 from meme57.tracking.run_record import RunRecord, TrackingRun, new_record, run_folders
 
-LONG_DAYS = 1.0
-"""A run whose arithmetic alone takes longer on the CPU is made for a GPU."""
-
 log = logging.getLogger(__name__)
 
 
@@ -100,21 +97,17 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     from meme57.blueprint import find_device
     from meme57.envs import env_spec
     from meme57.learning import estimate
-    from meme57.learning.device import least_days_on_cpu
+    from meme57.learning.device import too_long_on_cpu
     from meme57.learning.machine import free_resources
 
     settings, project = parse_parameters(parameters), Path(place["project"])
     on_device = find_device().type != "cpu"
-    needed = estimate.estimate_resources(settings, env_spec(settings.env), on_device=on_device)
+    spec = env_spec(settings.env)
+    needed = estimate.estimate_resources(settings, spec, on_device=on_device)
     free = free_resources(project / "data", run_folders(project, settings.run_name))
     log.info("run %s %s", settings.run_name, estimate.describe(needed))
-    if not on_device and (days := least_days_on_cpu(settings, env_spec(settings.env))) > LONG_DAYS:
-        log.warning(
-            "run %s is made for a GPU, and there is none: its arithmetic alone takes at least %.1f days on this CPU; "
-            "conf/laptop has a smaller agent, run.total_frames a shorter run",
-            settings.run_name,
-            days,
-        )
+    if not on_device and (too_long := too_long_on_cpu(settings, spec)):
+        log.warning("%s", too_long)
     problem = estimate.shortfall(needed, free, run_name=settings.run_name)
     if problem is not None and settings.run.check_resources:
         raise ResourceError(problem)
