@@ -162,6 +162,17 @@ def test_the_readme_says_what_the_card_of_its_moving_picture_says() -> None:
     assert re.findall(r"learned for (\d+) minutes", page) == re.findall(r"took (\d+) minutes", shown) != []
 
 
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [("laptop.md", "{mean:.1f} [{low:.1f}, {high:.1f}]"), ("tutorial.md", "{mean:.1f} {low:.1f} to {high:.1f}")],
+)
+def test_pages_have_the_scores_of_the_card(page: str, words: str) -> None:
+    text = re.sub(" +", " ", (DOCS / page).read_text(encoding="utf-8"))
+    for agent in json.loads(CARD.read_text())["agents"].values():
+        low, high = agent["interval"]
+        assert words.format(mean=agent["mean"], low=low, high=high) in text
+
+
 def test_a_picture_is_the_one_that_its_note_says() -> None:
     notes = json.loads((IMAGES / "pictures.json").read_text())
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in taken_pictures()}

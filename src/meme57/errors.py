@@ -12,28 +12,39 @@ class Meme57Error(Exception):
         return " ".join(super().__str__().split())
 
 
-class ConfigurationError(Meme57Error):
+class RefusalError(Meme57Error):
+    """What was asked for is not possible as things are; nothing broke.
+
+    A run that ends in one before it did anything leaves nothing in MLflow.
+    """
+
+
+class ConfigurationError(RefusalError):
     """A parameter is unknown, has the wrong type, or has an impossible value."""
 
 
-class EnvironmentSetupError(Meme57Error):
+class EnvironmentSetupError(RefusalError):
     """A game cannot be created as asked."""
 
 
 class ActorError(Meme57Error):
-    """Actors cannot be started as asked, or one failed with an error of its own."""
+    """Ray cannot start here, or an actor failed with an error of its own."""
 
 
 class ReplayError(Meme57Error):
     """Replay data are missing, damaged, or belong to another run."""
 
 
+class IncompatibleReplayError(RefusalError, ReplayError):
+    """A seed replay is whole, but was collected with other settings."""
+
+
 class CheckpointError(Meme57Error):
     """A checkpoint is damaged, missing, or does not fit the configuration."""
 
 
-class IncompatibleCheckpointError(CheckpointError):
-    """A checkpoint is whole, but belongs to another configuration or to a newer version of meme57."""
+class IncompatibleCheckpointError(RefusalError, CheckpointError):
+    """Files are whole, but belong to other weights, another run or configuration, or to a newer version of meme57."""
 
 
 class StorageError(Meme57Error):
@@ -48,8 +59,8 @@ class VideoError(Meme57Error):
     """A film cannot be made because there is no working ffmpeg. Nothing else depends on a film."""
 
 
-class RunConflictError(Meme57Error):
-    """The run's name is taken by another configuration or another process."""
+class RunConflictError(RefusalError):
+    """The name of a run or a study is taken by another configuration or another process."""
 
 
 class NonFiniteLossError(Meme57Error):
@@ -59,7 +70,7 @@ class NonFiniteLossError(Meme57Error):
     """The last of the batches, if known."""
 
 
-class AddressError(Meme57Error):
+class AddressError(RefusalError):
     """The address of a database leads to nothing that can be used."""
 
 
@@ -72,15 +83,15 @@ class UnreachableStoreError(TrackingError):
 
 
 class TuningError(Meme57Error):
-    """A study cannot be opened, or has nothing to show."""
+    """A study's storage cannot be opened, or it has nothing to show."""
 
 
 class SuiteError(Meme57Error):
     """Members of a suite failed; the others are done."""
 
 
-class ResourceError(Meme57Error):
-    """A run does not fit this machine's disk or memory."""
+class ResourceError(RefusalError):
+    """A run does not fit this machine's disk or memory, or asks for Ray, which is not here."""
 
 
 class Interrupted(Meme57Error):  # noqa: N818 - a request to stop, not a fault

@@ -19,7 +19,7 @@ from meme57.actors.ray_pool import RayPool
 from meme57.actors.ray_slots import one_line, placement
 from meme57.config.groups import RayParameters
 from meme57.envs import env_spec
-from meme57.errors import ActorError, EnvironmentSetupError
+from meme57.errors import ActorError, EnvironmentSetupError, ResourceError
 from meme57.privacy import NOWHERE
 from tiny_agent import changed
 
@@ -432,5 +432,5 @@ def test_a_cluster_that_an_address_names_has_its_own_sizes(cluster: Cluster, mon
     assert not {"num_cpus", "object_store_memory"} & set(cluster.given)
     cluster.shutdown()
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:6379")
-    with pytest.raises(ActorError, match=r"a Ray cluster at nowhere:6379: .*\(nobody answers\)"):
+    with pytest.raises(ResourceError, match=r"a Ray cluster at nowhere:6379: .*\(nobody answers\)"):
         connect(cluster)

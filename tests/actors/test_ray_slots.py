@@ -10,7 +10,7 @@ import pytest
 from meme57.actors import make_pool
 from meme57.actors.ray_slots import Attendance, Slot, Suspects, Worker, backoff_seconds, first_choices
 from meme57.envs import env_spec
-from meme57.errors import ActorError, ConfigurationError
+from meme57.errors import ConfigurationError, ResourceError
 
 
 class Clock:
@@ -72,7 +72,8 @@ def test_waiting_is_told_now_and_then_and_counted(caplog) -> None:
 def test_without_ray_one_line_says_what_to_type(make_parameters, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     parameters = make_parameters(actors={"pool": "ray"})
-    with pytest.raises(ActorError, match=r"actors\.pool=ray needs Ray: install it with `pip install 'meme57\[ray\]'`"):
+    words = r"actors\.pool=ray needs Ray: install it with `pip install 'meme57\[ray\]'`"
+    with pytest.raises(ResourceError, match=words):
         make_pool(parameters, env_spec(parameters.env), None)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from meme57.checkpoints.manifest import write_manifest
 from meme57.checkpoints.source import Source, as_text, check_source, checkpoint_source, find_text
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
 
 BEST = Source(checkpoint="checkpoint-000002", sha256="ab" * 32)
 
@@ -51,7 +51,9 @@ def test_a_damaged_manifest_is_no_source(tmp_path: Path) -> None:
     ],
 )
 def test_other_weights_are_refused(found: Any, words: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"the scores are {words}, and the best .*--pipelines evaluate") as error:
+    with pytest.raises(
+        IncompatibleCheckpointError, match=rf"the scores are {words}, and the best .*--pipelines evaluate"
+    ) as error:
         check_source(found, BEST, what="the scores are", maker="evaluate")
     assert "\n" not in str(error.value)
 

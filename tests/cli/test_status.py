@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from meme57.config import parse_parameters
+from meme57.files import write_json
 from meme57.lock import LOCK, hold
-from meme57.tracking.overview import overview
+from meme57.tracking.overview import overview, run_folder
+from meme57.tracking.run_record import TrackingRun, new_record, record_path
 
 RUN = "Pong-s1"
 
@@ -50,6 +53,24 @@ def test_a_run_at_work_names_its_process_speed_and_time_left(here: Path, meme57)
     assert "2 min 00 s" in table
     assert f"process {os.getpid()} on " in table
     assert json.loads(meme57("status", "--json").output)[0]["state"] == "stopped"  # 14,000 of 26,000, nobody at work
+
+
+@pytest.mark.parametrize(
+    ("frames", "random", "human"), [(108_000, "-20.7", "14.6"), (600, "-", "-")], ids=["whole games", "cut games"]
+)
+def test_the_return_stands_beside_random_and_human(empty: Path, meme57, frames: int, random: str, human: str) -> None:
+    """Published scores are of whole games, so a return from cut ones stands alone."""
+    settings = parse_parameters({"env": {"game": "Pong", "max_episode_frames": frames}})
+    given = TrackingRun(
+        run_id="c", parent_run_id="p", experiment_id="1", tracking_uri="u", created="then", commit="abc"
+    )
+    write_json(record_path(empty, RUN), new_record(settings, given))
+    curve = run_folder(empty, "reporting", RUN) / "learning_curve.csv"
+    curve.parent.mkdir(parents=True)
+    curve.write_text("frames,episodes/return\n100,-19.5\n")
+    heads, _, row = (line.split() for line in meme57("status").output.strip().splitlines())
+    assert heads[4:7] == ["return", "random", "human"]
+    assert row[-5:-2] == ["-19.5", random, human]
 
 
 def test_a_lock_that_a_killed_process_left_is_nobody(here: Path, meme57) -> None:

@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from meme57.cli.ui import _stopped_by_signals, free_port, running, training_view
-from meme57.errors import TrackingError
+from meme57.cli.ui import Commands, _stopped_by_signals, free_port, running, training_view
+from meme57.errors import Meme57Error, TrackingError
+from meme57.files import write_json
+from meme57.tracking.overview import run_folder
+from meme57.tracking.run_record import record_path
 from meme57.tracking.store import create_store, experiment_id
 
 
@@ -117,6 +120,35 @@ def _previewed_curve(link: str) -> list[object]:
     [node] = [node["id"] for node in read("main")["nodes"] if node["name"] == "learning_curve"]
     rows: list[object] = read(f"nodes/{node}")["preview"]["data"]
     return rows
+
+
+@pytest.mark.parametrize(("options", "shown"), [(("--run", "named"), -7.0), ((), -21.0)], ids=["named", "newest"])
+def test_kedro_viz_previews_the_run_that_is_named(
+    project: Any, meme57, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], shown: float
+) -> None:
+    """Up to the server, which is slow: the command that would start it, and the loader that it calls."""
+    from kedro.framework.cli.utils import _split_params
+    from kedro_viz.integrations.kedro.data_loader import load_data
+
+    for seconds, (name, value) in enumerate({"named": -7.0, "newest": -21.0}.items()):
+        write_json(record_path(project.folder, name), {})
+        os.utime(record_path(project.folder, name), (seconds, seconds))
+        curve = run_folder(project.folder, "reporting", name) / "learning_curve.csv"
+        curve.parent.mkdir(parents=True)
+        curve.write_text(f"frames,episodes/return\n100,{value}\n")
+    monkeypatch.chdir(project.folder)
+    started: list[list[str]] = []
+
+    def start_nothing(commands: Commands, folder: Path) -> None:
+        started.extend(commands.values())
+        raise Meme57Error("nothing is started")
+
+    monkeypatch.setattr("meme57.cli.ui.running", start_nothing)
+    meme57("ui", "--no-mlflow", "--no-optuna", *options)
+    [command] = started
+    given = _split_params(None, None, command[command.index("--params") + 1])
+    catalog, *_ = load_data(project.folder, package_name="meme57", extra_params=given)
+    assert catalog["learning_curve"].preview()["data"] == [[100, shown]]
 
 
 def test_an_unknown_run_is_one_line(empty: Path, meme57) -> None:

@@ -41,6 +41,15 @@ def test_members_are_named_by_game_variant_and_seed() -> None:
     assert (plain.suite_name, varied.suite_name, suite().suite_name) == ("Pong-Breakout", "Pong", "smoke")
 
 
+def test_a_value_alone_is_a_list_of_one() -> None:
+    assert (
+        suite(games="Pong", seeds=11, compare="mrq_2M").suite
+        == suite(games=["Pong"], seeds=[11], compare=["mrq_2M"]).suite
+    )
+    tune = parse_parameters({"tune": {"games": "pong", "seeds": 5, "evidence_seeds": 7}}).tune
+    assert (tune.games, tune.seeds, tune.evidence_seeds) == (("Pong",), (5,), (7,))
+
+
 def test_a_member_has_its_game_seed_and_values() -> None:
     chosen = suite(games="Pong", seeds=[3], variants={"a": {"loss.kappa": 0.5, "run.total_frames": 77}})
     [member] = suite_members(chosen)

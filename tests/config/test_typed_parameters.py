@@ -139,7 +139,7 @@ def test_only_limits_may_be_infinite_and_nothing_may_be_no_number(value: object)
         except ConfigurationError:
             continue
         kept = look_up(parsed.model_dump(mode="json", by_alias=True), name)
-        if not isinstance(kept, str):  # a name may be "nan"
+        if not isinstance(kept, str) and not (kept == [value] and isinstance(value, str)):  # a name may be "nan"
             accepted.add(name)
     infinite = value in (math.inf, "inf")
     assert accepted == ({"loss.kappa", "loss.trust_region_alpha", "loss.max_kl"} if infinite else set())

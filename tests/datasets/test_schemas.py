@@ -15,7 +15,7 @@ from meme57.config import parse_parameters
 from meme57.datasets import JsonDataset
 from meme57.errors import CheckpointError, own_error
 from meme57.tuning.evidence import summarise_evidence
-from meme57.tuning.learning_run import Unit
+from meme57.tuning.learning_run import NORMALISED, Unit
 from sample_scores import suite_record, suite_settings, suite_table  # noqa: F401
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "conf" / "base" / "catalog.yml").read_text())
@@ -24,7 +24,8 @@ CATALOG = yaml.safe_load((Path(__file__).parents[2] / "conf" / "base" / "catalog
 def evidence(num_seeds: int) -> dict[str, Any]:
     units = [Unit("Pong", seed) for seed in range(num_seeds)]
     scores = [float(seed) for seed in range(num_seeds)]
-    return summarise_evidence(parse_parameters({}), units, scores, [score + 0.5 for score in scores])
+    tuned = [score + 0.5 for score in scores]
+    return summarise_evidence(parse_parameters({}), units, scores, tuned, scale=NORMALISED)
 
 
 BEST = {"trial": 1, "score": 0.5, "values": {"learner.learning_rate": 0.1}}

@@ -3,25 +3,41 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import toy_registry
 from mlflow.entities import Run
 
 import meme57.hooks.tracking
 from meme57 import __version__
-from meme57.errors import Interrupted, ReplayError
-from meme57.files import read_json
+from meme57.actors.ray_cluster import connect, import_ray
+from meme57.addresses import sqlite_address
+from meme57.api.find import find_folder
+from meme57.checkpoints.source import Source, as_text, check_source, checkpoint_source
+from meme57.config import parse_parameters
+from meme57.errors import Interrupted, RefusalError, ReplayError, own_error
+from meme57.evaluation.scores import check_episodes, check_film, check_scores
+from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
 from meme57.hooks.tracking import code_version
+from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.warm_start import keep_initial_policy
 from meme57.stopping import stop_requested
 from meme57.tracking.run_record import record_path
 from meme57.tracking.runs import active_run
+from meme57.tuning.storage import open_storage
+from meme57.tuning.study import Place, open_study
 
 Go = Callable[..., None]
 Runs = Callable[[], list[Run]]
+
+BEST, OTHER = (Source(checkpoint="checkpoint-000002", sha256=digits * 32) for digits in ("ab", "cd"))
+PROTOCOL = {"protocol": {"name": "as_trained"}}
+EPISODES = pd.DataFrame({"agent": ["teacher"], "student_sha256": ["s"], "protocol": ["sticky"]})
 
 
 def _statuses(runs: list[Run]) -> dict[str, str]:
@@ -95,6 +111,99 @@ def test_a_refused_run_leaves_nothing_behind(go: Go, runs: Runs, monkeypatch: py
     with pytest.raises(OneLineError, match="this game is refused"):
         go("setup")
     assert _statuses(runs()) == before == {"Pong-s1": "FINISHED", "Pong-s1 / setup": "FINISHED"}
+
+
+def _newer_format(project: Path) -> None:
+    write_json(project / "checkpoint-000001" / "manifest.json", {"format": 99})
+    checkpoint_source(project / "checkpoint-000001")
+
+
+def _other_seed_replay(project: Path) -> None:
+    write_json(project / "record.json", {"settings": {"seed": 2}})
+    load_seed_replay(parse_parameters({"env": {"game": "Pong"}}), project)
+
+
+def _other_study(project: Path) -> None:
+    space = [{"name": "learner.batch_size", "type": "int", "low": 2, "high": 6}]
+    for frames in (100_000, 200_000):
+        settings = parse_parameters({"env": {"game": "Pong"}, "tune": {"space": space, "frames": frames}})
+        open_study(settings, Place(project / "study.journal", project / "trials"))
+
+
+def _without_ray(project: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "ray", None)
+        import_ray("tune.executor=ray")
+
+
+def _no_cluster(project: Path) -> None:
+    class Ray:
+        is_initialized = staticmethod(lambda: False)
+
+        def init(self, **_: object) -> None:
+            raise ConnectionError("nobody answers")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "nowhere:6379")
+        connect(Ray())
+
+
+REFUSALS: dict[str, Callable[[Path], object]] = {
+    "of checkpoint-000002 ": lambda _: check_source(OTHER, BEST, what="the scores are", maker="evaluate"),
+    "the scores are of run 'b'": lambda _: check_scores(
+        {"run": "b", "source": BEST}, run_name="a", source=BEST, student_sha256=""
+    ),
+    "of another student": lambda _: check_scores(
+        {"run": "a", "source": BEST, "student_sha256": "x"}, run_name="a", source=BEST, student_sha256="y"
+    ),
+    "the episodes are not those": lambda _: check_episodes(EPISODES, {"agents": {}}),
+    "were played under sticky": lambda _: check_episodes(
+        EPISODES, {"student_sha256": "s", "agents": {"teacher": {"episodes": 1}}, **PROTOCOL}
+    ),
+    "the film shows protocol sticky": lambda _: check_film(as_text(BEST, "sticky").encode(), PROTOCOL),
+    "has format 99": _newer_format,
+    "collected with other settings": _other_seed_replay,
+    "exists with another space": _other_study,
+    "nonsense://x cannot be opened": lambda project: open_storage("nonsense://x", project, heartbeat_seconds=60),
+    "it is a folder": lambda project: open_storage(sqlite_address(project), project, heartbeat_seconds=60),
+    "needs Ray": _without_ray,
+    "could not reach a Ray cluster": _no_cluster,
+    "there is no run 'Pong-s9'": lambda project: find_folder("Pong-s9", "teacher", project=project),
+    "@nobody cannot be read": lambda project: find_folder("models:/meme57-pong@nobody", project=project),
+    "is no address of a policy": lambda project: find_folder("models:/meme57-pong", project=project),
+    "is no teacher": lambda project: keep_initial_policy(lambda: project, project / "kept", named="here"),
+}
+"""What the message says -> how a node refuses what was asked for."""
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+def test_every_refusal_of_a_node_leaves_nothing_behind(
+    go: Go, runs: Runs, project: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(toy_registry, "behaviour", "refuse")
+    monkeypatch.setattr(toy_registry, "refuse", lambda: REFUSALS[words](project))
+    with pytest.raises(OneLineError, match=words) as caught:
+        go("setup")
+    assert isinstance(own_error(caught.value), RefusalError)
+    assert runs() == []
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "manifest.json is missing": lambda project: checkpoint_source(project / "checkpoint-000001"),
+    "study.journal cannot be opened": lambda project: open_storage(
+        None, project / "study.journal", heartbeat_seconds=60
+    ),
+}
+
+
+@pytest.mark.parametrize("words", DAMAGE)
+def test_damage_is_no_refusal(go: Go, runs: Runs, project: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    (project / "study.journal").write_text("{\n")
+    monkeypatch.setattr(toy_registry, "behaviour", "refuse")
+    monkeypatch.setattr(toy_registry, "refuse", lambda: DAMAGE[words](project))
+    with pytest.raises(OneLineError, match=words):
+        go("setup")
+    assert _statuses(runs()) == {"Pong-s1": "FAILED", "Pong-s1 / setup": "FAILED"}
 
 
 def test_a_refusal_after_work_was_done_is_a_failure(go: Go, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,12 @@ from meme57.tracking.run_record import RunRecord, TrackingRun, new_record
 behaviour = "finish"
 """What `learn` does after its first checkpoint; tests set it."""
 
+
+def refuse() -> object:
+    """What `setup` does with the behaviour `refuse`; tests replace it."""
+    raise EnvironmentSetupError("this game is refused")
+
+
 received: dict[str, Any] = {}
 SPEC: dict[str, Any] = {
     "game": "Pong", "rom_id": "pong", "num_actions": 1, "action_meanings": ["NOOP"], "height": 84, "width": 84,
@@ -29,7 +35,7 @@ SPEC: dict[str, Any] = {
 def _set_up(parameters: dict[str, Any], tracking_run: TrackingRun) -> tuple[dict[str, Any], RunRecord]:
     received["parameters"] = parameters
     if behaviour == "refuse":
-        raise EnvironmentSetupError("this game is refused")
+        refuse()
     typed = parse_parameters(parameters)
     return {**SPEC, "game": typed.env.game}, new_record(typed, tracking_run)
 

@@ -163,7 +163,7 @@ def test_a_damaged_source_is_refused(source, tmp_path, damage: str) -> None:
 
 def test_a_student_is_no_source(tmp_path) -> None:
     (tmp_path / "student").mkdir()
-    with pytest.raises(CheckpointError, match=r"run.init_from=mine is no teacher .* lacks network.safetensors"):
+    with pytest.raises(ConfigurationError, match=r"run.init_from=mine is no teacher .* lacks network.safetensors"):
         keep_initial_policy(lambda: tmp_path / "student", tmp_path / "initial_policy", named="mine")
 
 

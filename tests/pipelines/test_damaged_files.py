@@ -142,7 +142,7 @@ def test_a_file_that_was_edited_is_refused_or_shown(catalog, name: str, count: i
             raise own_error(error) or error from error
         shown = facts | ({name: edited} if name in facts else {})
         if name == "scores":
-            make_plots(shown["learning_curve"], shown["episodes"], edited)
+            make_plots(shown["learning_curve"], shown["episodes"], edited, report="")
         if name in facts:
             make_report(**shown)
         if name in ("scores", "model_versions"):

@@ -86,3 +86,4 @@ def test_a_source_that_is_none_is_one_line(project, source: str, words: str) -> 
     assert words in line
     assert "Traceback" not in done.stderr
     assert not (project.data / "02_intermediate" / "wrong" / "env_spec.json").exists()
+    assert "wrong" not in {run.info.run_name for run in project.runs()}

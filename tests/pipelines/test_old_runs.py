@@ -93,3 +93,4 @@ def test_a_study_goes_on_with_its_second_trial(go_on: Any) -> None:
     assert re.search(r"trial 1: (COMPLETE|PRUNED)", done.stderr)
     record = json.loads((project.data / "08_reporting/tune-stopped/study.json").read_text())
     assert [trial["trial"] for trial in record["trials"]] == [0, 1]
+    assert record["score"] == "human-normalised"  # games were cut, but its first trial was scored so

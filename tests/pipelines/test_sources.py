@@ -155,6 +155,7 @@ def test_episodes_of_another_protocol_are_not_shown_beside_scores(copied: Any) -
 def test_a_film_of_another_protocol_is_not_shown_beside_scores(copied: Any) -> None:
     run_nodes(copied, "film_episode", evaluate={"protocol": "sticky", "video_seconds": 0.1})
     assert "the film shows protocol sticky0.25" in refused(copied, "report")
+    assert "FAILED" not in {run.info.status for run in copied.runs()}
 
 
 def test_a_table_that_was_cut_is_not_scored(copied: Any) -> None:
@@ -175,6 +176,7 @@ def test_another_students_numbers_are_not_shown_beside_scores(copied: Any) -> No
     copied.run_here("distill", distill={"updates": 3, "fidelity_steps": 4})
     said = refused(copied, "report")
     assert "the scores are of another student" in said
+    assert "FAILED" not in {run.info.status for run in copied.runs()}
     assert "kedro run --pipelines evaluate" in said
 
 

@@ -173,6 +173,15 @@ def test_members_are_children_of_one_suite_in_mlflow(story: dict[str, Any]) -> N
     assert "exists with another configuration" in by_name["Asterix-s1"].data.tags["meme57.note"]
 
 
+def test_the_suites_parent_shows_what_is_done_and_a_link_to_the_page(story: dict[str, Any]) -> None:
+    [parent] = [run for run in story["project"].runs() if run.data.tags[KIND] == "suite"]
+    assert parent.data.metrics == {"0 results/runs_done": 1.0}  # games are cut, so there is no normalised score
+    done, link, place = parent.data.tags["mlflow.note.content"].split("\n\n")
+    assert done == "**Suite two**: 1 of 3 runs done."
+    assert link.startswith("[Open the page](#/experiments/")
+    assert place == "On disk: `data/08_reporting/suite-two/report.html`"
+
+
 def test_an_impossible_variant_is_refused_before_anything_runs(project: Any) -> None:
     before = project.files()
     with pytest.raises(OneLineError, match=r"suite.variants.a sets loss.kapa, .* did you mean loss.kappa\?"):

@@ -32,6 +32,19 @@ def test_the_record_counts_trials_and_frames(tuned: Any) -> None:
     assert record["trials"][0]["values"]["learner.batch_size"] == 4  # as configured
 
 
+def test_cut_games_are_scored_by_their_return_everywhere(tuned: Any) -> None:
+    """`--env test` cuts games at 600 frames, so no score of the study may be called human-normalised."""
+    folder, environment = tuned.data / "08_reporting/tune-Asterix", tuned.folder / "conf" / "tuned-Asterix"
+    record, evidence = (json.loads((folder / name).read_text()) for name in ("study.json", "evidence.json"))
+    assert (record["score"], evidence["score"], record["cut_at"]) == ("return", "return", 600)
+    scores = [*evidence["configured"]["scores"].values(), *evidence["tuned"]["scores"].values()]
+    assert min(record["best"]["score"], *scores) >= 0  # an Asterix return below random play's 210, normalised, is not
+    assert "(return, final)" in (environment / "parameters.yml").read_text()
+    for page in (folder / "report.html", *folder.glob("plot_*.json")):
+        assert "human-normalised" not in page.read_text()
+    assert "Games were cut at 600 frames." in (folder / "report.html").read_text()
+
+
 def test_the_tuned_environment_is_complete_and_has_the_best_values(tuned: Any) -> None:
     folder = tuned.folder / "conf" / "tuned-Asterix"
     text = (folder / "parameters.yml").read_text()
@@ -87,6 +100,26 @@ def test_mlflow_has_a_parent_for_the_study_and_a_child_for_each_trial(tuned: Any
     assert trial.data.params["learner.batch_size"] == "4"
     assert len(tuned.client().get_metric_history(trial.info.run_id, "score")) == 1
     assert runs["tune-Asterix / tune"].data.metrics["study_frames"] >= 2 * 2_800
+
+
+def test_the_studys_parent_shows_scores_and_a_link_to_the_page(tuned: Any) -> None:
+    runs = {run.info.run_name: run for run in tuned.runs()}
+    parent, child = runs["tune-Asterix"], runs["tune-Asterix / tune"]
+    folder = tuned.data / "08_reporting/tune-Asterix"
+    record, evidence = (json.loads((folder / name).read_text()) for name in ("study.json", "evidence.json"))
+    shown = {name.removeprefix("0 results/"): value for name, value in parent.data.metrics.items()}
+    assert shown == {
+        "best_score": record["best"]["score"],
+        "frames": record["frames"],
+        "configured_score": evidence["configured"]["mean"],
+        "tuned_score": evidence["tuned"]["mean"],
+        "difference": evidence["difference"]["mean"],
+    }
+    best, compared, link, _ = parent.data.tags["mlflow.note.content"].split("\n\n")
+    assert best.startswith(f"**Study Asterix**: best of 2 trials {record['best']['score']:.4f} (return, final), ")
+    assert compared.endswith(f"tuned {evidence['tuned']['mean']:.4f}, n 1; {evidence['verdict']}.")
+    page = f"#/experiments/{child.info.experiment_id}/runs/{child.info.run_id}/artifacts/report.html"
+    assert link == f"[Open the page]({page})"
 
 
 def test_a_second_start_learns_nothing_again_and_keeps_the_parent(tuned: Any) -> None:

@@ -160,7 +160,7 @@ def test_infinite_values_are_gaps(learning_curve):
 
 
 def test_all_figures_have_titles_and_follow_the_report(learning_curve, episodes):
-    drawn = figures.all_figures(learning_curve, episodes, REFERENCE)
+    drawn = figures.all_figures(learning_curve, episodes, training=REFERENCE, evaluation=REFERENCE)
     assert list(drawn) == ["learning_curve", "returns", "bandit", "diagnostics", "novelty", "throughput"]
     assert len({figure.layout.title.text for figure in drawn.values()}) == 6
     for figure in drawn.values():
@@ -168,7 +168,34 @@ def test_all_figures_have_titles_and_follow_the_report(learning_curve, episodes)
 
 
 def test_a_run_that_logged_nothing_has_no_figures(episodes):
-    assert figures.all_figures(pd.DataFrame({"frames": []}), episodes.iloc[:0], None) == {}
+    nothing = pd.DataFrame({"frames": []})
+    assert figures.all_figures(nothing, episodes.iloc[:0], training=None, evaluation=None) == {}
+
+
+CUT, WHOLE = {"cut_short": 1}, {"cut_short": 0}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "agent", "training", "evaluation"),
+    [
+        ({"max_episode_frames": 108_000, "changed_since_training": {}}, WHOLE, REFERENCE, REFERENCE),
+        ({"max_episode_frames": 600, "changed_since_training": {}}, CUT, None, None),
+        ({"max_episode_frames": 600, "changed_since_training": {}}, WHOLE, None, REFERENCE),  # all ended before
+        (
+            {
+                "max_episode_frames": 108_000,
+                "changed_since_training": {"max_episode_frames": {"training": 600, "evaluation": 108_000}},
+            },
+            WHOLE,
+            None,
+            REFERENCE,
+        ),
+        ({}, {}, REFERENCE, REFERENCE),  # an older version
+    ],
+)
+def test_returns_of_cut_games_have_no_published_lines(protocol, agent, training, evaluation):
+    scores = {"protocol": protocol, "agents": {"random": WHOLE, "teacher": agent}, "reference": REFERENCE}
+    assert figures.reference_lines(scores) == {"training": training, "evaluation": evaluation}
 
 
 def test_plotly_waits_until_a_figure_is_drawn():

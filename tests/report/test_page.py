@@ -144,6 +144,37 @@ def test_score_table_by_hand(arguments):
     assert [row[0] for row in rows] == ["Agent", "random", "human", "teacher", "student"]
 
 
+def test_games_that_were_cut_stand_beside_no_published_score(arguments, scores, episodes):
+    whole = build_report(**arguments)
+    assert "100 % the published human score, 14.6; the human record is 21" in Page(whole).words()
+    assert human_lines(whole) == ["learning_curve", "returns"]
+    returns = episodes.groupby("agent")["return"]
+    scores |= {"cut_at": 600, "protocol": {"max_episode_frames": 600}}
+    scores["agents"] = {
+        agent: summarise_returns(returns.get_group(agent), "Pong", confidence=0.95, repetitions=50, seed=0, cut_short=5)
+        for agent in ("random", "teacher", "student")
+    }
+    html = build_report(**arguments)
+    table = re.search(r'<table class="scores">.*?</table>', html, re.DOTALL)[0]
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall(r"<tr>(.*?)</tr>", table)]
+    assert [row[0] for row in rows] == ["Agent", "random", "teacher", "student"]
+    assert [row[-1] for row in rows[1:]] == ["–"] * 3
+    words = Page(html).words()
+    assert "Games were cut at 600 frames (random 5 of 5, teacher 5 of 5, student 5 of 5)." in words
+    assert "100 % the published human score" not in words
+    assert "There are no published random and human scores" not in words  # there are, for whole games
+    assert human_lines(html) == []
+
+
+def human_lines(html):
+    """The figures that name the human score, at a line or at the edge."""
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', html, re.DOTALL)[1])
+    notes = {
+        name: [note["text"] for note in figure["layout"].get("annotations", ())] for name, figure in figures.items()
+    }
+    return [name for name, texts in notes.items() if any("human" in text for text in texts)]
+
+
 def test_fidelity_is_readable_and_unknown_numbers_are_kept(arguments):
     words = Page(build_report(**arguments)).words()
     assert "Steps on which both choose the same action 93.7 %" in words

@@ -85,6 +85,17 @@ def test_games_that_were_cut_have_no_human_normalised_score() -> None:
     assert "Games were cut" not in printed(scores("Pong", None), {}, Path("report.html"))
 
 
+def test_where_all_games_were_cut_the_human_is_left_out() -> None:
+    cut = scores("Pong", {"human": 14.6, "random": -20.7}) | {"cut_at": 600}
+    cut["agents"] = {
+        agent: summarise_returns(returns, "Pong", confidence=0.9, repetitions=50, seed=0, cut_short=2)
+        for agent, returns in RETURNS.items()
+    }
+    text = printed(cut, {}, Path("report.html"))
+    assert {agent: cells[3] for agent, cells in rows(text).items()} == dict.fromkeys(RETURNS, "-")
+    assert "100 %" not in text
+
+
 def test_one_return_in_all_episodes_is_said_not_to_be_certainty() -> None:
     judged = scores("Pong", None)
     judged["agents"]["random"] = summarise_returns([-21.0] * 32, "Pong", confidence=0.9, repetitions=50, seed=0)
@@ -127,9 +138,9 @@ EVIDENCE = {
 }  # fmt: skip
 
 
-def study_text(evidence) -> str:
+def study_text(evidence, record=RECORD) -> str:
     console = Console(record=True, width=80, file=io.StringIO())
-    print_study_summary(RECORD, evidence, page=Path("report.html"), console=console)
+    print_study_summary(record, evidence, page=Path("report.html"), console=console)
     return console.export_text()
 
 
@@ -147,6 +158,13 @@ def test_a_study_ends_with_both_sides_and_what_their_difference_shows() -> None:
     assert "model of the scores: better than a constant" in text
     assert "Train with it:     kedro run --env tuned-Pong" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_study_of_cut_games_says_why_its_score_is_the_return() -> None:
+    text = " ".join(study_text(None, {**RECORD, "score": "return", "cut_at": 600}).split())
+    assert "score: return, final" in text
+    assert "Games were cut at 600 frames. Published scores are of whole games, so the score is the return" in text
+    assert "Games were cut" not in study_text(None)
 
 
 def test_a_study_without_fresh_seeds_says_what_its_score_is() -> None:

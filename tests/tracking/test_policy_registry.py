@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from meme57.addresses import local_path
-from meme57.errors import TrackingError
+from meme57.errors import RefusalError, TrackingError
 from meme57.files import write_json
 from meme57.tracking.by_hand import AliasChange, demote, plan_promotion, promote
 from meme57.tracking.models import registered_versions
@@ -213,10 +213,10 @@ def test_the_data_of_an_address_are_the_policys(register: Callable[..., Registra
     for address, bias in ((f"{name}@champion", 1.0), (f"{name}/2", 2.0)):
         assert json.loads((policy_data(store, f"models:/{address}") / "policy.json").read_text()) == {"bias": bias}
     for unknown in (f"{name}@nobody", f"{name}/3"):
-        with pytest.raises(TrackingError, match=rf"models:/{unknown} cannot be read from"):
+        with pytest.raises(RefusalError, match=rf"models:/{unknown} cannot be read from"):
             policy_data(store, f"models:/{unknown}")
     for wrong in (f"models:/{name}", f"{name}@champion", f"models:/{name}/1/..", f"models:/{name}@a/b"):
-        with pytest.raises(TrackingError, match="is no address of a policy: type models:/NAME@champion"):
+        with pytest.raises(RefusalError, match="is no address of a policy: type models:/NAME@champion"):
             policy_data(store, wrong)
 
 

@@ -110,6 +110,17 @@ def test_a_bad_study_is_refused_in_one_line(name: str) -> None:
     assert "\n" not in line
 
 
+def test_several_games_that_are_cut_are_refused_in_one_line() -> None:
+    env = {"game": "Pong", "max_episode_frames": 600}
+    with pytest.raises(ConfigurationError) as caught:
+        check_study(parse_parameters({"env": env, "tune": {"space": [RATE], "games": ["Pong", "Asterix"]}}))
+    assert "env.max_episode_frames=600 cuts games" in str(caught.value)
+    assert "`--params tune.games=[Pong]` tunes one" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    check_study(parse_parameters({"env": env, "tune": {"space": [RATE], "games": ["Asterix"]}}))
+    check_study(parse_parameters({"tune": {"space": [RATE], "games": ["Pong", "Asterix"]}}))
+
+
 def test_a_good_space_passes() -> None:
     space = [
         RATE,

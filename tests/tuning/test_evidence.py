@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 from scipy.stats import binomtest
-from tiny_study import make_parameters
+from tiny_study import FRAMES, PERIOD, make_parameters
 
 from meme57.config import parse_parameters
+from meme57.config.labels import short_hash
 from meme57.errors import Interrupted
 from meme57.tuning import evidence
-from meme57.tuning.learning_run import Unit
+from meme57.tuning.learning_run import NORMALISED, RETURN, Unit
 from meme57.tuning.result import environment_text, evidence_lines
 
 RATES = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rates.py"), run_name="rates")
@@ -27,7 +28,7 @@ UNITS = [Unit("Corridor", seed) for seed in (101, 102, 103)]
 )
 def test_the_verdict_is_the_intervals(tuned: list[float], verdict: str) -> None:
     parameters = make_parameters(evidence_seeds=[101, 102, 103])
-    found = evidence.summarise_evidence(parameters, UNITS, [1.0, 1.0, 1.0], tuned)
+    found = evidence.summarise_evidence(parameters, UNITS, [1.0, 1.0, 1.0], tuned, scale=RETURN)
     assert found["verdict"] == verdict
     low, high = found["difference"]["interval"]
     assert low <= found["difference"]["mean"] <= high
@@ -38,13 +39,14 @@ def test_the_verdict_is_the_intervals(tuned: list[float], verdict: str) -> None:
 
 def test_differences_are_paired_by_seed() -> None:
     """Seeds differ by 10, sides by 1: unpaired, the interval would hold 0."""
-    found = evidence.summarise_evidence(make_parameters(), UNITS, [0.0, 10.0, 20.0], [1.0, 11.0, 21.0])
+    found = evidence.summarise_evidence(make_parameters(), UNITS, [0.0, 10.0, 20.0], [1.0, 11.0, 21.0], scale=RETURN)
     assert found["difference"]["interval"] == pytest.approx([1.0, 1.0])
 
 
 def test_each_seed_counts_once_with_its_mean_over_games() -> None:
     units = [Unit(game, seed) for game in ("Corridor", "KeyDoor") for seed in (101, 102, 103)]
-    found = evidence.summarise_evidence(make_parameters(), units, [0.0] * 6, [1.0, 2.0, 3.0, 10.0, 30.0, 20.0])
+    tuned = [1.0, 2.0, 3.0, 10.0, 30.0, 20.0]
+    found = evidence.summarise_evidence(make_parameters(), units, [0.0] * 6, tuned, scale=RETURN)
     # Seeds' means 5.5, 16, 11.5: mean 11, variance 27.75, error sqrt(27.75 / 3) = 3.0414, t(2) = 4.8487 at 96 %
     reach = 4.848732 * (27.75 / 3) ** 0.5
     assert found["difference"]["interval"] == pytest.approx([11 - reach, 11 + reach], rel=1e-5)
@@ -53,7 +55,8 @@ def test_each_seed_counts_once_with_its_mean_over_games() -> None:
 
 
 def test_one_seed_shows_nothing() -> None:
-    found = evidence.summarise_evidence(make_parameters(evidence_seeds=[101]), UNITS[:1], [1.0], [9.0])
+    parameters = make_parameters(evidence_seeds=[101])
+    found = evidence.summarise_evidence(parameters, UNITS[:1], [1.0], [9.0], scale=RETURN)
     assert found["difference"]["interval"] is None
     assert found["verdict"] == "no difference shown"
     assert "no interval (it takes two seeds): no difference shown." in evidence_lines(found)[1]
@@ -63,8 +66,9 @@ def test_one_seed_shows_nothing() -> None:
 def test_differences_that_are_all_the_same_count_as_rare_as_chance_makes_them(seeds: int, verdict: str) -> None:
     """Settings that solve the game on half of the seeds differ so with probability 1/16 of two seeds, 1/64 of three."""
     units = [Unit("Corridor", seed) for seed in range(101, 101 + seeds)]
-    assert evidence.summarise_evidence(make_parameters(), units, [0.0] * seeds, [1.0] * seeds)["verdict"] == verdict
-    rounded = evidence.summarise_evidence(make_parameters(), units, [0.3] * seeds, [0.1 + 0.2] * seeds)
+    same = evidence.summarise_evidence(make_parameters(), units, [0.0] * seeds, [1.0] * seeds, scale=RETURN)
+    assert same["verdict"] == verdict
+    rounded = evidence.summarise_evidence(make_parameters(), units, [0.3] * seeds, [0.1 + 0.2] * seeds, scale=RETURN)
     assert rounded["verdict"] == "no difference shown"
 
 
@@ -86,16 +90,33 @@ def test_both_sides_are_learned_on_the_fresh_seeds_once(tmp_path: Path, monkeypa
     parameters = make_parameters(evidence_seeds=[101])
     seen: list[tuple[int, int]] = []
     values = {"learner.batch_size": 2}
-    found = evidence.compare(parameters, values, tmp_path, lambda: False, lambda *at: seen.append(at))
+    found = evidence.compare(parameters, values, tmp_path, lambda: False, lambda *at: seen.append(at), scale=RETURN)
     assert found is not None
     assert seen == [(0, 2), (1, 2), (2, 2)]
     assert len([*tmp_path.glob("Corridor-s101-*/score.json")]) == 2
     assert not [*tmp_path.rglob("checkpoint-*")]
     monkeypatch.setattr(evidence, "LearningRun", None)  # a second start learns nothing
-    assert evidence.compare(parameters, values, tmp_path, lambda: False) == found
-    same = evidence.compare(parameters, {"learner.batch_size": 4}, tmp_path, lambda: False)  # as configured
+    assert evidence.compare(parameters, values, tmp_path, lambda: False, scale=RETURN) == found
+    as_configured = {"learner.batch_size": 4}
+    same = evidence.compare(parameters, as_configured, tmp_path, lambda: False, scale=RETURN)
     assert same is not None
     assert same["configured"] == same["tuned"]
+
+
+def test_a_kept_score_is_read_by_its_own_scale_alone(tmp_path: Path) -> None:
+    """Version 0.1 kept normalised scores of cut games: a later study must not take one for a return."""
+
+    def kept_in(game: str, scale: str) -> Path:
+        return evidence._folder(tmp_path, make_parameters(game=game), {}, Unit(game, 101), scale)
+
+    assert kept_in("Asterix", NORMALISED) != kept_in("Asterix", RETURN)
+    # `<unit>-<hash of the identity>` as it was before scales; only the name of a return of a cut game is new
+    parameters = make_parameters(game="Asterix")
+    fresh = evidence._fresh_parameters(parameters, {}, Unit("Asterix", 101))
+    identity = [fresh.fingerprint(), FRAMES, "final", "training", PERIOD]
+    assert kept_in("Asterix", NORMALISED).name == f"Asterix-s101-{short_hash(identity)}"
+    fresh = evidence._fresh_parameters(make_parameters(), {}, Unit("Corridor", 101))
+    assert kept_in("Corridor", RETURN).name == f"Corridor-s101-{short_hash([fresh.fingerprint(), *identity[1:]])}"
 
 
 def test_a_stop_between_two_runs_keeps_what_is_done(tmp_path: Path) -> None:
@@ -105,7 +126,7 @@ def test_a_stop_between_two_runs_keeps_what_is_done(tmp_path: Path) -> None:
         return bool([*tmp_path.rglob("score.json")])
 
     with pytest.raises(Interrupted, match="the same command resumes"):
-        evidence.compare(parameters, {"learner.batch_size": 2}, tmp_path, one_is_done)
+        evidence.compare(parameters, {"learner.batch_size": 2}, tmp_path, one_is_done, scale=RETURN)
     assert len([*tmp_path.rglob("score.json")]) == 1
 
 
@@ -121,7 +142,7 @@ def test_a_damaged_score_is_learned_again(tmp_path: Path, content: str, caplog: 
 
 def test_without_fresh_seeds_the_environment_says_so() -> None:
     parameters = make_parameters(evidence_seeds=[])
-    assert evidence.compare(parameters, {}, Path("nowhere"), lambda: False) is None
+    assert evidence.compare(parameters, {}, Path("nowhere"), lambda: False, scale=RETURN) is None
     record = {
         "best": {"trial": 1, "score": 0.5, "values": {"learner.batch_size": 6}},
         "trials": [{}, {}], "frames": 10, "score": "return", "metric": "final",

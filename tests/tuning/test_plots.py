@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from meme57.tuning.plots import PLOTS, _format, _log_ticks, _mixed, _written, study_figures
+from meme57.tuning.plots import PLOTS, _format, _log_ticks, _mixed, _written, study_figures, study_page
 
 SPACE = {
     "learner.learning_rate": FloatDistribution(1e-5, 1e-3, log=True),
@@ -41,6 +41,17 @@ def test_every_plot_is_drawn_and_names_the_score(figures: dict[str, Any]) -> Non
     assert figures["history"].layout.yaxis.title.text == "return (final)"
     assert figures["intermediate"].layout.yaxis.title.text == "return (final)"
     assert figures["intermediate"].layout.xaxis.title.text == "frames"
+
+
+def test_the_page_says_why_cut_games_are_scored_by_their_return(figures: dict[str, Any]) -> None:
+    record = {
+        "study": "Asterix", "score": "return", "cut_at": 600, "games": ["Asterix"], "frames": 5_600, "trials": [{}],
+        "states": {"COMPLETE": 1}, "best": {"trial": 0, "score": 120.0, "values": {}},
+    }  # fmt: skip
+    line = "Games were cut at 600 frames."
+    assert line in study_page(record, None, figures)
+    for whole in ({**record, "cut_at": None}, {key: record[key] for key in record if key != "cut_at"}):
+        assert line not in study_page(whole, None, figures)
 
 
 def test_trials_without_anything_in_common_leave_plots_empty() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,21 @@ from typing import Any
 import optuna
 import pytest
 import torch
+import yaml
 from optuna.trial import TrialState
 from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
 from meme57.addresses import sqlite_address
-from meme57.errors import AddressError, Interrupted, TuningError
+from meme57.config import parse_parameters
+from meme57.errors import AddressError, Interrupted, RunConflictError, TuningError
 from meme57.tuning import study as study_module
+from meme57.tuning.curve import Curve
 from meme57.tuning.objective import Objective
+from meme57.tuning.result import study_record
 from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, origin, requeue_dead
 from meme57.tuning.study import Place, best_trial, latest, open_study, work
+
+OLD = Path(__file__).parents[1] / "data" / "fd8d2c1"
 
 
 def states(study: optuna.Study) -> list[str]:
@@ -47,6 +54,43 @@ def test_a_study_spends_its_trials_and_begins_with_the_configured_values(place: 
     assert not [path for path in place.trials.iterdir() if path.is_dir()]
     work(parameters, place, never)
     assert len(open_study(parameters, place).trials) == 3
+
+
+def test_games_that_are_cut_are_scored_by_their_return(place: Place, never: Any) -> None:
+    """A normalised Asterix return below 210, random play's, is negative; no return is."""
+    parameters = make_parameters(game="Asterix", num_trials=1)
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert study.metric_names == ["return (final)"]
+    assert study.best_value > 0
+    record = study_record(study, parameters)
+    assert (record["score"], record["cut_at"], record["best"]["score"]) == ("return", 160, study.best_value)
+    whole = open_study(make_parameters(game="Asterix", max_episode_frames=108_000, study="whole"), place)
+    assert whole.metric_names == ["human-normalised score (final)"]
+
+
+def test_a_study_that_normalised_cut_games_goes_on_so(place: Place, never: Any) -> None:
+    """Earlier versions did; returns among its scores could not be compared with them."""
+    parameters = make_parameters(game="Asterix", num_trials=1)
+    study = open_study(parameters, place)
+    study.set_metric_names(["human-normalised score (final)"])
+    work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert study.metric_names == ["human-normalised score (final)"]
+    assert study.best_value < 0
+    record = study_record(study, parameters)
+    assert (record["score"], record["cut_at"]) == ("human-normalised", None)
+
+
+def test_a_study_from_before_scores_had_names_normalised_cut_games(tmp_path: Path) -> None:
+    with zipfile.ZipFile(OLD / "study.zip") as files:
+        files.extractall(tmp_path)
+    [journal] = tmp_path.rglob("study.journal")
+    parameters = parse_parameters(yaml.safe_load((OLD / "parameters.yml").read_text()))
+    study = open_study(parameters, Place(journal, tmp_path / "trials"))
+    assert study.metric_names == ["human-normalised score (final)"]
+    record = study_record(study, parameters)
+    assert (record["score"], record["cut_at"]) == ("human-normalised", None)
 
 
 @pytest.mark.slow
@@ -122,7 +166,8 @@ def _scripted(values: dict[int, float]) -> type[Objective]:
 def test_pruning_saves_frames_and_is_recorded(place: Place, never: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The corridor's returns are all 0 so early, so chance says which trial is good."""
     chance = random.Random(0)
-    monkeypatch.setattr("meme57.tuning.learning_run.normalise", lambda score, game: chance.random())
+    add = Curve.add
+    monkeypatch.setattr(Curve, "add", lambda curve, frames, score: add(curve, frames, chance.random()))
     parameters = make_parameters(pruner="successive_halving", num_trials=6, reduction_factor=2)
     work(parameters, place, never)
     study = open_study(parameters, place)
@@ -167,7 +212,7 @@ def test_another_objective_under_the_same_name_is_refused(place: Place) -> None:
     open_study(make_parameters(), place)
     open_study(make_parameters(num_trials=9, sampler="tpe", workers=2), place)
     for changed in ({"frames": 2 * FRAMES}, {"space": SPACE[:1]}, {"pruner": "median"}, {"seeds": [2]}):
-        with pytest.raises(TuningError, match=r"exists with another space.*tune\.study=small-b"):
+        with pytest.raises(RunConflictError, match=r"exists with another space.*tune\.study=small-b"):
             open_study(make_parameters(**changed), place)
 
 
@@ -230,7 +275,7 @@ def test_half_a_line_does_not_spoil_the_journal(place: Place) -> None:
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(place: Place) -> None:
-    with pytest.raises(TuningError, match="storage nonsense://x cannot be opened") as info:
+    with pytest.raises(AddressError, match="storage nonsense://x cannot be opened") as info:
         open_study(make_parameters(storage="nonsense://x"), place)
     assert "\n" not in str(info.value)
 

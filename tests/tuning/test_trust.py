@@ -128,8 +128,8 @@ def test_on_pure_noise_the_model_is_at_most_a_constant(seed: int) -> None:
     rng = np.random.default_rng(seed)
     found = trust(Points(rng.random((16, 3)), rng.normal(size=16), np.zeros(3, bool)), noise=1.0, seed=seed)
     assert found["verdict"] == NOT_BETTER
-    assert found["alone"]["gain"] < 0.05
-    assert found["together"]["gain"] < 0.05
+    assert found["alone"]["gain"] <= 0
+    assert found["together"]["gain"] <= 0
     assert found["alone"]["noise_limit"] < 0.4  # nothing is to be known but the mean and the variance
 
 

@@ -31,6 +31,7 @@ TUNE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def make_parameters(*, game: str = "Corridor", **tune: Any) -> Parameters:
+def make_parameters(*, game: str = "Corridor", max_episode_frames: int = 160, **tune: Any) -> Parameters:
     """The tiny study with some settings changed."""
-    return parse_parameters({**BASE, "env": {**BASE["env"], "game": game}, "tune": {**TUNE, **tune}})
+    env = {**BASE["env"], "game": game, "max_episode_frames": max_episode_frames}
+    return parse_parameters({**BASE, "env": env, "tune": {**TUNE, **tune}})

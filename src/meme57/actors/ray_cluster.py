@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from meme57.errors import ActorError
+from meme57.errors import ActorError, ResourceError
 from meme57.privacy import NOWHERE
 from meme57.stopping import kept_from_children
 
@@ -24,12 +24,12 @@ def import_ray(wish: str) -> Any:
     """Import Ray.
 
     Raises:
-        ActorError: Ray is not installed; `wish` is the parameter that needs it.
+        ResourceError: Ray is not installed; `wish` is the parameter that needs it.
     """
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ActorError(f"{wish} needs Ray: install it with `pip install 'meme57[ray]'` ({error})") from error
+        raise ResourceError(f"{wish} needs Ray: install it with `pip install 'meme57[ray]'` ({error})") from error
 
 
 def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | None = None) -> bool:
@@ -38,7 +38,8 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     Signal handlers stay as they are: Ray would replace SIGTERM's, and a run could not write its last checkpoint.
 
     Raises:
-        ActorError: there is no cluster at RAY_ADDRESS.
+        ResourceError: there is no cluster at RAY_ADDRESS.
+        ActorError: Ray cannot start on this machine.
     """
     if ray.is_initialized():
         return False
@@ -55,7 +56,8 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
         with _no_cloud_asked(), kept_from_children() if address == "local" else nullcontext():
             ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ActorError(
+        kind = ActorError if address == "local" else ResourceError
+        raise kind(
             f"could not reach a Ray cluster at {address}: start one with `ray start --head`, give its token "
             "(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine "
             f"({str(error)[:200]})"

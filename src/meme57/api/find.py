@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meme57.api.project import project_folder
-from meme57.errors import Meme57Error
+from meme57.errors import Meme57Error, RefusalError
 
 if TYPE_CHECKING:
     from meme57.export.policy_folder import PlayablePolicy
@@ -62,7 +62,7 @@ def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:
     """Find the folder of a run's best checkpoint, or of its student.
 
     Raises:
-        Meme57Error: there is no such run, or it has none yet; one line that says what makes it.
+        RefusalError: there is no such run, or it has none yet; one line that says what makes it.
     """
     from meme57.checkpoints.store import CheckpointStore
     from meme57.tracking.overview import known_run, run_folder
@@ -71,13 +71,13 @@ def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:
     models = run_folder(project, "models", known_run(project, run))
     if agent == "student":
         if not (models / "student" / "student.json").is_file():
-            raise Meme57Error(
+            raise RefusalError(
                 f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
             )
         return models / "student"
     best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
     if best is None:
-        raise Meme57Error(
+        raise RefusalError(
             f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"
         )
     return best.folder

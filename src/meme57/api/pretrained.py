@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from meme57.config.games import canonical_game
-from meme57.errors import CheckpointError, ConfigurationError
+from meme57.errors import CheckpointError, ConfigurationError, RefusalError
 from meme57.files import checksum, read_json
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
@@ -28,7 +28,8 @@ def pretrained_folder(name: str, agent: str | None = None) -> Path | None:
         agent: teacher or student; by default the teacher, where it is installed.
 
     Raises:
-        CheckpointError: this agent is not installed, or a file is damaged; one line.
+        RefusalError: this agent is not installed.
+        CheckpointError: a file is damaged.
     """
     try:
         game = canonical_game(name)
@@ -39,7 +40,7 @@ def pretrained_folder(name: str, agent: str | None = None) -> Path | None:
     folder = FOLDER / game
     chosen = agent or ("teacher" if (folder / "teacher").is_dir() else "student")
     if not (folder / chosen).is_dir():
-        raise CheckpointError(f"the {chosen} of {game} is not installed: a checkout has it, or take --agent student")
+        raise RefusalError(f"the {chosen} of {game} is not installed: a checkout has it, or take --agent student")
     for path, expected in read_json(folder / CARD)["files"].items():
         if path.startswith(f"{chosen}/") and checksum(folder / path) != expected:
             raise CheckpointError(f"{folder / path} is damaged: install meme57 again")

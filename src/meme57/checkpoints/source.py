@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from meme57.checkpoints.manifest import Manifest, check_folder, manifest_checksum
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
 
 SHORT = 12
 _TEXT = re.compile(rb"(checkpoint-\d{6,}) ([0-9a-f]{64})")
@@ -32,9 +32,11 @@ def checkpoint_source(folder: Path) -> Source:
 
 
 def check_whole(folder: Path) -> Manifest:
-    """Run `check_folder`, and say in its error what to do."""
+    """Run `check_folder`, and say in its error about damage what to do."""
     try:
         return check_folder(folder)
+    except IncompatibleCheckpointError:
+        raise
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}: remove {folder}, then `kedro run --pipelines learn` chooses the best of the others"
@@ -50,13 +52,13 @@ def check_source(found: Any, expected: Source, *, what: str, maker: str) -> None
         maker: the pipeline that makes the result again.
 
     Raises:
-        CheckpointError: one line with the command to type.
+        IncompatibleCheckpointError: one line with the command to type.
     """
     if found == expected:
         return
     named = isinstance(found, dict) and {"checkpoint", "sha256"} <= set(found)
     of = f"of {_words(found)}" if named else "of no checkpoint that they name"
-    raise CheckpointError(
+    raise IncompatibleCheckpointError(
         f"{what} {of}, and the best checkpoint is {_words(expected)}: "
         f"`kedro run --pipelines {maker}` first (same options)"
     )

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -22,6 +22,15 @@ Width = Annotated[int, Field(ge=16, le=160)]
 FrameSkip = Annotated[int, Field(ge=1, le=16)]
 NoopMax = Annotated[int, Field(ge=0, le=30)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _listed(value: Any) -> Any:
+    """Make a list of a value that stands alone, as `--params suite.seeds=11` gives it."""
+    return (value,) if type(value) in (int, str) else value
+
+
+Alone = BeforeValidator(_listed)
+Seeds = Annotated[tuple[Seed, ...], Alone]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 

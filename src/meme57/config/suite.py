@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from meme57.agent.bounds import Count
-from meme57.config.fields import Group, Name, RunPrefix, Seed
+from meme57.config.fields import Alone, Group, Name, RunPrefix, Seeds
 from meme57.config.games import listed_game
 
 VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,39}$")]
@@ -55,11 +55,11 @@ class SuiteParameters(Group):
     """`kedro run` without `--pipelines` runs the suite; `conf/suite` sets it."""
     games: Annotated[str | tuple[str, ...], BeforeValidator(_known_games)] = "smoke"
     """A list by its name (atari57, atari100k, atari5, hard5, smoke), or games."""
-    seeds: tuple[Seed, ...] = (1,)
+    seeds: Seeds = (1,)
     """Training seeds; each game is learned once with each."""
     variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name of a variant -> its dotted parameters and values. The first one is the baseline. None: as configured."""
-    compare: tuple[str, ...] = ()
+    compare: Annotated[tuple[str, ...], Alone] = ()
     """Published agents that the suite's page shows beside this one; docs/published.md lists them."""
     prefix: RunPrefix = ""
     """Put before each member's run name, so that two suites can have the same games and seeds."""

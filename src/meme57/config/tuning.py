@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from meme57.agent.bounds import Count, Finite, Fraction, Positive, Whole
-from meme57.config.fields import Group, Name, Seed
+from meme57.config.fields import Alone, Group, Name, Seed, Seeds
 from meme57.config.games import listed_game
 
-Games = tuple[Annotated[str, AfterValidator(listed_game)], ...]
+Games = Annotated[tuple[Annotated[str, AfterValidator(listed_game)], ...], Alone]
 
 
 class Dimension(Group):
@@ -52,12 +52,12 @@ class TuneParameters(Group):
     """The parameters that are varied; the last table of this page describes an entry. A list replaces that of base."""
     games: Games = ()
     """Games that trials play; by default the run's game."""
-    seeds: tuple[Seed, ...] = (1,)
+    seeds: Seeds = (1,)
     """Training seeds of every trial; each game is learned once with each."""
-    leader_seeds: tuple[Seed, ...] = ()
+    leader_seeds: Seeds = ()
     """More seeds on which a leading trial is tested before it counts as the best."""
     metric: Literal["final", "auc"] = "final"
-    """Human-normalised score over the last quarter of the frames, or its mean over all of them."""
+    """Mean score over the last quarter of the frames, or over all of them."""
     score: Literal["training", "exploiting", "evaluation"] = "training"
     """Whose returns: all policies', policy 0's, or the greedy evaluation's at checkpoints."""
     frames: Count = 200_000
@@ -95,7 +95,7 @@ class TuneParameters(Group):
     """Workers that this command starts."""
     executor: Literal["local", "ray"] = "local"
     """Run workers as processes of this machine, or as Ray tasks."""
-    evidence_seeds: tuple[Seed, ...] = (101, 102, 103)
+    evidence_seeds: Seeds = (101, 102, 103)
     """Fresh seeds that compare the best trial with the configured values; an empty list skips the comparison."""
     evidence_frames: Count | None = None
     """Frames of each run of that comparison; by default `frames`."""

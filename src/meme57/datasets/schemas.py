@@ -160,6 +160,7 @@ class StudyRecord(_Stored):
     fingerprint: str
     games: list[str]
     score: str
+    cut_at: Count | None = None
     metric: str
     frames: Whole
     best: _Best

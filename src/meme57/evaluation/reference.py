@@ -60,8 +60,14 @@ def reference_beside(game: str | None, max_episode_frames: int | None) -> Refere
 
     Published scores are of whole games, so a return from shorter ones (`env.max_episode_frames`) stands alone.
     """
-    is_cut = max_episode_frames is not None and max_episode_frames < WHOLE_GAME_FRAMES
-    return reference_score(game) if game is not None and has_reference(game) and not is_cut else None
+    if game is None or not has_reference(game) or is_cut(max_episode_frames):
+        return None
+    return reference_score(game)
+
+
+def is_cut(max_episode_frames: int | None) -> bool:
+    """Say whether games end before the length of published scores; a length that is not known counts as whole."""
+    return max_episode_frames is not None and max_episode_frames < WHOLE_GAME_FRAMES
 
 
 def reference_games() -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.checkpoints.source import Source, check_source, checkpoint_source, find_protocol
 from meme57.config import Parameters
 from meme57.envs import env_spec
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.evaluation.agents import AGENTS
 from meme57.evaluation.protocol import protocol_facts, protocol_text
 from meme57.evaluation.protocols import cut_at, evaluation_spec
@@ -35,7 +35,8 @@ def make_scores(parameters: Parameters, best: Mapping[str, Any], episodes: pd.Da
         episodes: rows of `play_agents`, with the checkpoint that played.
 
     Raises:
-        CheckpointError: the episodes are of other weights, or were played under another protocol.
+        IncompatibleCheckpointError: the episodes are of other weights, or were played under another protocol.
+        CheckpointError: some of the episodes are missing.
     """
     folder = Path(best["folder"])
     source = checkpoint_source(folder)
@@ -90,7 +91,9 @@ def _check_protocol(episodes: pd.DataFrame, expected: str, *, what: str) -> None
     """Refuse episodes that were not played under the protocol `expected` (a `protocol_text`)."""
     found = sorted(map(str, episodes["protocol"].unique())) if "protocol" in episodes else ["an unnamed protocol"]
     if found != [expected]:
-        raise CheckpointError(f"the episodes were played under {', '.join(found)}, {what} is {expected}: {REMEDY}")
+        raise IncompatibleCheckpointError(
+            f"the episodes were played under {', '.join(found)}, {what} is {expected}: {REMEDY}"
+        )
 
 
 def check_episodes(episodes: pd.DataFrame, scores: Mapping[str, Any]) -> None:
@@ -99,14 +102,14 @@ def check_episodes(episodes: pd.DataFrame, scores: Mapping[str, Any]) -> None:
     A table of an older version names no protocol; then only weights, student and numbers of episodes are compared.
 
     Raises:
-        CheckpointError: one line with the command that helps.
+        IncompatibleCheckpointError: one line with the command that helps.
     """
     counts = {agent: int(n) for agent, n in episodes["agent"].value_counts().items()}
     scored = {agent: summary["episodes"] for agent, summary in scores["agents"].items()}
     student = episodes["student_sha256"].unique().tolist() if "student_sha256" in episodes else []
     expected = (scores.get("source"), [scores.get("student_sha256")], scored)
     if (episodes_source(episodes), student, counts) != expected:
-        raise CheckpointError(f"the episodes are not those of the scores: {REMEDY}")
+        raise IncompatibleCheckpointError(f"the episodes are not those of the scores: {REMEDY}")
     if "protocol" in episodes:
         _check_protocol(episodes, protocol_text(scores["protocol"]), what="that of the scores")
 
@@ -115,24 +118,24 @@ def check_scores(scores: Mapping[str, Any], *, run_name: str, source: Source, st
     """Refuse scores of another run, of other weights, or of another student.
 
     Raises:
-        CheckpointError: one line with the command that helps.
+        IncompatibleCheckpointError: one line with the command that helps.
     """
     check_source(scores.get("source"), source, what="the scores are", maker="evaluate")
     if scores["run"] != run_name:
-        raise CheckpointError(f"the scores are of run {scores['run']!r}, this is {run_name!r}: {REMEDY}")
+        raise IncompatibleCheckpointError(f"the scores are of run {scores['run']!r}, this is {run_name!r}: {REMEDY}")
     if scores.get("student_sha256") != student_sha256:
-        raise CheckpointError(f"the scores are of another student: {REMEDY}")
+        raise IncompatibleCheckpointError(f"the scores are of another student: {REMEDY}")
 
 
 def check_film(film: bytes, scores: Mapping[str, Any]) -> None:
     """Refuse a film under another protocol than the scores'; a film of an older version names none, and passes.
 
     Raises:
-        CheckpointError: one line with the command that helps.
+        IncompatibleCheckpointError: one line with the command that helps.
     """
     found, expected = find_protocol(film), scores["protocol"]["name"]
     if found not in (None, expected):
-        raise CheckpointError(f"the film shows protocol {found}, the scores are of {expected}: {REMEDY}")
+        raise IncompatibleCheckpointError(f"the film shows protocol {found}, the scores are of {expected}: {REMEDY}")
 
 
 def episodes_source(episodes: pd.DataFrame) -> dict[str, str] | None:

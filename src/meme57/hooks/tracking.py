@@ -22,15 +22,7 @@ from kedro.pipeline.node import Node
 
 from meme57 import __version__, stopping
 from meme57.config import Parameters
-from meme57.errors import (
-    ConfigurationError,
-    EnvironmentSetupError,
-    Interrupted,
-    ResourceError,
-    RunConflictError,
-    TrackingError,
-    own_error,
-)
+from meme57.errors import ConfigurationError, Interrupted, RefusalError, TrackingError, own_error
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
@@ -40,8 +32,6 @@ from meme57.tracking.run_record import TrackingRun
 if TYPE_CHECKING:
     from meme57.tracking.runs import ActiveRun
 
-REFUSALS = (ConfigurationError, EnvironmentSetupError, ResourceError, RunConflictError)
-"""Errors of what was asked for. A run that ends in one before it did anything leaves nothing in MLflow."""
 LEARNING_NODES = ("learn", "run_study", "run_members")
 PACKAGES = ("meme57", "torch", "ale-py", "kedro", "mlflow")
 
@@ -108,7 +98,7 @@ class TrackingHook:
         own = own_error(error)
         killed = isinstance(own, Interrupted)
         words = str(own or f"{type(error).__name__}: {error}")
-        self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, REFUSALS))
+        self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, RefusalError))
         if own is not None:
             raise OneLineError(own) from error
 

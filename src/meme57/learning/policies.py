@@ -30,7 +30,13 @@ from meme57.checkpoints.tensors import save_tensors
 from meme57.config import Parameters
 from meme57.config.groups import FamilyParameters
 from meme57.envs import EnvSpec, StepResult
-from meme57.errors import CheckpointError, ConfigurationError, EnvironmentSetupError, first_line
+from meme57.errors import (
+    CheckpointError,
+    ConfigurationError,
+    EnvironmentSetupError,
+    IncompatibleCheckpointError,
+    first_line,
+)
 from meme57.files import checked, parse_as, read_json, write_json
 
 STUDENT_WEIGHTS = "student.safetensors"
@@ -93,7 +99,8 @@ class Teacher:
                 stands here: a file cannot say what code runs.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or names a class that `torso` does not.
+            CheckpointError: a file is missing or damaged.
+            IncompatibleCheckpointError: a file names a class that `torso` does not.
         """
         if (folder / MANIFEST).exists():
             check_whole(folder)
@@ -113,7 +120,7 @@ class Teacher:
         except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError, ConfigurationError) as error:
             raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
         if is_class_path(network_spec.torso) and network_spec.torso != torso:
-            raise CheckpointError(
+            raise IncompatibleCheckpointError(
                 f"{folder / 'agent.json'} names the torso {network_spec.torso}, which is code that this command does "
                 "not name: if it is your own, give torso= (in Python), --torso (of `meme57`) or network.torso"
             )

@@ -16,7 +16,7 @@ from meme57.config import Parameters
 from meme57.config.identity import changes, former_seed_fingerprint, is_same, seed_settings
 from meme57.config.labels import digest
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, Interrupted, ReplayError
+from meme57.errors import CheckpointError, IncompatibleReplayError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, reading_errors, storage_errors, write_bytes, write_json
 from meme57.learning.warm_start import initial_weights
 from meme57.lock import hold
@@ -113,7 +113,8 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
     """Load the chunks and the record.
 
     Raises:
-        ReplayError: the seed replay is missing, damaged, or was collected with other settings.
+        IncompatibleReplayError: the seed replay was collected with other settings.
+        ReplayError: it is missing or damaged.
     """
     record = _checked_record(parameters, folder)
     decoded = decode_chunks((folder / CHUNKS).read_bytes())
@@ -146,7 +147,9 @@ def _checked_record(parameters: Parameters, folder: Path) -> dict[str, Any]:
     settings, now = record.get("settings"), seed_settings(parameters)
     if not is_same(settings, record.get("fingerprint"), now, former_seed_fingerprint(parameters)):
         what = "an older version kept no list" if settings is None else changes(settings, now)
-        raise ReplayError(f"the seed replay in {folder} was collected with other settings ({what}): {REMEDY}")
+        raise IncompatibleReplayError(
+            f"the seed replay in {folder} was collected with other settings ({what}): {REMEDY}"
+        )
     try:
         with reading_errors(folder / CHUNKS):
             found = checksum(folder / CHUNKS)

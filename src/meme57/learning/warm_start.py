@@ -46,14 +46,15 @@ def keep_initial_policy(find: Callable[[], Path], folder: Path, *, named: str) -
         manifest also the manifest's `sha256`.
 
     Raises:
-        CheckpointError: the source is damaged, or is no teacher.
+        CheckpointError: the source is damaged.
+        ConfigurationError: the source is no teacher.
         StorageError: the folder cannot be written to.
     """
     if (folder / RECORD).is_file() and (kept := _checked_record(folder))["source"] == named:
         return kept
     source = find()
     if not (source / NETWORK).is_file() or not (source / AGENT).is_file():
-        raise CheckpointError(
+        raise ConfigurationError(
             f"run.init_from={named} is no teacher ({source} lacks {NETWORK}): "
             "give a run, a checkpoint-000123 folder, or the address of a registered teacher"
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meme57.evaluation.reference import is_cut
 from meme57.report.panels import diagnostics_figure, novelty_figure, throughput_figure
 from meme57.report.style import (
     BLUE,
@@ -41,18 +42,35 @@ NUM_BANDIT_BARS = 40
 
 
 def all_figures(
-    learning_curve: pd.DataFrame, episodes: pd.DataFrame, reference: Mapping[str, Any] | None
+    learning_curve: pd.DataFrame,
+    episodes: pd.DataFrame,
+    *,
+    training: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Draw every figure that has data, by name, in the order of the report."""
+    """Draw every figure that has data, by name, in the order of the report.
+
+    Args:
+        training, evaluation: published scores that the returns of each may stand beside (`reference_lines`), or None.
+    """
     figures = {
-        "learning_curve": learning_curve_figure(learning_curve, reference),
-        "returns": returns_figure(episodes, reference),
+        "learning_curve": learning_curve_figure(learning_curve, training),
+        "returns": returns_figure(episodes, evaluation),
         "bandit": bandit_figure(learning_curve),
         "diagnostics": diagnostics_figure(learning_curve),
         "novelty": novelty_figure(learning_curve),
         "throughput": throughput_figure(learning_curve),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def reference_lines(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any] | None]:
+    """Choose the published scores that `all_figures` draws: none beside returns of games that were cut."""
+    reference, protocol = scores.get("reference"), scores["protocol"]
+    change = protocol.get("changed_since_training", {}).get("max_episode_frames", {})
+    trained = change.get("training", protocol.get("max_episode_frames"))
+    any_cut = any(summary.get("cut_short") for summary in scores["agents"].values())
+    return {"training": None if is_cut(trained) else reference, "evaluation": None if any_cut else reference}
 
 
 def learning_curve_figure(curve: pd.DataFrame, reference: Mapping[str, Any] | None = None) -> Any:

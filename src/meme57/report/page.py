@@ -6,9 +6,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from meme57.report.figures import all_figures
+from meme57.report.figures import all_figures, reference_lines
 from meme57.report.rendering import number, percent, render_page, text, words
-from meme57.report.summary import cut_short_line, one_value_line, protocol_line
+from meme57.report.summary import cut_short_line, one_value_line, protocol_line, reference_of_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,8 @@ EXPLANATIONS = {
     "learning_curve": (
         "What you see: the mean undiscounted return of the episodes that ended in each log period. The strong lines "
         "are running means weighted by episodes, in a band of 1.96 standard errors over log periods. Policy 0 only "
-        "exploits. Dashed lines are the published random and human scores."
+        "exploits. Dashed lines are the published random and human scores. They are of whole games, so games that are "
+        "cut before their end have none."
     ),
     "returns": (
         "What you see: one point per evaluation episode. The box spans the middle half; its solid line is the median "
@@ -83,10 +84,11 @@ def build_report(
         run_name=run_name,
         game=scores["game"],
         frames=scores["frames"],
-        figures=all_figures(learning_curve, episodes, scores.get("reference")),
+        figures=all_figures(learning_curve, episodes, **reference_lines(scores)),
         lineage=lineage,
         scores=scores,
-        reference=scores.get("reference"),
+        reference=reference_of_scores(scores),
+        has_reference=scores.get("reference") is not None,
         judged=protocol_line(scores),
         settings={key: value for key, value in scores["protocol"].items() if key not in above},
         cut_short=cut_short_line(scores),
@@ -127,7 +129,7 @@ def build_progress_page(
         run_name=run_name,
         game=game,
         frames=frames,
-        figures=all_figures(learning_curve, nobody, reference) if len(learning_curve) else {},
+        figures=all_figures(learning_curve, nobody, training=reference, evaluation=None) if len(learning_curve) else {},
         lineage=lineage,
         state=state,
         facts=facts,

@@ -37,6 +37,8 @@ def print_study_summary(
     """
     console = console or Console()
     console.print(study_table(record, evidence))
+    if (cut := cut_study_line(record)) is not None:
+        console.print(cut, style="dim", highlight=False)
     if evidence is None:
         console.print(
             "Not compared on fresh seeds: the best of many noisy trials scores too high. tune.evidence_seeds=[101,102] "
@@ -74,6 +76,16 @@ def study_table(record: Mapping[str, Any], evidence: Mapping[str, Any] | None) -
     return table
 
 
+def cut_study_line(record: Mapping[str, Any]) -> str | None:
+    """Say that a study's games were cut, so that its score is the return; None if it is not for that reason."""
+    if record.get("cut_at") is None:
+        return None
+    return (
+        f"Games were cut at {record['cut_at']:,} frames. Published scores are of whole games, so the score is the "
+        "return as it stands."
+    )
+
+
 def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) -> Table:
     """Build the table, one row per agent."""
     confidence = f"{100 * scores['confidence']:g} %"
@@ -90,13 +102,19 @@ def summary_table(scores: Mapping[str, Any], model_versions: Mapping[str, Any]) 
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     agents = scores["agents"]
     table.add_row("random", *_numbers(agents["random"]), "")
-    if scores["reference"] is not None:
-        table.add_row("human", f"{scores['reference']['human']:,.1f}", "published", "", "100 %", "")
+    if (reference := reference_of_scores(scores)) is not None:
+        table.add_row("human", f"{reference['human']:,.1f}", "published", "", "100 %", "")
     for agent in ("teacher", "bandit_policy", "student"):
         if agent not in agents:
             continue
         table.add_row(agent_label(agent), *_numbers(agents[agent]), _version(model_versions.get(agent)))
     return table
+
+
+def reference_of_scores(scores: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the published scores that explain a percentage of `scores`; None if no agent has a percentage."""
+    is_needed = any(summary["human_normalised"] is not None for summary in scores["agents"].values())
+    return scores.get("reference") if is_needed else None
 
 
 def protocol_line(scores: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from meme57.config.renames import with_todays_agents
-from meme57.errors import CheckpointError, Meme57Error, RunConflictError, StorageError
+from meme57.errors import CheckpointError, RefusalError, RunConflictError, StorageError
 from meme57.files import read_json, reading_errors
 from meme57.lock import Holder, holder
 from meme57.tracking.run_record import RunRecord, read_record, record_path
@@ -96,13 +96,13 @@ def known_run(project: Path, name: str) -> str:
     """Return `name` if there is such a run.
 
     Raises:
-        Meme57Error: there is no such run; the message lists the runs that exist.
+        RefusalError: there is no such run; the message lists the runs that exist.
     """
     names = run_names(project)
     if name in names:
         return name
     there = f"there are {', '.join(names)}" if names else "no run is set up here yet, `kedro run` makes one"
-    raise Meme57Error(f"there is no run {name!r}: {there}")
+    raise RefusalError(f"there is no run {name!r}: {there}")
 
 
 def overview(project: Path, name: str, *, measure_size: bool = False) -> RunOverview:

@@ -18,13 +18,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
-from meme57.errors import TrackingError
+from meme57.errors import RefusalError, TrackingError
 from meme57.files import write_json
 from meme57.tracking.registry import CARD, CHAMPION, by_alias
 from meme57.tracking.store import Store, first_line, refuse_other_place
 from meme57.tracking.version_files import check_files, loader_of
 
 ADDRESS = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))")
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's answers about a model or a version, and about an alias, that does not exist."""
 FIRST_STEP = "first_step.json"
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -91,16 +93,21 @@ def policy_data(store: Store, uri: str) -> Path:
     """Return the local data folder of `models:/meme57-pong@champion` or `models:/meme57-pong/3`.
 
     Raises:
-        TrackingError: the address has another form, there is no such version, or its files are missing.
+        RefusalError: the address has another form, or there is no such version.
+        TrackingError: the registry does not answer, or the version's files are missing.
     """
     found = ADDRESS.fullmatch(uri)
     if found is None:
-        raise TrackingError(f"{uri!r} is no address of a policy: type models:/NAME@champion or models:/NAME/VERSION")
+        raise RefusalError(f"{uri!r} is no address of a policy: type models:/NAME@champion or models:/NAME/VERSION")
     client: MlflowClient = store.client()
     name = found["name"]
     try:
         number = found["version"] or client.get_model_version_by_alias(name, found["alias"]).version
         version = client.get_model_version(name, number)
+    except MlflowException as error:
+        kind = RefusalError if error.error_code in ABSENT else TrackingError
+        raise kind(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
+    try:
         folder = _download(store, name, number)
         data = loader_of(folder)["data"]
         check_files(version, folder)

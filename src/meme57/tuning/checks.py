@@ -16,7 +16,7 @@ from meme57.config.games import game_settings
 from meme57.config.parameters import LEARNING_GROUPS
 from meme57.config.tuning import Dimension
 from meme57.errors import ConfigurationError
-from meme57.evaluation.reference import has_reference
+from meme57.evaluation.reference import WHOLE_GAME_FRAMES, has_reference, is_cut
 from meme57.tuning.space import assign, is_active, label, look_up
 
 NOT_THE_AGENT = (
@@ -59,6 +59,13 @@ def check_study(parameters: Parameters) -> None:
     if raw and len(games) > 1:
         raise ConfigurationError(
             f"tune.games: {raw[0]} has no human score, so it cannot be averaged with others: tune it alone"
+        )
+    limit = parameters.env.max_episode_frames
+    if is_cut(limit) and len(games) > 1:
+        raise ConfigurationError(
+            f"env.max_episode_frames={limit} cuts games, and returns of several games cannot be averaged: "
+            f"`--params tune.games=[{games[0]}]` tunes one, `--params env.max_episode_frames={WHOLE_GAME_FRAMES}` "
+            "plays whole games"
         )
     num_units = len(games) * len(tune.seeds)
     if tune.pruner == "wilcoxon" and num_units < 3:

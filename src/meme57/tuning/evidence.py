@@ -21,7 +21,7 @@ from meme57.evaluation.reference import has_reference
 from meme57.files import read_json, write_json
 from meme57.intervals import ROUNDING, Estimate, mean_of
 from meme57.stopping import stop_requested
-from meme57.tuning.learning_run import Health, LearningRun, Unit, unit_parameters
+from meme57.tuning.learning_run import RETURN, Health, LearningRun, Unit, unit_parameters
 from meme57.tuning.workers import spread
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class FreshRun:
     values: Mapping[str, Any]
     unit: Unit
     folder: Path
+    scale: str
 
 
 def compare(
@@ -47,11 +48,14 @@ def compare(
     folder: Path,
     stop: Callable[[], bool],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    scale: str,
 ) -> dict[str, Any] | None:
     """Learn both sides on `tune.evidence_seeds`; scores that `folder` has already are not learned again.
 
     Args:
         progress: is given the learning runs that are done, and all.
+        scale: of the study's scores (`study_scale`).
 
     Returns values for JSON: the scores of each side, and the paired mean difference with its interval over seeds. None
     if no seeds are configured.
@@ -62,7 +66,8 @@ def compare(
     units = [Unit(game, seed) for game in parameters.tune_games for seed in tune.evidence_seeds]
     runs = {
         side: [
-            FreshRun(parameters, side_values, unit, _folder(folder, parameters, side_values, unit)) for unit in units
+            FreshRun(parameters, side_values, unit, _folder(folder, parameters, side_values, unit, scale), scale)
+            for unit in units
         ]
         for side, side_values in zip(SIDES, ({}, dict(values)), strict=True)
     }
@@ -75,7 +80,7 @@ def compare(
     scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, watched_stop), strict=True))
     progress(len(unique), len(unique))
     configured, tuned = ([scores[run.folder] for run in runs[side]] for side in SIDES)
-    return summarise_evidence(parameters, units, configured, tuned)
+    return summarise_evidence(parameters, units, configured, tuned, scale=scale)
 
 
 def learn_fresh(run: FreshRun) -> float:
@@ -86,7 +91,7 @@ def learn_fresh(run: FreshRun) -> float:
     tune = run.parameters.tune
     fresh = _fresh_parameters(run.parameters, run.values, run.unit)
     frames = fresh.run.total_frames
-    learning = LearningRun(fresh, run.folder, tune, stop=stop_requested, health=Health())
+    learning = LearningRun(fresh, run.folder, tune, scale=run.scale, stop=stop_requested, health=Health())
     try:
         learning.advance(frames)
     finally:
@@ -115,7 +120,7 @@ def _kept_score(path: Path) -> float | None:
 
 
 def summarise_evidence(
-    parameters: Parameters, units: list[Unit], configured: list[float], tuned: list[float]
+    parameters: Parameters, units: list[Unit], configured: list[float], tuned: list[float], *, scale: str
 ) -> dict[str, Any]:
     """Summarise the scores of both sides, the interval of their paired difference, and what it shows.
 
@@ -130,7 +135,7 @@ def summarise_evidence(
     interval = gain.interval(tune.confidence)
     names = [unit.name for unit in units]
     return {
-        "score": "human-normalised" if has_reference(units[0].game) else "return",
+        "score": scale,
         "metric": tune.metric,
         "frames": tune.evidence_frames or tune.frames,
         "seeds": list(tune.evidence_seeds),
@@ -162,17 +167,19 @@ def _fresh_parameters(parameters: Parameters, values: Mapping[str, Any], unit: U
     return unit_parameters(tree, values, unit, tune, frames=tune.evidence_frames or tune.frames)
 
 
-def _folder(folder: Path, parameters: Parameters, values: Mapping[str, Any], unit: Unit) -> Path:
+def _folder(folder: Path, parameters: Parameters, values: Mapping[str, Any], unit: Unit, scale: str) -> Path:
     """Choose a folder that depends on settings, length and measure, so that different runs do not share one.
 
     Scores of commit fd8d2c1 lie under its former label.
     """
     fresh = _fresh_parameters(parameters, values, unit)
-    former = folder / _name(parameters, unit, fresh, former_fingerprint(fresh))
-    return former if former.exists() else folder / _name(parameters, unit, fresh, fresh.fingerprint())
+    former = folder / _name(parameters, unit, fresh, former_fingerprint(fresh), scale)
+    return former if former.exists() else folder / _name(parameters, unit, fresh, fresh.fingerprint(), scale)
 
 
-def _name(parameters: Parameters, unit: Unit, fresh: Parameters, fingerprint: str) -> str:
+def _name(parameters: Parameters, unit: Unit, fresh: Parameters, fingerprint: str, scale: str) -> str:
     tune = parameters.tune
     identity = [fingerprint, fresh.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
+    if scale == RETURN and has_reference(unit.game):  # an older study may have left normalised scores of cut games
+        identity.append(scale)
     return f"{unit.name}-{short_hash(identity)}"

@@ -12,13 +12,14 @@ from meme57.config.games import file_name, game_settings
 from meme57.config.tuning import TuneParameters
 from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
-from meme57.evaluation.reference import has_reference
 from meme57.evaluation.statistics import human_normalised
 from meme57.learning.machine import resident_memory
 from meme57.learning.trainer import learn
 from meme57.tuning.curve import Curve, summarise
 from meme57.tuning.space import assign
 
+NORMALISED, RETURN = "human-normalised", "return"
+"""The two scales of a study's scores."""
 COLUMNS = {
     "training": "episodes/return",
     "exploiting": "episodes/return_exploit",
@@ -77,12 +78,19 @@ class LearningRun:
     """A learning run that advances by frames; in the same folder it resumes from its newest checkpoint."""
 
     def __init__(
-        self, parameters: Parameters, folder: Path, tune: TuneParameters, *, stop: Callable[[], bool], health: Health
+        self,
+        parameters: Parameters,
+        folder: Path,
+        tune: TuneParameters,
+        *,
+        scale: str,
+        stop: Callable[[], bool],
+        health: Health,
     ) -> None:
         self.unit = Unit(parameters.env.game, parameters.run.seed)
         self.frames = 0
         self.total_frames = parameters.run.total_frames
-        self._tune, self._health = tune, health
+        self._tune, self._scale, self._health = tune, scale, health
         self._curve = Curve(folder / "scores.json")
         self._events = learn(
             parameters,
@@ -106,7 +114,7 @@ class LearningRun:
             for row in event.rows:
                 self._health.see(row)
                 if COLUMNS[self._tune.score] in row:
-                    self._curve.add(int(row["frames"]), normalise(row[COLUMNS[self._tune.score]], self.unit.game))
+                    self._curve.add(int(row["frames"]), self._scaled(row[COLUMNS[self._tune.score]]))
 
     def value(self, frames: int | None = None) -> float | None:
         """Return the score up to `frames`, by default up to the end; None until an episode has ended."""
@@ -118,7 +126,5 @@ class LearningRun:
         """End the run's threads and emulators."""
         self._events.close()  # type: ignore[attr-defined]
 
-
-def normalise(score: float, game: str) -> float:
-    """Return the human-normalised score, or the return itself for a game without reference scores."""
-    return human_normalised(score, game) if has_reference(game) else score
+    def _scaled(self, score: float) -> float:
+        return human_normalised(score, self.unit.game) if self._scale == NORMALISED else score

@@ -31,6 +31,7 @@ class Objective:
         values: Mapping[str, Any],
         folder: Path,
         *,
+        scale: str,
         stop: Callable[[], bool],
         report: Report = lambda frames, score: None,
     ) -> None:
@@ -38,6 +39,7 @@ class Objective:
         self._tune: TuneParameters = parameters.tune
         self._games = parameters.tune_games
         self._values, self._folder, self._stop, self._report = values, folder, stop, report
+        self._scale = scale
         self.health = Health()
         self.scores: dict[str, float] = {}
         self.frames = 0
@@ -107,7 +109,8 @@ class Objective:
 
     def _open(self, unit: Unit, stack: ExitStack) -> LearningRun:
         own = unit_parameters(self._tree, self._values, unit, self._tune, frames=self._tune.frames)
-        run = LearningRun(own, self._folder / unit.name, self._tune, stop=self._stop, health=self.health)
+        folder = self._folder / unit.name
+        run = LearningRun(own, folder, self._tune, scale=self._scale, stop=self._stop, health=self.health)
         stack.callback(run.close)
         return run
 

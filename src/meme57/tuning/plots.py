@@ -14,6 +14,7 @@ import optuna
 
 from meme57.report.rendering import render_page
 from meme57.report.style import BLUE, ORANGE, apply_style, new_figure
+from meme57.report.summary import cut_study_line
 from meme57.tuning.result import evidence_lines
 
 
@@ -70,9 +71,11 @@ def study_figures(study: optuna.Study) -> dict[str, Any]:
 
 def study_page(record: Mapping[str, Any], evidence: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> str:
     """Build one HTML page, which needs no server or network."""
+    cut = cut_study_line(record)
     states = ", ".join(f"{count} {state.lower()}" for state, count in record["states"].items() if count)
     lines = [
         f"{len(record['trials'])} trials ({states}) on {', '.join(record['games'])}, {record['frames']:,} frames.",
+        *([] if cut is None else [cut]),
         *evidence_lines(evidence),
     ]
     captions = {name: caption for name, (_, caption) in PLOTS.items()}

@@ -13,27 +13,32 @@ from meme57.config import Parameters, parse_parameters
 from meme57.config.games import game_settings
 from meme57.evaluation.reference import has_reference
 from meme57.tuning.identity import study_fingerprint
+from meme57.tuning.learning_run import RETURN
 from meme57.tuning.space import assign
 from meme57.tuning.storage import CAUSE, origin
-from meme57.tuning.study import best_trial, latest
+from meme57.tuning.study import best_trial, latest, study_scale
 from meme57.tuning.trust import study_trust
 
 
 def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
     """Make the study's record for JSON: its settings, each trial once, the frames spent, the best trial's values.
 
-    `trust` says whether the model of the scores predicts; it takes some seconds.
+    `cut_at` is the length of games that were too short to be normalised, else None. `trust` says whether the model of
+    the scores predicts; it takes some seconds.
 
     Raises:
         TuningError: no trial is complete.
     """
     best = best_trial(study)
     trials = [_trial(trial, parameters) for trial in latest(study.trials)]
+    scale = study_scale(study, parameters)
+    is_too_short = scale == RETURN and has_reference(parameters.tune_games[0])
     return {
         "study": study.study_name,
         "fingerprint": study_fingerprint(parameters),
         "games": list(parameters.tune_games),
-        "score": "human-normalised" if has_reference(parameters.tune_games[0]) else "return",
+        "score": scale,
+        "cut_at": parameters.env.max_episode_frames if is_too_short else None,
         "metric": parameters.tune.metric,
         "sampler": parameters.tune.sampler,
         "pruner": parameters.tune.pruner,

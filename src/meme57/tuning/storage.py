@@ -20,9 +20,10 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import ArgumentError
 
 from meme57.addresses import prepare_database, sqlite_path
-from meme57.errors import TuningError
+from meme57.errors import AddressError, TuningError
 
 MOST_DEATHS = 3
 """A trial is given up if its worker dies more often, since the trial may be the cause."""
@@ -36,7 +37,7 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
     """Open the database at `url`, or the journal.
 
     Raises:
-        AddressError: the database's address cannot be used.
+        AddressError: the database's address cannot be used, or its driver is not installed.
         TuningError: the storage cannot be opened.
     """
     database = None if url is None else sqlite_path(url)
@@ -54,7 +55,8 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
             )
     except Exception as error:  # the errors of drivers and parsers have no common base class
         words = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
-        raise TuningError(f"the study's storage {url or journal} cannot be opened: {words}: {REMEDY}") from error
+        kind = AddressError if isinstance(error, (ArgumentError, ImportError)) else TuningError
+        raise kind(f"the study's storage {url or journal} cannot be opened: {words}: {REMEDY}") from error
 
 
 class Leases:

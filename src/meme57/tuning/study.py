@@ -25,10 +25,11 @@ from optuna.trial import FrozenTrial, TrialState
 from meme57.config import Parameters
 from meme57.config.identity import changes, is_same
 from meme57.config.tuning import TuneParameters
-from meme57.errors import Interrupted, TuningError
-from meme57.evaluation.reference import has_reference
+from meme57.errors import Interrupted, RunConflictError, TuningError
+from meme57.evaluation.reference import has_reference, reference_beside
 from meme57.tracking.trials import StudyRun, TrialRun
 from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, study_settings
+from meme57.tuning.learning_run import NORMALISED, RETURN
 from meme57.tuning.objective import Objective
 from meme57.tuning.samplers import make_sampler
 from meme57.tuning.space import configured_values, suggest
@@ -54,7 +55,8 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
     """Create the study, with the configured values as its first trial, or resume it.
 
     Raises:
-        TuningError: the storage cannot be opened, or the name is taken by another study.
+        RunConflictError: the name is taken by another study.
+        TuningError, AddressError: the storage cannot be opened.
     """
     tune, name, settings = parameters.tune, parameters.study_name, study_settings(parameters)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -65,36 +67,48 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
         )
         known = study.user_attrs
         if FINGERPRINT not in known:
+            _name_score(study, parameters, _new_scale(parameters))
             study.set_user_attr(FINGERPRINT, study_fingerprint(parameters))
             study.set_user_attr(SETTINGS, settings)
             if tune.baseline:
                 tree = parameters.model_dump(mode="json", by_alias=True)
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
     if FINGERPRINT not in known:
-        return _with_metric_name(study, parameters)
+        return study
     if not is_same(known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)):
         what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
-        raise TuningError(
+        raise RunConflictError(
             f"study {name!r} exists with another space, objective or agent ({what}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` starts another beside it"
         )
     if tune.storage is None:
         _refuse_damage(study, parameters, place.journal)
-    return _with_metric_name(study, parameters)
-
-
-def metric_name(parameters: Parameters) -> str:
-    """Return what a trial's score is called in Optuna's dashboard and plots."""
-    kind = "human-normalised score" if has_reference(parameters.tune_games[0]) else "return"
-    return f"{kind} ({parameters.tune.metric})"
-
-
-def _with_metric_name(study: optuna.Study, parameters: Parameters) -> optuna.Study:
-    """Name the score; studies of older versions have no name yet."""
     if study.metric_names is None:
-        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-            study.set_metric_names([metric_name(parameters)])
+        _name_score(study, parameters, study_scale(study, parameters))
     return study
+
+
+def study_scale(study: optuna.Study, parameters: Parameters) -> str:
+    """Return the scale of the study's scores, `NORMALISED` or `RETURN`, which the name of its score tells.
+
+    A study without that name is of commit fd8d2c1, where cut games were normalised too.
+    """
+    if study.metric_names is None:
+        return NORMALISED if has_reference(parameters.tune_games[0]) else RETURN
+    return NORMALISED if study.metric_names[0].startswith(NORMALISED) else RETURN
+
+
+def _new_scale(parameters: Parameters) -> str:
+    """Choose the scale of a new study: returns that may not stand beside published scores stay as they are."""
+    reference = reference_beside(parameters.tune_games[0], parameters.env.max_episode_frames)
+    return RETURN if reference is None else NORMALISED
+
+
+def _name_score(study: optuna.Study, parameters: Parameters, scale: str) -> None:
+    """Name a trial's score for Optuna's dashboard and plots, and for `study_scale`."""
+    name = f"{scale} score" if scale == NORMALISED else scale
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+        study.set_metric_names([f"{name} ({parameters.tune.metric})"])
 
 
 def _refuse_damage(study: optuna.Study, parameters: Parameters, journal: Path) -> None:
@@ -205,6 +219,7 @@ def _run(
         parameters,
         values,
         folder,
+        scale=study_scale(study, parameters),
         stop=stop,
         report=lambda frames, score: run.report({"score": score}, frames=frames),
     )

@@ -23,7 +23,7 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
 
     Raises:
         Interrupted: a stop was requested; every open trial is back in the queue.
-        TuningError: the study cannot be opened.
+        RunConflictError, TuningError, AddressError: the study cannot be opened.
     """
     open_study(parameters, place)
     tune = parameters.tune

@@ -13,19 +13,23 @@ PLOTS = ("learning_curve", "bandit", "returns", "diagnostics", "novelty", "throu
 """All figures of the page, in the order of the catalog's plots."""
 
 
-def make_plots(learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any]) -> tuple[Any, ...]:
+def make_plots(
+    learning_curve: pd.DataFrame, episodes: pd.DataFrame, scores: dict[str, Any], report: str
+) -> tuple[Any, ...]:
     """Draw all figures of the page, for Kedro-Viz and MLflow; a figure without data stays empty.
 
+    `report` only shows that all belongs together, so that nothing goes to MLflow before that is known.
+
     Raises:
-        CheckpointError: the scores were not computed from these episodes.
+        IncompatibleCheckpointError: the scores were not computed from these episodes.
     """
     import plotly.graph_objects as go
 
     from meme57.evaluation.scores import check_episodes
-    from meme57.report.figures import all_figures
+    from meme57.report.figures import all_figures, reference_lines
 
     check_episodes(episodes, scores)
-    figures = all_figures(learning_curve, episodes, scores["reference"])
+    figures = all_figures(learning_curve, episodes, **reference_lines(scores))
     return tuple(figures.get(name, go.Figure()) for name in PLOTS)
 
 
@@ -42,7 +46,7 @@ def make_report(
     """Build the whole page.
 
     Raises:
-        CheckpointError: scores, episodes, student and film are not all from this run's best checkpoint.
+        IncompatibleCheckpointError: scores, episodes, student and film are not all from this run's best checkpoint.
     """
     from meme57.checkpoints.source import check_source, checkpoint_source, find_text
     from meme57.evaluation.scores import check_episodes, check_film, check_scores

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 nodes.make_plots,
-                ["learning_curve", "episodes", "scores"],
+                ["learning_curve", "episodes", "scores", "report"],
                 [f"{name}_plot" for name in nodes.PLOTS],
                 name="make_plots",
             ),

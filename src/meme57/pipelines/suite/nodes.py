@@ -101,7 +101,8 @@ def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[
 
     from meme57.evaluation.beside_published import beside_published
     from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
-    from meme57.tracking.runs import active_run, log_metrics
+    from meme57.tracking.results import suite_results
+    from meme57.tracking.runs import active_run, log_metrics, log_results
 
     settings = parse_parameters(parameters)
     evaluate = settings.evaluate
@@ -127,7 +128,9 @@ def tabulate(parameters: dict[str, Any], suite_record: dict[str, Any]) -> tuple[
             for variant, agents in scores["aggregates"].items()
             for name, value in agents.get("teacher", {}).get("statistics", {}).items()
         }
-        log_metrics(active, metrics, step=max(row["frames"] for row in rows))
+        frames = max(row["frames"] for row in rows)
+        log_metrics(active, metrics, step=frames)
+        log_results(active, suite_results(suite_record, scores), step=frames)
     return pd.DataFrame(rows, columns=list(COLUMNS)), scores
 
 

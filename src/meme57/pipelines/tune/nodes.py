@@ -30,7 +30,7 @@ def run_study(
 def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_folder: Path) -> dict[str, Any]:
     """Compare the best trial's values with the configured ones on fresh seeds; empty if there are no such seeds."""
     from meme57.learning.progress import counter
-    from meme57.tracking import runs
+    from meme57.tracking import results, runs
     from meme57.tuning import evidence
 
     with counter("compare", "learning runs") as progress:
@@ -40,6 +40,7 @@ def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_fol
             trials_folder / "evidence",
             stop_requested,
             progress,
+            scale=study_record["score"],
         )
     active = runs.active_run()
     if active is not None:
@@ -47,6 +48,7 @@ def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_fol
         if found is not None:
             metrics |= {f"evidence/{side}": found[side]["mean"] for side in evidence.SIDES}
         runs.log_metrics(active, metrics, step=study_record["frames"])
+        runs.log_results(active, results.study_results(study_record, found), step=study_record["frames"])
     return found or {}
 
 
