@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import runpy
 import shutil
@@ -23,6 +24,7 @@ from meme57.errors import Interrupted
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
 from meme57.pipelines.suite.member import Task, run_member
+from meme57.pipelines.suite.nodes import check_members
 from meme57.tracking.runs import KIND, PARENT
 from meme57.tracking.trials import StudyRun
 
@@ -290,3 +292,10 @@ def test_a_member_whose_mlflow_run_cannot_be_opened_now_keeps_it(tmp_path: Path,
     with pytest.raises(Interrupted):
         run_member(Task(member, tree, str(tmp_path), "test", note, ("setup",), away, "as_trained"))
     assert read_json(note) | {"state": "stopped", "mlflow_run_id": "known"} == read_json(note)
+
+
+def test_only_members_that_are_done_are_counted_as_done(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    members = [{"name": name, "state": name, "error": None} for name in ("done", "missing")]
+    check_members({"suite": "two", "members": members}, "the page")
+    assert "suite two: 1 of 2 members done" in caplog.text

@@ -161,7 +161,8 @@ def check_members(suite_record: dict[str, Any], suite_report: str) -> None:
     """
     members = suite_record["members"]
     failed = [member for member in members if member["state"] == "failed"]
-    log.info("suite %s: %d of %d members done", suite_record["suite"], len(members) - len(failed), len(members))
+    done = sum(member["state"] == "done" for member in members)
+    log.info("suite %s: %d of %d members done", suite_record["suite"], done, len(members))
     if failed:
         errors = "; ".join(f"{member['name']}: {member['error']}" for member in failed[:MOST_NAMED])
         more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
