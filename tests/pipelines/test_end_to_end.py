@@ -15,6 +15,7 @@ from mlflow.entities import Run
 
 from meme57.checkpoints.store import newest_replay_index
 from meme57.export.travelling import serve_policy
+from meme57.learning.student_record import FILES
 from meme57.replay.snapshot import replay_version
 from meme57.tracking.pyfunc import load_policy_model
 from meme57.tracking.store import create_store
@@ -227,6 +228,10 @@ def test_mlflow_has_each_checkpoint_as_a_logged_model(project, runs) -> None:
     assert files == [{"manifest.json", "agent.json", "network.safetensors", "novelty.safetensors"}] * 3
     steps = {metric.step for model in mine for metric in model.metrics or []}
     assert sorted(step // 4_000 for step in steps) == [1, 2, 3]
+
+
+def test_a_students_version_has_no_record_so_equal_students_are_one(project) -> None:
+    assert {path.name for path in (project.data / "06_models/Pong-s1/policy/student").iterdir()} == set(FILES)
 
 
 @pytest.mark.parametrize(("agent", "name"), [("teacher", "meme57-pong"), ("student", "meme57-pong-student")])

@@ -47,7 +47,7 @@ def register_policies(
     check_student(student, student_folder, source)
     check_scores(scores, run_name=settings.run_name, source=source, student_sha256=student["weights_sha256"])
     teacher_folder = _copy_teacher(Path(best["folder"]), policy_folder, settings.network.torso)
-    data = {"teacher": teacher_folder, "student": student_folder}
+    data = {"teacher": teacher_folder, "student": _copy_student(student_folder, policy_folder)}
     tags = {
         "meme57.run": settings.run_name,
         "meme57.frames": str(best["frames"]),
@@ -157,6 +157,19 @@ def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
     for name in ("agent.json", "network.safetensors", "novelty.safetensors"):
         shutil.copy2(checkpoint / name, target / name)
     export_teacher(target, torso=torso)
+    return target
+
+
+def _copy_student(student_folder: Path, policy_folder: Path) -> Path:
+    """Copy the student without its record: that names the checkpoint's time, and equal students are one version."""
+    from meme57.learning.student_record import FILES
+
+    target = policy_folder / "student"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in FILES:
+        if (student_folder / name).is_file():
+            shutil.copy2(student_folder / name, target / name)
     return target
 
 
