@@ -137,6 +137,8 @@ def test_nothing_is_said_over_games_while_one_is_missing(
     assert "changed has no numbers over games, because these have no human-normalised score (yet):\nFreeway." in page
     assert ": IQM" not in page
     assert "No run of this suite has a human-normalised score" not in page
+    assert 'id="plot-profile"' not in page
+    assert 'id="plot-games"' in page
     assert "Probability of improvement" in page  # it ranks runs within the games that are there
 
 

@@ -46,13 +46,17 @@ def suite_figures(
     repetitions: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Draw the figures by name; a figure without data says so and stays empty."""
+    """Draw the figures by name; a figure without data says so and stays empty.
+
+    The profile is over games, so it leaves out a variant that has no numbers over games in `scores`.
+    """
     rows = [row for row in table_rows(results) if row["agent"] == REFERENCE_AGENT]
+    whole = [row for row in rows if scores["aggregates"][row["variant"]][REFERENCE_AGENT]["statistics"]]
     settings = {"confidence": confidence, "repetitions": repetitions, "seed": seed}
     protocols = ", ".join(dict.fromkeys(row["protocol"] for row in rows))
     figures = {
         "games": games_figure(rows, record["variants"]),
-        "profile": profile_figure(rows, record["variants"], settings),
+        "profile": profile_figure(whole, record["variants"], settings),
         "curves": curves_figure(record["members"], record["variants"], confidence),
     }
     return {name: _named(name, figure, protocols) for name, figure in figures.items()}
