@@ -85,6 +85,7 @@ def test_more_games_and_seeds_are_the_same_suite_and_another_agent_is_not() -> N
         ({"games": []}, r"suite.games=\[\] is not possible"),
         ({"games": 5}, "suite.games=5 is not possible"),
         ({"seeds": []}, "suite.seeds is empty"),
+        ({"distill": False, "register_policies": True}, "suite.register_policies needs students"),
         ({"seeds": [1, 1]}, "suite.seeds holds 1 twice"),
         ({"variants": {"a-b": {}}}, "suite.variants.a-b"),
         ({"worker": 2}, "did you mean suite.workers?"),

@@ -19,12 +19,13 @@ import pandas as pd
 import pytest
 
 from meme57.config import parse_parameters
-from meme57.config.members import Member, member_settings
+from meme57.config.members import Member, member_settings, suite_members
 from meme57.errors import Interrupted
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
+from meme57.pipelines import FLOW
 from meme57.pipelines.suite.member import Task, run_member
-from meme57.pipelines.suite.nodes import check_members
+from meme57.pipelines.suite.nodes import _task, check_members
 from meme57.tracking.runs import KIND, PARENT
 from meme57.tracking.trials import StudyRun
 
@@ -299,3 +300,22 @@ def test_only_members_that_are_done_are_counted_as_done(caplog: pytest.LogCaptur
     members = [{"name": name, "state": name, "error": None} for name in ("done", "missing")]
     check_members({"suite": "two", "members": members}, "the page")
     assert "suite two: 1 of 2 members done" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out"),
+    [
+        ({}, {"register"}),
+        ({"distill": False}, {"distill", "register"}),
+        ({"register_policies": True}, set()),
+    ],
+)
+def test_members_run_the_pipelines_that_the_suite_wants(
+    settings: dict[str, Any], left_out: set[str], tmp_path: Path
+) -> None:
+    parameters = parse_parameters({"suite": {"games": "Pong", **settings}})
+    (member,) = suite_members(parameters)
+    place = {"project": str(tmp_path), "environment": "test"}
+    nowhere = {"run_id": "", "parent_run_id": "", "experiment_id": "", "tracking_uri": "", "created": "", "commit": ""}
+    task = _task(parameters, member, nowhere, place, tmp_path)
+    assert task.pipelines == tuple(name for name in FLOW if name not in left_out)

@@ -67,17 +67,21 @@ class SuiteParameters(Group):
     """Members that learn at the same time, each in its own process."""
     report_only: bool = False
     """Learn nothing: make the table and the page of the members that are done, and name the others as missing."""
+    distill: bool = True
+    """Distil a student of each member, and score it too."""
     register_policies: bool = False
     """Register model versions of members, as single runs do."""
 
     @model_validator(mode="after")
-    def _each_once(self) -> SuiteParameters:
+    def _possible(self) -> SuiteParameters:
         for name, values in (("games", self.game_names), ("seeds", self.seeds)):
             if not values:
                 raise ValueError(f"suite.{name} is empty: give at least one")
             repeated = [value for value in values if values.count(value) > 1]
             if repeated:
                 raise ValueError(f"suite.{name} holds {repeated[0]} twice: give each once")
+        if self.register_policies and not self.distill:
+            raise ValueError("suite.register_policies needs students: set suite.distill=true")
         return self
 
     @property

@@ -69,14 +69,17 @@ def _task(
     from meme57.pipelines.suite.member import Task
     from meme57.tracking.trials import StudyRun
 
-    own = member_parameters(parameters, member)
+    own, suite = member_parameters(parameters, member), parameters.suite
+    left_out = {
+        name for name, wanted in (("distill", suite.distill), ("register", suite.register_policies)) if not wanted
+    }
     return Task(
         member=member,
         parameters=own.model_dump(mode="json", by_alias=True),
         project=place["project"],
         environment=place["environment"],
         note=folder / f"{member.name}.json",
-        pipelines=FLOW if parameters.suite.register_policies else FLOW[:-1],
+        pipelines=tuple(name for name in FLOW if name not in left_out),
         suite_run=StudyRun.of(tracking_run, f"suite-{parameters.suite_name}", kind="member"),
         protocol=own.evaluate.protocol,
     )
