@@ -16,7 +16,8 @@ from chromium import find_browser, look_at
 from meme57.config import parse_parameters
 from meme57.evaluation.statistics import summarise_returns
 from meme57.evaluation.video import write_video
-from meme57.report.page import build_report
+from meme57.report.compared import RETURN, TrainedRun, compared_page
+from meme57.report.page import build_progress_page, build_report
 from meme57.report.suite_figures import suite_figures
 from meme57.report.suite_page import suite_page
 from meme57.tuning.plots import PLOTS, study_figures, study_page
@@ -108,9 +109,36 @@ def study_text(study: optuna.Study) -> str:
     return text
 
 
+@pytest.fixture
+def progress_page(learning_curve: Any) -> str:
+    return build_progress_page(
+        run_name=LONGEST_NAME, game="Pong", frames=1_234_567, state="learning",
+        facts=[("Frames", "1,234,567", "of 2,000,000"), ("Speed", "1,500", "frames a second")],
+        learning_curve=learning_curve, reference=REFERENCE, lineage={"commit": "3f9c2d1"}, refresh_seconds=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def compared_text() -> str:
+    """The page of `meme57 plot --by seed`: a line with its band, a line alone, published scores."""
+    frames = range(100_000, 1_000_001, 100_000)
+    runs = [
+        TrainedRun(
+            f"{LONGEST_NAME}{seed}", "Pong", seed, {"learner": {"batch_size": size}, "seed": seed},
+            [{"frames": at, RETURN: at / 50_000 - 20 + seed, "episodes/finished": 3.0} for at in frames],
+        )
+        for seed, size in ((1, 16), (2, 16), (3, 32))
+    ]  # fmt: skip
+    return compared_page(runs, by_seed=True, published=["dreamerv3_200M"])[0]
+
+
 def pages(name: str) -> list[str]:
     if name == "study_text":
         return [f"plot-{plot}" for plot in PLOTS]
+    if name == "compared_text":
+        return ["plot-curves"]
+    if name == "progress_page":
+        return ["plot-learning_curve", "plot-bandit", "plot-diagnostics", "plot-novelty", "plot-throughput"]
     runs = ["plot-learning_curve", "plot-returns", "plot-bandit", "plot-diagnostics", "plot-novelty", "plot-throughput"]
     return runs if name == "run_page" else ["plot-games", "plot-profile", "plot-curves"]
 
@@ -135,6 +163,10 @@ def look() -> Callable[..., dict[str, Any]]:
         ("study_text", PHONE, True),
         ("study_text", DESKTOP, False),
         ("study_text", DESKTOP, True),
+        ("progress_page", PHONE, True),
+        ("progress_page", DESKTOP, False),
+        ("compared_text", PHONE, False),
+        ("compared_text", DESKTOP, True),
     ],
 )
 def test_the_page_is_whole(
