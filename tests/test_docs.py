@@ -173,6 +173,17 @@ def test_pages_have_the_scores_of_the_card(page: str, words: str) -> None:
         assert words.format(mean=agent["mean"], low=low, high=high) in text
 
 
+def test_the_readme_has_the_estimated_medians_of_the_table() -> None:
+    page, readme = (path.read_text(encoding="utf-8") for path in (DOCS / "benchmarks.md", ROOT / "README.md"))
+    (names,), (medians,) = (
+        re.findall(rf"^\| {first} \|(.*)\|$", page.split("<!-- atari5 -->")[1].split("<!-- /atari5 -->")[0], re.M)
+        for first in ("game", r"\*estimated median over 57 games\*")
+    )
+    found = dict(zip(*([cell.strip() for cell in row.split("|")] for row in (names, medians)), strict=True))
+    (words,) = re.findall(r"On Atari-5 .*?MR\.Q [\d.]+ %", readme, re.S)
+    assert re.findall(r"[\d.]+ %", words) == [found[agent] for agent in ("ours, mean", "DreamerV3", "PPO", "MR.Q")]
+
+
 def test_a_picture_is_the_one_that_its_note_says() -> None:
     notes = json.loads((IMAGES / "pictures.json").read_text())
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in taken_pictures()}
