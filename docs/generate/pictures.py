@@ -95,7 +95,7 @@ def suite_pictures(project: str, suite: str) -> list[str]:
 def server_pictures(project: str) -> list[str]:
     """Take MLflow's list of runs, and Kedro-Viz."""
     folder = Path(project).resolve()
-    commands = ui._commands(folder, newest_run(folder), mlflow=True, viz=True, optuna=False)
+    commands = ui.dashboard_commands(folder, newest_run(folder), mlflow=True, viz=True, optuna=False)
     with ui.running(commands, folder) as links:
         photograph(links["MLflow"] + ui.training_view(folder), "mlflow-runs.png", width=1300, height=620, kept=988)
         photograph(links["Kedro-Viz"], "kedro-viz.png", width=1750, height=900, kept=1345)

@@ -43,7 +43,7 @@ def ui(run: str | None, no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
 
     project = project_folder()
     shown = newest_run(project) if run is None else known_run(project, run)
-    commands = _commands(project, shown, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
+    commands = dashboard_commands(project, shown, mlflow=not no_mlflow, viz=not no_viz, optuna=not no_optuna)
     if not commands:
         raise Meme57Error("nothing to show: every part was switched off or is not there")
     with running(commands, project) as links:
@@ -56,7 +56,7 @@ def ui(run: str | None, no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
             signal.pause()
 
 
-def _commands(project: Path, run: str | None, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
+def dashboard_commands(project: Path, run: str | None, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
     """Build the command of each dashboard that can be shown, on a free port; print which ones cannot."""
     commands: Commands = {}
     if mlflow:
