@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from meme57.agent import novelty
 from meme57.agent.novelty import EpisodicMemory, NoveltyNetworks, episodic_reward
 from meme57.agent.parameters import NoveltySpec
 
@@ -125,8 +126,12 @@ def compare(memory: EpisodicMemory, naive: NaiveMemory, *, num_steps: int, reset
     return num_resets
 
 
+@pytest.mark.parametrize("long", [1, 20, novelty.LONG])
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_memory_equals_plain_lists_through_wraps_and_resets(size: int) -> None:
+def test_memory_equals_plain_lists_through_wraps_and_resets(
+    size: int, long: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(novelty, "LONG", long)  # shorter episodes are searched together, longer ones by themselves
     memory = EpisodicMemory(spec(memory_size=size), 3)
     naive = NaiveMemory(3, size=size, neighbours=3, decay=0.99)
     assert compare(memory, naive, num_steps=120, reset_rate=0.02, seed=size) > 2

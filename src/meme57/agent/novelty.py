@@ -13,6 +13,9 @@ from meme57.agent.parameters import NoveltySpec
 from meme57.agent.torso import small_torso
 from meme57.agent.transfer import upload
 
+LONG = 2048
+"""From so many steps on, a CPU searches each memory by itself, as far as it is filled: bytes cost more than calls."""
+
 
 class NoveltyReward(NamedTuple):
     """The reward of E environments and its components."""
@@ -201,12 +204,21 @@ class EpisodicMemory:
     def _nearest(self, embedding: Tensor, used: int) -> Tensor:
         if used == 0:
             return torch.full((self._num_envs, 1), torch.inf, device=embedding.device)
-        products = torch.bmm(self._memory[:, :used], embedding.unsqueeze(-1)).squeeze(-1)
-        near = self._norms[:, :used] - 2.0 * products
-        nearest = near.topk(min(self._spec.num_neighbours, used), dim=-1, largest=False)
+        nearest = self._nearness(embedding, used).topk(min(self._spec.num_neighbours, used), dim=-1, largest=False)
         neighbours = self._memory.gather(1, nearest.indices.unsqueeze(-1).expand(-1, -1, embedding.shape[-1]))
         exact = (neighbours - embedding.unsqueeze(1)).square().sum(-1)
         return exact.masked_fill(nearest.values == torch.inf, torch.inf)
+
+    def _nearness(self, embedding: Tensor, used: int) -> Tensor:
+        """Return the squared distances to the memory [E, used], each less the new embedding's own squared norm."""
+        if used < LONG or embedding.device.type != "cpu":
+            products = torch.bmm(self._memory[:, :used], embedding.unsqueeze(-1)).squeeze(-1)
+            return self._norms[:, :used] - 2.0 * products
+        near = self._norms.new_full((self._num_envs, used), torch.inf)
+        for i, count in enumerate(self._counts.clamp_max(used).tolist()):
+            norms, memory = self._norms[i, :count], self._memory[i, :count]
+            torch.addmv(norms, memory, embedding[i], alpha=-2.0, out=near[i, :count])
+        return near
 
     def _track(self, distances: Tensor) -> None:
         """Add the distances to the running mean, if there are any. The device decides, so the host does not wait."""

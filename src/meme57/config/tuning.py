@@ -59,7 +59,10 @@ class TuneParameters(Group):
     metric: Literal["final", "auc"] = "final"
     """Mean score over the last quarter of the frames, or over all of them."""
     score: Literal["training", "exploiting", "evaluation"] = "training"
-    """Whose returns: all policies', policy 0's, or the greedy evaluation's at checkpoints."""
+    """Whose returns: all policies', policy 0's, or the greedy evaluation's at checkpoints.
+
+    Evaluation cuts games at 27,000 frames, so its human-normalised scores compare trials, and nothing else.
+    """
     frames: Count = 200_000
     """Emulator frames of one learning run."""
     report_period_frames: Count = 20_000
