@@ -178,7 +178,7 @@ def beside_local(envs: int, seconds: float, repetitions: int) -> dict[str, Any]:
         for _ in range(repetitions):
             for handle in [slot.worker for slot in remote.crew.slots]:  # finish all requests, so that Ray is idle
                 while handle is not None and handle.questions:
-                    remote._poll(1.0)
+                    remote.crew.poll(1.0, remote._take)
             remote._hand_over()
             rates["local"].append(real_rate(local, seconds, 10))
             rates["ray"].append(real_rate(remote, seconds, 10))

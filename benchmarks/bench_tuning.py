@@ -23,6 +23,7 @@ from typing import Any
 
 from meme57.config import Parameters, parse_parameters
 from meme57.files import write_json
+from meme57.stopping import never
 from meme57.tuning.evidence import compare
 from meme57.tuning.result import study_record
 from meme57.tuning.storage import origin
@@ -120,6 +121,7 @@ def figures(parameters: Parameters, place: Place) -> dict[str, Any]:
         "requeued": len(study.trials) - len(record["trials"]),
         "ended_once": all(ends[trial["trial"]] == 1 for trial in record["trials"]),
         "best": record["best"],
+        "score": record["score"],
         "best_three_scores": scores[:3],
     }
 
@@ -140,8 +142,8 @@ def main() -> None:
         results[pruner] = {**figures(parameters, place), "seconds_of_this_start": time.monotonic() - start}
         write_json(arguments.folder / "results.json", results)
     parameters = settings(PRUNERS[0], arguments)
-    values = results[PRUNERS[0]]["best"]["values"]
-    results["evidence"] = compare(parameters, values, arguments.folder / "evidence", lambda: False)
+    best, scale = (results[PRUNERS[0]][key] for key in ("best", "score"))
+    results["evidence"] = compare(parameters, best["values"], arguments.folder / "evidence", never, scale=scale)
     write_json(arguments.folder / "results.json", results)
     print(json.dumps(results, indent=1))
 

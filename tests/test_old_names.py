@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import meme57
 from meme57.config import Parameters, parse_parameters
 from meme57.config.identity import changes, is_same
 from meme57.config.labels import digest
@@ -104,13 +105,18 @@ def test_the_note_of_a_suites_member_is_read(tmp_path: Path, old_scores: dict[st
     assert list(read_note(tmp_path / "Pong-s1.json")["scores"]["agents"]) == NEW_AGENTS
 
 
-def test_the_overview_shows_scores_of_an_earlier_version(tmp_path: Path, old_scores: dict[str, Any]) -> None:
+def test_overview_and_api_show_scores_of_an_earlier_version(
+    tmp_path: Path, old_scores: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = {"parent_run_id": "", "created": "2026-01-01", "commit": "a85d471"}
     write_json(record_path(tmp_path, "Pong-s1"), new_record(parse_parameters({"env": {"game": "Pong"}}), at))  # type: ignore[arg-type]
     folder = tmp_path / "data" / "08_reporting" / "Pong-s1"
     folder.mkdir(parents=True)
     (folder / "scores.json").write_text(json.dumps(old_scores))
     assert overview(tmp_path, "Pong-s1").scores["bandit_policy"].mean == 2.0
+    (tmp_path / "pyproject.toml").write_text('[tool.kedro]\npackage_name = "meme57"\n')
+    monkeypatch.chdir(tmp_path)
+    assert list(meme57.scores("Pong-s1").index) == NEW_AGENTS
 
 
 def test_rows_of_an_earlier_experiment_are_shown(tmp_path: Path) -> None:

@@ -62,6 +62,46 @@ def test_mean_median_and_gap_by_hand():
     assert s.optimality_gap([0.25, 30.0], target=2.0) == pytest.approx(0.875)  # (1.75 + 0) / 2
 
 
+def naive_bootstrap(scores_by_game, statistic, repetitions, confidence, seed):
+    """One draw at a time, in the order game by game, score by score."""
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(repetitions):
+        sample = []
+        for scores in scores_by_game.values():
+            sample += [scores[int(i)] for i in generator.integers(len(scores), size=len(scores))]
+        values.append(statistic(np.array(sample)))
+    values.sort()
+
+    def percentile(fraction):
+        position = fraction * (len(values) - 1)
+        below = int(position)
+        above = min(below + 1, len(values) - 1)
+        return values[below] + (position - below) * (values[above] - values[below])
+
+    return percentile((1 - confidence) / 2), percentile((1 + confidence) / 2)
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median, s.interquartile_mean])
+def test_stratified_bootstrap_equals_the_naive_loop(statistic):
+    scores = {"Pong": [1.0, 5.0, 2.0], "Breakout": [10.0, 40.0, 20.0, 80.0, 30.0], "Freeway": [7.0]}
+    fast = s.stratified_bootstrap(scores, statistic, repetitions=200, confidence=0.9, seed=3)
+    assert fast == pytest.approx(naive_bootstrap(scores, statistic, 200, 0.9, 3), rel=1e-12)
+    assert fast != s.stratified_bootstrap(scores, statistic, repetitions=200, confidence=0.9, seed=4)
+
+
+def test_games_are_resampled_apart():
+    # Within a game the scores are equal, so every resampling is the original: the interval has no width.
+    scores, seen = {"Pong": [1.0] * 4, "Breakout": [100.0] * 2}, []
+
+    def mean(sample):
+        seen.append(sample.tolist())
+        return np.mean(sample)
+
+    assert s.stratified_bootstrap(scores, mean, repetitions=50, confidence=0.95, seed=0) == (34.0, 34.0)  # 204 / 6
+    assert seen == [[1.0, 1.0, 1.0, 1.0, 100.0, 100.0]] * 50
+
+
 def test_the_interval_covers_the_mean_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     covered = 0
@@ -84,6 +124,10 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says():
 def test_impossible_arguments_are_refused(scores, arguments, message):
     with pytest.raises(ConfigurationError, match=message):
         s.mean_interval(scores, **{"repetitions": 10, "confidence": 0.9, "seed": 0, **arguments})
+    with pytest.raises(ConfigurationError, match=message):
+        s.stratified_bootstrap(
+            {"Pong": scores}, np.mean, **{"repetitions": 10, "confidence": 0.9, "seed": 0, **arguments}
+        )
 
 
 def test_summary_by_hand():

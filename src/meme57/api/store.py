@@ -5,19 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meme57.errors import TrackingError
+from meme57.errors import ConfigurationError, TrackingError
 
 if TYPE_CHECKING:
     from meme57.tracking.store import Store
 
 
 def configured_store(project: Path) -> str | None:
-    """Read `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`."""
+    """Read `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
     import yaml
 
+    from meme57.tracking.settings import setting
+
     path = project / "conf" / "base" / "mlflow.yml"
-    settings = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    return ((settings or {}).get("server") or {}).get("mlflow_tracking_uri")
+    try:
+        tree = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return setting(tree, "server", "mlflow_tracking_uri")
 
 
 def existing_store(project: Path) -> Store:

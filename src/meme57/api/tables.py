@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meme57.api.project import project_folder
+from meme57.config.renames import with_todays_agents
 from meme57.errors import Meme57Error
 from meme57.files import read_json, reading_errors
 
@@ -74,7 +75,7 @@ def scores(run: str) -> pd.DataFrame:
     if not path.is_file():
         raise Meme57Error(f"run {run!r} has no scores yet: `kedro run --pipelines evaluate` makes them (same options)")
     try:
-        rows = [_score(agent, summary) for agent, summary in read_json(path)["agents"].items()]
+        rows = [_score(agent, summary) for agent, summary in with_todays_agents(read_json(path))["agents"].items()]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Meme57Error(f"{path} is damaged ({error!r}): `kedro run --pipelines evaluate` makes it anew") from error
     return pd.DataFrame(rows).set_index("agent")

@@ -6,6 +6,7 @@ belongs to which number, and how often it covers the truth.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -81,6 +82,32 @@ def interquartile_mean(scores: ArrayLike) -> float:
 def optimality_gap(scores: ArrayLike, *, target: float = 1.0) -> float:
     """Compute mean(target - min(score, target)), the mean shortfall; 0 is best. Source: Agarwal et al. 2021."""
     return float((target - np.minimum(_flat(scores), target)).mean())
+
+
+def stratified_bootstrap(
+    scores_by_game: Mapping[str, ArrayLike],
+    statistic: Callable[[Scores], float],
+    *,
+    repetitions: int,
+    confidence: float,
+    seed: int,
+) -> Interval:
+    """Compute the percentile interval of `statistic` [n] -> number, with scores resampled within each game.
+
+    It is too narrow where games have few scores: use `mean_interval` for a mean, and `aggregates` for runs.
+
+    Args:
+        scores_by_game: scores `[n_game]` of each game; the statistic gets those of all games, concatenated.
+
+    Raises:
+        ConfigurationError: no scores, a score that is not finite, or an impossible `repetitions` or `confidence`.
+    """
+    _check_resampling(repetitions, confidence)
+    games = [_flat(scores) for scores in scores_by_game.values()] or [_flat([])]
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(np.concatenate([rng.choice(game, game.size) for game in games])) for _ in range(repetitions)]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))
 
 
 def mean_interval(values: ArrayLike, *, repetitions: int, confidence: float, seed: int) -> Interval | None:

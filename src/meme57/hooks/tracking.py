@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,12 +22,13 @@ from kedro.pipeline.node import Node
 
 from meme57 import __version__, stopping
 from meme57.config import Parameters
-from meme57.errors import ConfigurationError, Interrupted, RefusalError, TrackingError, own_error
+from meme57.errors import Interrupted, RefusalError, TrackingError, own_error
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
 from meme57.pipelines.words import node_line
 from meme57.tracking.run_record import TrackingRun
+from meme57.tracking.settings import setting
 
 if TYPE_CHECKING:
     from meme57.tracking.runs import ActiveRun
@@ -152,8 +153,8 @@ class TrackingHook:
         from meme57.tracking.tensorboard import TensorBoardFiles
 
         parameters, project = self._checked.parameters, self._checked.project_path
-        store = create_store_or_local(project, _setting(self._settings, "server", "mlflow_tracking_uri"))
-        name = _setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
+        store = create_store_or_local(project, setting(self._settings, "server", "mlflow_tracking_uri"))
+        name = setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
         experiment = experiment_id(store, name)
         client = store.client()
         runs.close_stale_runs(client, experiment, self._checked.name)
@@ -167,7 +168,7 @@ class TrackingHook:
             run_name=self._checked.name,
             kind=self._checked.kind,
             pipeline=_pipeline_name(run_params),
-            name=_setting(self._settings, "tracking", "run", "name"),
+            name=setting(self._settings, "tracking", "run", "name"),
             parent_run_id=record["mlflow_run_id"] if record else None,
             tags=self._tags(commit),
             former_fingerprint=self._former_fingerprint(),
@@ -260,18 +261,6 @@ def _git_commit(folder: Path) -> str:
 def _pipeline_name(run_params: dict[str, Any]) -> str:
     names = run_params.get("pipeline_names") or ["__default__"]
     return "+".join(sorted(name.strip("_") for name in names))
-
-
-def _setting(tree: dict[str, Any], *path: str) -> str | None:
-    value: Any = tree
-    for depth, key in enumerate(path):
-        if value is not None and not isinstance(value, Mapping):
-            group = ".".join(path[:depth])
-            raise ConfigurationError(
-                f"conf/base/mlflow.yml: {group}={value!r} is not a group: write `{group}: {{{key}: ...}}`"
-            )
-        value = (value or {}).get(key)
-    return None if value is None else str(value)
 
 
 def _version(package: str) -> str:
