@@ -79,13 +79,20 @@ def test_another_successor_inherits_the_bandits_and_has_seeds_of_its_own(paramet
     assert {chunk.actor // 2 for chunk in chunks} == {2}
 
 
+@pytest.mark.parametrize("version", [0, 5])  # 0: the first weights of all, which `run.init_from` may have given
+def test_the_first_weights_are_loaded_whatever_their_version(parameters, make_actor, version: int) -> None:
+    played = make_actor(env={"max_episode_frames": 40})
+    weights = pack_weights(played.network.state_dict(), played.novelty.state_dict())
+    actor, _ = begin(parameters, Plan(slot=0, life=1), weights, version)
+    for name, tensor in played.network.state_dict().items():
+        assert actor._pool._actors[0]._network.state_dict()[name].equal(tensor), name
+    assert {chunk.weight_version for chunk in plays(actor).chunks} == {version}
+
+
 def test_weights_are_loaded_when_they_are_new(parameters, make_actor) -> None:
     played = make_actor(env={"max_episode_frames": 40})
     weights = pack_weights(played.network.state_dict(), played.novelty.state_dict())
     actor, _ = begin(parameters, Plan(slot=0, life=1), weights, 5)
-    for name, tensor in played.network.state_dict().items():
-        assert actor._pool._actors[0]._network.state_dict()[name].equal(tensor), name
-    assert {chunk.weight_version for chunk in plays(actor).chunks} == {5}
     newer = pack_weights({name: value + 1 for name, value in played.network.state_dict().items()},
                          played.novelty.state_dict())  # fmt: skip
     for version, expected in ((5, 0.0), (6, 1.0)):  # the same number is the same weights

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from meme57.actors import Collected, make_pool
 from meme57.blueprint import make_replay
 from meme57.config.identity import seed_settings
 from meme57.envs import env_spec
@@ -40,6 +41,40 @@ def test_what_the_record_says_is_so(collected) -> None:
     assert replay.add(chunks) == record["sequences"] >= parameters.replay.min_sequences
     assert progress[-1] == (12, 12)
     assert {chunk.weight_version for chunk in chunks} == {0}
+
+
+def test_steps_that_a_lost_actor_never_sent_count_as_frames_alone(make_parameters, tmp_path, monkeypatch) -> None:
+    """The open chunk of a lost Ray actor is gone, and its steps were reported before."""
+    parameters = make_parameters()
+
+    def make(*arguments: Any, **options: Any) -> Any:
+        pool = make_pool(*arguments, **options)
+        collect = pool.collect
+
+        def lose_some(*rounds: Any, **how: Any) -> Collected:
+            collected = collect(*rounds, **how)
+            collected.num_steps += 7
+            return collected
+
+        pool.collect = lose_some
+        return pool
+
+    monkeypatch.setattr("meme57.learning.seed_replay.make_pool", make)
+    record = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)
+    chunks, loaded = load_seed_replay(parameters, tmp_path)
+    assert loaded == record
+    lost, rest = divmod(record["frames"] - 4 * sum(chunk.num_steps for chunk in chunks), 4 * 7)
+    assert (lost > 0, rest) == (True, 0)
+
+
+def test_an_error_of_the_game_is_not_told_as_one_of_the_disk(make_parameters, tmp_path, monkeypatch) -> None:
+    def make(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError("level.map")
+
+    monkeypatch.setattr("meme57.learning.seed_replay.make_pool", make)
+    parameters = make_parameters()
+    with pytest.raises(FileNotFoundError, match=r"^level\.map$"):
+        collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)
 
 
 def test_a_matching_one_is_kept(collected) -> None:

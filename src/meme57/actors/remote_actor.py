@@ -42,6 +42,8 @@ class RemoteActor:
     """Plays one share of the environments; every answer is a block of `pack_answer`."""
 
     _num_cuts = _cuts_announced = 0
+    _version: int | None = None
+    """Of the weights that were loaded last; None: the actor's own play."""
 
     def begin(
         self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
@@ -57,11 +59,10 @@ class RemoteActor:
             parameters, env, agent_spec(parameters, env), index=plan.life, epsilons=epsilons, bandits=self._bandits,
             device="cuda" if parameters.ray.gpus_per_worker and torch.cuda.is_available() else "cpu",
         )  # fmt: skip
-        self._version = 0
         self._load(weights, version)
         if plan.state is not None:
             self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
-        if plan.state is not None or self._version:  # begin episodes again: these weights must embed the first frame
+        if plan.state is not None or self._version is not None:  # begin episodes again: these weights must embed the first frame
             self.restart(plan.shared)
         return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,11 @@ def collect_seed_replay(
         RunConflictError: another process collects into this folder.
         StorageError: the folder cannot be written to, or its files cannot be read.
     """
-    with storage_errors(folder / CHUNKS), hold(folder):
-        if (existing := _matching_record(parameters, folder)) is not None:
+    with ExitStack() as held:
+        with storage_errors(folder / CHUNKS):
+            held.enter_context(hold(folder))
+            existing = _matching_record(parameters, folder)
+        if existing is not None:
             return existing
         return _collect(parameters, env, folder, initial_policy, stop, progress)
 
@@ -83,19 +87,20 @@ def _collect(
     finally:
         pool.close()
     content = encode_chunks(collected.chunks)
+    steps = sum(chunk.num_steps for chunk in collected.chunks)  # frames count also what a lost actor never sent
     write_bytes(folder / CHUNKS, content)
     record = {
         "fingerprint": digest(seed_settings(parameters)),
         "settings": seed_settings(parameters),
         "game": env.game,
         "frames": collected.num_steps * env.frame_skip,
-        "steps": collected.num_steps,
+        "steps": steps,
         "sequences": len(replay),
         "chunks": len(collected.chunks),
         "episodes": len(collected.episodes),
         "mean_return": _mean([episode.extrinsic_return for episode in collected.episodes]),
         "bytes": len(content),
-        "bytes_per_step": round(len(content) / max(1, collected.num_steps), 1),
+        "bytes_per_step": round(len(content) / max(1, steps), 1),
         "sha256": checksum(folder / CHUNKS),
     }
     write_json(folder / RECORD, record)
@@ -118,8 +123,8 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
     """
     record = _checked_record(parameters, folder)
     decoded = decode_chunks((folder / CHUNKS).read_bytes())
-    steps = sum(chunk.num_steps for chunk in decoded)
-    if record.get("steps") != steps or record.get("frames") != steps * parameters.env.frame_skip:
+    steps, frames = sum(chunk.num_steps for chunk in decoded), record.get("frames")
+    if record.get("steps") != steps or not isinstance(frames, int) or frames < steps * parameters.env.frame_skip:
         raise _damaged(folder, f"{folder / RECORD} is damaged: its counts do not fit {steps} steps")
     return decoded, record
 
