@@ -70,6 +70,15 @@ def test_folders_that_were_removed_leave_the_index(dataset: CheckpointsDataset) 
     assert index["best"]["name"] == "frames-300"
 
 
+def test_without_the_best_one_the_best_of_the_others_is_it(dataset: CheckpointsDataset) -> None:
+    """A person removed a damaged one, as its error says; the resumed run repeats the record of its newest."""
+    for frames, score in ((100, 9.0), (200, 5.0), (300, 1.0)):
+        dataset.save(_made(dataset, frames, score, is_best=frames == 100))
+    shutil.rmtree(dataset.path / "frames-100")
+    dataset.save({"name": "frames-300", "folder": str(dataset.path / "frames-300"), "frames": 300, "score": 1.0})
+    assert dataset.load()["best"]["name"] == "frames-200"
+
+
 def test_falling_back_drops_the_later_ones(dataset: CheckpointsDataset) -> None:
     for frames in (100, 200, 300):
         dataset.save(_made(dataset, frames))

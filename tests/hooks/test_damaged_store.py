@@ -81,9 +81,7 @@ def test_an_empty_database_is_filled(go: Go, runs: Runs, project: Path) -> None:
     assert [run.info.status for run in runs()] == ["FINISHED", "FINISHED"]
 
 
-def test_a_read_only_database_is_told_apart(
-    empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_database_is_told_apart(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # MLflow makes a folder named like the address
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     MlflowClient(tracking_uri=sqlite_address(tmp_path / "mlflow.db"))  # which writes its experiment Default

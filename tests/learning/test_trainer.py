@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -372,7 +373,6 @@ def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch,
 
 
 def test_the_generator_can_be_dropped(make_parameters, tmp_path) -> None:
-    import threading
 
     parameters = parameters_for(make_parameters, "Corridor", learner={"mode": "overlapped"})
     stream = learn(parameters, env_spec(parameters.env), tmp_path)
@@ -458,3 +458,28 @@ def test_a_stop_while_a_checkpoint_is_evaluated_costs_its_score_alone(make_param
     with pytest.raises(Interrupted, match="the same command resumes"):
         run.until()
     assert (run.events[-1].checkpoint.score, len(asked)) == (None, 1)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_score_that_a_stop_left_out_is_made_when_it_will_be_needed(make_parameters, tmp_path, exact: bool) -> None:
+    """Of a run's last checkpoint, and under `run.exact_resume` of any: another one would be selected otherwise."""
+    run = {"total_frames": 1_600, "checkpoint_period_frames": 800, "exact_resume": exact}
+    parameters = parameters_for(make_parameters, "Corridor", run=run)
+    stops, calls, stopping = ({1, 2} if exact else {2, 3}), itertools.count(1), threading.Event()
+
+    def evaluate(network: Any, novelty: Any) -> float:
+        if (call := next(calls)) in stops:
+            stopping.set()
+            raise Interrupted("stopped while evaluating")
+        return float(call)
+
+    def scores() -> list[float | None]:
+        stopping.clear()
+        events = Run(parameters, tmp_path, stop=stopping.is_set, evaluate=evaluate).until().events
+        return [event.checkpoint.score for event in events if event.checkpoint]
+
+    for _ in stops:
+        with pytest.raises(Interrupted, match="the same command resumes"):
+            scores()
+    assert scores() == ([None, 3.0, 4.0] if exact else [None, 4.0])
+    assert scores() == [4.0]  # nothing is left to do

@@ -62,7 +62,8 @@ class RemoteActor:
         self._load(weights, version)
         if plan.state is not None:
             self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
-        if plan.state is not None or self._version is not None:  # begin episodes again: these weights must embed the first frame
+        if plan.state is not None or self._version is not None:
+            # Episodes begin again, since these weights must embed the first frame.
             self.restart(plan.shared)
         return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from kedro.io import AbstractDataset
 from pydantic import BaseModel, ConfigDict, Field
@@ -108,10 +109,11 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
             raise CheckpointError(f"{folder} is not a checkpoint folder in {self.path}")
         index = self._index_to_extend()
         kept = [record for record in index["checkpoints"] if self._stays(record, data)]
-        kept_names = {record["name"] for record in kept}
-        best = data["name"] if data.get("is_best") or index["best"] not in kept_names else index["best"]
-        record = {**data, "folder": folder.name, "score": _finite(data.get("score"))}
+        record: CheckpointRecord = {**data, "folder": folder.name, "score": _finite(data.get("score"))}
         record.pop("metrics", None)
+        best = data["name"] if data.get("is_best") else index["best"]
+        if best not in {there["name"] for there in [*kept, record]}:
+            best = _best_name([*kept, record])
         write_json(self.index_path, {"newest": data["name"], "best": best, "checkpoints": [*kept, record]})
         if (active := runs.active_run()) is not None:
             active.checkpointed_frames = data["frames"]
@@ -170,9 +172,9 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
 
 
 def _rebuilt(folder: Path) -> dict[str, Any]:
-    from meme57.checkpoints.manifest import best_of, read_manifest
+    from meme57.checkpoints.manifest import read_manifest
 
-    records, manifests = [], []
+    records: list[CheckpointRecord] = []
     for path in sorted(folder.glob("checkpoint-*")):
         try:
             manifest = read_manifest(path)
@@ -180,11 +182,23 @@ def _rebuilt(folder: Path) -> dict[str, Any]:
             log.warning("%s: not in the index", error)
             continue
         facts = manifest.model_dump(include={"frames", "updates", "score", "measure", "is_best"})
-        records.append({"name": path.name, "folder": path.name, **facts})
-        manifests.append(manifest)
-    best = best_of(manifests)
-    names = [record["name"] for record, manifest in zip(records, manifests, strict=True) if manifest is best]
-    return {"best": names[0] if names else None, "checkpoints": records}
+        records.append({"name": path.name, "folder": path.name, **facts})  # type: ignore[typeddict-item]
+    return {"best": _best_name(records), "checkpoints": records}
+
+
+class _Score(NamedTuple):
+    name: str
+    frames: int
+    score: float | None
+    measure: str | None
+
+
+def _best_name(records: Sequence[CheckpointRecord]) -> str | None:
+    from meme57.checkpoints.manifest import best_of
+
+    scores = [_Score(one["name"], one["frames"], one.get("score"), one.get("measure")) for one in records]
+    best = best_of(scores)
+    return None if best is None else best.name
 
 
 def _finite(score: float | None) -> float | None:

@@ -28,6 +28,7 @@ from meme57.lock import hold
 from meme57.replay import SequenceBatch
 from meme57.stopping import never
 
+SCORE = "evaluation/return"
 TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
 """What a checkpoint's score measures: the mean return of policy 0 in training, or of evaluation episodes."""
 
@@ -67,7 +68,8 @@ class Trainer:
         """Train, resuming from the newest checkpoint of the folder if there is one.
 
         A resumed run first yields the row and the record of that checkpoint again. So there is no gap if the process
-        was killed after writing the checkpoint and before reporting it.
+        was killed after writing the checkpoint and before reporting it. If a stop left out the evaluation of the last
+        checkpoint of the run (with `run.exact_resume`: of any), it is made then, and written with another checkpoint.
 
         Args:
             seed_replay: folder of `collect_seed_replay`, loaded at update 0; without it the actors warm up.
@@ -87,6 +89,11 @@ class Trainer:
                 if (resumed := self.state.resume()) is not None:
                     record, row = resumed
                     yield self._event([row], record)
+                    if (self.state.is_done or self._parameters.run.exact_resume) and not self._has_score(row):
+                        self._score(row)
+                        if not self._has_score(row):
+                            raise self._interrupted()
+                        yield self._event([row], self.state.save(row, **self._rank(row)))
                 else:
                     self._begin(seed_replay, initial_policy)
                 if not self.state.is_done:
@@ -124,11 +131,12 @@ class Trainer:
                     next_checkpoint = _next_multiple(state.frames, run.checkpoint_period_frames)
                     next_log = _next_multiple(state.frames, run.log_period_frames)
                     updates.drain()
-                    yield self._checkpoint(collector)
-                    if state.is_done:
+                    event = self._checkpoint(collector)
+                    yield event
+                    if state.is_done and self._has_score(event.rows[-1]):
                         return
-                    if self._stop():
-                        raise Interrupted(f"stopped at {state.frames:,} frames: the same command resumes from there")
+                    if state.is_done or self._stop():
+                        raise self._interrupted()
                 elif state.frames >= next_log:
                     next_log = _next_multiple(state.frames, run.log_period_frames)
                     yield self._event([state.row()])
@@ -147,13 +155,23 @@ class Trainer:
             if cut:
                 state.cut_episodes()
             row = state.row()
-            if self._evaluate is not None and not self._stop():
-                with suppress(Interrupted):  # the checkpoint has no score
-                    row["evaluation/return"] = self._evaluate(state.learner.network, state.learner.novelty)
+            self._score(row)
             record = state.save(row, **self._rank(row))
             if cut and not state.is_done:
                 state.pool.restart()
         return self._event([row], record)
+
+    def _score(self, row: dict[str, float]) -> None:
+        """Add the greedy evaluation, if there is one, to the checkpoint's row; a stop leaves it out."""
+        if self._evaluate is not None and not self._stop():
+            with suppress(Interrupted):
+                row[SCORE] = self._evaluate(self.state.learner.network, self.state.learner.novelty)
+
+    def _has_score(self, row: Mapping[str, float]) -> bool:
+        return self._evaluate is None or SCORE in row
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"stopped at {self.state.frames:,} frames: the same command resumes from there")
 
     def _rank(self, row: Mapping[str, float]) -> dict[str, Any]:
         """Return the score that selects the best checkpoint, and its measure; without any, the newest is selected."""
@@ -161,7 +179,7 @@ class Trainer:
             return {"score": None, "measure": None}
         if self._evaluate is None:
             return {"score": self.state.statistics.exploit_score, "measure": TRAINING_RETURNS}
-        return {"score": row.get("evaluation/return"), "measure": GREEDY_EPISODES}
+        return {"score": row.get(SCORE), "measure": GREEDY_EPISODES}
 
     def _make_collector(self) -> Collector:
         learner, begun, skip = self._parameters.learner, self.state.frames, self._env.frame_skip
