@@ -87,6 +87,12 @@ BAD_STUDIES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def test_a_trial_does_not_play_on_ray() -> None:
+    tree = {"actors": {"pool": "ray"}, "env": {"game": "Pong"}, "tune": {"space": [RATE]}}
+    with pytest.raises(ConfigurationError, match=r"actors\.pool=local; tune\.executor=ray spreads"):
+        check_study(parse_parameters(tree))
+
+
 def refusal(tune: dict[str, Any]) -> str:
     with pytest.raises(ConfigurationError) as caught:
         check_study(parse_parameters({"env": {"game": "Pong"}, "tune": tune}))

@@ -37,6 +37,18 @@ def test_a_curve_is_kept_and_a_resumed_run_writes_over_what_it_repeats(tmp_path:
     assert Curve(tmp_path / "scores.json").points == [(110, 1.1), (205, 7.0)]
 
 
+def test_a_resumed_run_has_no_points_of_what_a_kill_lost(tmp_path: Path) -> None:
+    """Its first own point may lie far beyond its checkpoint."""
+    curve = Curve(tmp_path / "scores.json")
+    for frames in (80, 100, 120, 140):
+        curve.add(frames, 1.0)
+    again = Curve(tmp_path / "scores.json")
+    again.drop_after(100)
+    assert again.until(140, slack=20) == [(80, 1.0), (100, 1.0)]
+    again.add(160, 2.0)
+    assert Curve(tmp_path / "scores.json").points == [(80, 1.0), (100, 1.0), (160, 2.0)]
+
+
 def test_a_look_back_sees_what_was_seen_then(tmp_path: Path) -> None:
     curve = Curve(tmp_path / "scores.json")
     for frames in (110, 210, 310):

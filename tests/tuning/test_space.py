@@ -56,6 +56,10 @@ def test_configured_values_are_those_inside_the_space() -> None:
         "loss.trust_region_alpha": 3.0,
         "network.small_channels": "[16, 32]",
     }
+    grid = [{"name": "family.beta_max", "type": "float", "low": 0.1, "high": 0.5, "step": 0.1}]
+    on_it = parse_parameters({"family": {"beta_max": 0.3}, "tune": {"space": grid}})  # (0.3 - 0.1) / 0.1 is 1.99...
+    tree = on_it.model_dump(mode="json", by_alias=True)
+    assert configured_values(tree, on_it.tune.space) == {"family.beta_max": 0.3}
     off = parse_parameters({"loss": {"trust_region": False}, "tune": {"space": SPACE}})
     tree = off.model_dump(mode="json", by_alias=True)
     assert "loss.trust_region_alpha" not in configured_values(tree, off.tune.space)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import multiprocessing
 import os
 import random
@@ -23,9 +25,11 @@ from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
 from meme57.addresses import sqlite_address
 from meme57.config import parse_parameters
-from meme57.errors import AddressError, Interrupted, RunConflictError, TuningError
+from meme57.errors import AddressError, Interrupted, RunConflictError, StorageError, TuningError
+from meme57.files import commit_folder
 from meme57.tuning import study as study_module
 from meme57.tuning.curve import Curve
+from meme57.tuning.learning_run import LearningRun
 from meme57.tuning.objective import Objective
 from meme57.tuning.result import study_record
 from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, origin, requeue_dead
@@ -234,6 +238,53 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(place: Place, tmp_path: Pat
     assert study.trials[1].value == uninterrupted.value != 0
     assert study.trials[1].intermediate_values == uninterrupted.intermediate_values
     assert [origin(trial) for trial in latest(study.trials)] == [0]
+
+
+def test_a_full_disk_is_no_fault_of_the_trial(place: Place, never: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = make_parameters(num_trials=1)
+    monkeypatch.setattr("meme57.checkpoints.store.commit_folder", fail_at(2, OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(StorageError, match="the same command resumes from there"):
+        work(parameters, place, never)
+    study = open_study(parameters, place)
+    assert states(study) == ["FAIL", "WAITING"]
+    assert [path.name for path in place.trials.glob("trial-0000/*/checkpoints/c*")] == ["checkpoint-000001"]
+    monkeypatch.undo()
+    work(parameters, place, never)
+    assert states(open_study(parameters, place)) == ["FAIL", "COMPLETE"]
+
+
+def fail_at(number: int, error: Exception) -> Callable[[Path, Path], None]:
+    """Make a `commit_folder` whose call of that number raises."""
+    calls = itertools.count(1)
+
+    def commit(temporary: Path, path: Path) -> None:
+        if next(calls) == number:
+            raise error
+        commit_folder(temporary, path)
+
+    return commit
+
+
+def test_runs_one_after_the_other_are_closed_before_the_next(
+    place: Place, never: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    begun: list[tuple[str, list[str]]] = []
+    advance, close = LearningRun.advance, LearningRun.close
+
+    def note_begun(run: LearningRun, frames: int) -> None:
+        begun.append((run.unit.name, [*closed]))
+        advance(run, frames)
+
+    def note_closed(run: LearningRun) -> None:
+        closed.append(run.unit.name)
+        close(run)
+
+    monkeypatch.setattr(LearningRun, "advance", note_begun)
+    monkeypatch.setattr(LearningRun, "close", note_closed)
+    work(make_parameters(pruner="wilcoxon", seeds=[1, 2, 3], num_trials=1), place, never)
+    names = [f"Corridor-s{seed}" for seed in (1, 2, 3)]
+    assert begun == [(name, names[:i]) for i, name in enumerate(names)]
 
 
 def test_a_trial_whose_worker_dies_again_and_again_is_given_up(place: Place) -> None:

@@ -17,7 +17,7 @@ from meme57.config.parameters import LEARNING_GROUPS
 from meme57.config.tuning import Dimension
 from meme57.errors import ConfigurationError
 from meme57.evaluation.reference import WHOLE_GAME_FRAMES, has_reference, is_cut
-from meme57.tuning.space import assign, is_active, label, look_up
+from meme57.tuning.space import assign, divides, is_active, label, look_up
 
 NOT_THE_AGENT = (
     "env.kind",
@@ -44,6 +44,10 @@ def check_study(parameters: Parameters) -> None:
         ConfigurationError: one line for the first fault.
     """
     tune, games = parameters.tune, parameters.tune_games
+    if parameters.actors.pool == "ray":
+        raise ConfigurationError(
+            "a trial plays in its own process: set actors.pool=local; tune.executor=ray spreads trials over a cluster"
+        )
     if parameters.run.init_from is not None:
         raise ConfigurationError("trials begin with random weights: leave run.init_from out of a study")
     for game in games:
@@ -137,7 +141,7 @@ def _check_shape(dimension: Dimension, configured: Any) -> None:
             raise _fault(dimension, f"has step={step:g} and type {dimension.type}", "leave step out")
     if dimension.type.endswith("int") and any(number is not None and number % 1 for number in (low, high, step)):
         raise _fault(dimension, f"has low={low:g}, high={high:g}", "type int takes whole numbers")
-    if step is not None and (step <= 0 or not _divides(step, high - low)):
+    if step is not None and (step <= 0 or not divides(step, high - low)):
         raise _fault(dimension, f"has step={step:g}", f"steps must lead from low={low:g} to high={high:g} exactly")
 
 
@@ -189,10 +193,6 @@ def _probes(dimension: Dimension) -> list[Any]:
     if dimension.type.endswith("int"):
         return [int(low), int(high)]
     return [low, high, low + step if step else low + INSIDE * (high - low)]
-
-
-def _divides(step: float, width: float) -> bool:
-    return abs(width / step - round(width / step)) < 1e-9
 
 
 def _fault(dimension: Dimension, what: str, then: str) -> ConfigurationError:

@@ -46,6 +46,10 @@ class Curve:
         self.points = [point for point in self.points if point[0] < frames] + [(frames, score)]
         write_json(self._path, self.points)
 
+    def drop_after(self, frames: int) -> None:
+        """Drop the points beyond `frames`, where a run resumed: a kill lost what they stood for."""
+        self.points = [point for point in self.points if point[0] <= frames]
+
     def until(self, frames: int, *, slack: int) -> list[Point]:
         """Return the points up to `frames`, and the one that crossed it, since a row covers a whole round of steps."""
         before = [point for point in self.points if point[0] < frames]

@@ -110,6 +110,8 @@ class LearningRun:
             event = next(self._events, None)
             if event is None:
                 return
+            if self.frames == 0:
+                self._curve.drop_after(event.frames)
             self.frames = event.frames
             for row in event.rows:
                 self._health.see(row)

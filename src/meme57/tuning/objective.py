@@ -101,6 +101,7 @@ class Objective:
         first = len(self.scores)
         for number, run in enumerate(runs, start=first):
             run.advance(run.total_frames)
+            run.close()  # its replay, before the next one fills another
             score = _ended(run)
             self._report((number + 1) * self._tune.frames, score)
             trial.report(score, number)

@@ -71,4 +71,9 @@ def _holds(dimension: Dimension, value: Any) -> bool:
     assert dimension.high is not None
     if not dimension.low <= value <= dimension.high:
         return False
-    return dimension.step is None or ((value - dimension.low) / dimension.step) % 1 == 0
+    return dimension.step is None or divides(dimension.step, value - dimension.low)
+
+
+def divides(step: float, width: float) -> bool:
+    """Say whether steps of that size lead across the width exactly, but for rounding."""
+    return abs(width / step - round(width / step)) < 1e-9

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from meme57.config import Parameters
 from meme57.config.identity import changes, is_same
 from meme57.config.tuning import TuneParameters
-from meme57.errors import Interrupted, RunConflictError, TuningError
+from meme57.errors import Interrupted, RunConflictError, StorageError, TuningError, first_line
 from meme57.evaluation.reference import has_reference, reference_beside
 from meme57.tracking.trials import StudyRun, TrialRun
 from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, study_settings
@@ -233,8 +233,9 @@ def _run(
         objective.constrain(trial)
         study.tell(trial, state=TrialState.PRUNED)
         state, note = "PRUNED", str(pruned)
-    except (Interrupted, KeyboardInterrupt):
-        state, note = "STOPPED", "back in the queue"
+    except (Interrupted, KeyboardInterrupt, StorageError, RunConflictError) as error:
+        # A full disk, or a worker that was silent and plays on: the settings are not at fault.
+        state, note = "STOPPED", f"back in the queue ({first_line(error)})"
         requeue(study, study.trials[trial.number], deaths=0)
         give_up(study, study.trials[trial.number], "its worker was stopped; a copy resumes it")
         raise
