@@ -27,6 +27,10 @@ def test_the_highest_mean_wins_and_ties_go_to_the_lower_number() -> None:
 def test_all_windows_count_and_a_shared_one_once(tmp_path: Path) -> None:
     assert bandit_policy(write(tmp_path, [[0, 4.0]], [[1, 9.0], [1, 1.0]])) == 1
     shared = [[0, 4.0], [1, 9.0], [1, 0.0]]
+    alike = [{"bandits": [{"plays": [[0, 1.0]], "random": number}]} for number in range(2)]
+    other = {"bandits": [{"plays": [[0, 7.0], [1, 3.5]], "random": 2}]}  # 0: (1 + 1 + 7) / 3, or once (1 + 7) / 2
+    (tmp_path / "state.json").write_text(json.dumps({"pool": {"actors": [*alike, other]}}))
+    assert bandit_policy(tmp_path) == 1
     assert bandit_policy(write(tmp_path, shared, shared)) == 1
     assert bandit_policy(write(tmp_path, [])) is None
 
@@ -41,6 +45,9 @@ def test_a_damaged_state_says_so(tmp_path: Path, text: str) -> None:
 def test_the_bandit_that_actors_on_ray_share_counts_once(tmp_path: Path) -> None:
     driver = {"bandit": {"plays": [[0, 1.0], [1, 3.0]]}, "actors": [{"bandits": [{"plays": [[0, 1.0], [1, 3.0]]}]}]}
     (tmp_path / "state.json").write_text(json.dumps({"pool": driver}))
+    assert bandit_policy(tmp_path) == 1
+    behind = {**driver, "actors": [{"bandits": [{"plays": [[0, 9.0], [0, 1.0]]}]}]}  # the copy of some rounds ago
+    (tmp_path / "state.json").write_text(json.dumps({"pool": behind}))
     assert bandit_policy(tmp_path) == 1
     own = {"bandit": None, "actors": [{"bandits": [{"plays": [[0, 7.0], [1, 3.0]]}]}]}
     (tmp_path / "state.json").write_text(json.dumps({"pool": own}))

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,21 @@ def test_an_older_damaged_one_does_not_stop_the_run(tmp_path) -> None:
     assert store.newest().state["frames"] == 20
     save(store, 30)
     assert store.replay_indices() == [{"of": 20}, {"of": 30}]
+
+
+def test_an_old_one_that_cannot_be_removed_costs_space_alone(tmp_path, monkeypatch, caplog) -> None:
+    store = make_store(tmp_path, keep=1)
+    save(store, 10)
+    remove = shutil.rmtree
+
+    def refuse(path: Path, **options: Any) -> None:
+        if path.name == "checkpoint-000001":
+            raise OSError("busy")
+        remove(path, **options)
+
+    monkeypatch.setattr("meme57.checkpoints.store.shutil.rmtree", refuse)
+    assert save(store, 20).frames == store.newest().state["frames"] == 20
+    assert "checkpoint-000001 is not needed any more and could not be removed: busy" in caplog.text
 
 
 def test_left_overs_of_a_crash_are_ignored_and_overwritten(store) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from meme57.actors import LocalPool
+from meme57.actors import Collected, LocalPool
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError, Interrupted, ReplayError
 from meme57.learning import run_state
 from meme57.learning.seed_replay import collect_seed_replay
+from meme57.learning.staleness import Staleness
 from meme57.learning.trainer import Trainer, TrainingEvent, learn
 
 SHORT = {"total_frames": 2_400, "checkpoint_period_frames": 1_200, "log_period_frames": 400}
@@ -389,6 +390,20 @@ def test_global_random_numbers_do_not_matter(make_parameters, tmp_path) -> None:
         np.random.seed(seed)
         runs.append(Run(parameters, tmp_path / str(seed)).until())
     assert differing(*runs) == []
+
+
+def test_an_episode_whose_last_chunk_is_too_stale_waits_no_longer(make_parameters, tmp_path) -> None:
+    parameters = parameters_for(make_parameters, "Corridor")
+    trainer = Trainer(parameters, env_spec(parameters.env), tmp_path)
+    collected = trainer.state.pool.collect(100)
+    trainer.state.pool.close()
+    last = next(chunk for chunk in collected.chunks if chunk.is_last and chunk.index > 0)
+    before = next(chunk for chunk in collected.chunks if (chunk.episode, chunk.index) == (last.episode, last.index - 1))
+    trainer.state.take(Collected(chunks=[before]))
+    assert trainer.state.replay.num_pending == 1
+    trainer.state._staleness = Staleness(-1.0)
+    trainer.state.take(Collected(chunks=[last]))
+    assert trainer.state.replay.num_pending == 0
 
 
 # ---- rounds

@@ -157,6 +157,15 @@ def test_a_lost_actors_lone_chunk_becomes_a_sequence_and_the_others_wait_on(make
     assert replay.sample(1, np.random.default_rng(0)).lengths.tolist() == [P]
 
 
+def test_an_episode_that_ended_elsewhere_waits_no_longer(make_episode, make_replay):
+    """Its last chunk was too stale to come in."""
+    replay = make_replay()
+    for episode in (4, 5):
+        replay.add(make_episode(2 * P, actor=1, episode=episode).chunks[:1])
+    assert replay.end_pending([], {(1, 4), (0, 5), (1, 9)}) == len(replay) == 1
+    assert replay.num_pending == 1
+
+
 def test_eviction_frees_chunks_oldest_first(make_episode, make_replay):
     replay = make_replay(capacity_sequences=3)
     chunks = make_episode(8 * P).chunks  # sequences 0..6

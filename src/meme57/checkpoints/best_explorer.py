@@ -38,11 +38,15 @@ def best_arm(plays: list[tuple[int, float]]) -> int | None:
 
 
 def _plays(tree: Any) -> Iterator[tuple[int, float]]:
-    """Yield (policy, return) of every play in the bandits' windows; a bandit that several actors share counts once."""
+    """Yield (policy, return) of every play in the bandits' windows; a bandit that several actors share counts once.
+
+    On Ray the actors' copies of a shared bandit are older than the driver's, so only that one counts.
+    """
+    shared = tree.get("bandit")
     seen: list[Any] = []
-    for bandit in _bandits(tree):
-        if bandit["plays"] not in seen:
-            seen.append(bandit["plays"])
+    for bandit in _bandits(tree) if shared is None else [shared]:
+        if bandit not in seen:  # random state and all: two bandits may have seen the same
+            seen.append(bandit)
             yield from ((int(arm), float(reward)) for arm, reward in bandit["plays"])
 
 
@@ -50,10 +54,7 @@ def _bandits(tree: Any) -> Iterator[Mapping[str, Any]]:
     """Yield every bandit's state, wherever a pool keeps its actors."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            if key == "bandit" and value is not None:  # the one that all actors on Ray share
-                yield value
-            else:
-                yield from value if key == "bandits" else _bandits(value)
+            yield from value if key == "bandits" else _bandits(value)
     elif isinstance(tree, list):
         for value in tree:
             yield from _bandits(value)

@@ -208,7 +208,10 @@ class CheckpointStore:
         best = self.best()
         for path in self._folders()[: -self._keep]:
             if best is None or path != best.folder:
-                shutil.rmtree(path)
+                try:
+                    shutil.rmtree(path)
+                except OSError as error:
+                    logger.warning("%s is not needed any more and could not be removed: %s", path, error)
 
     def _folders(self) -> list[Path]:
         with reading_errors(self.folder):

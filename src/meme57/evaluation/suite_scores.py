@@ -136,7 +136,13 @@ def _chosen(rows: Iterable[Row], variant: str, agent: str) -> list[Row]:
 
 
 def _aggregates(rows: Sequence[Row], games: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Count runs and games, and compute the statistics, `{name: {value, interval}}`; none if a game is missing."""
+    """Count runs and games, and compute the statistics, `{name: {value, interval}}`; none if a game is missing.
+
+    A game is missing if one of its runs has no normalised score: the others are those that happened to be short.
+    """
+    num_runs = len(rows)
+    partial = {row["game"] for row in rows if row["human_normalised"] is None}
+    rows = [row for row in rows if row["game"] not in partial]
     human = by_game(rows, "human_normalised")
     missing = [game for game in games if game not in human]
     found: dict[str, dict[str, Any]] = {}
@@ -149,7 +155,7 @@ def _aggregates(rows: Sequence[Row], games: Sequence[str], settings: Mapping[str
             found["record_mean"] = _mean_of_games(record, settings)
     above = sum(float(np.mean(scores)) > 1.0 for scores in human.values())
     return {
-        "runs": len(rows), "games": len(human), "missing": missing, "above_human": above, "statistics": found,
+        "runs": num_runs, "games": len(human), "missing": missing, "above_human": above, "statistics": found,
     }  # fmt: skip
 
 

@@ -73,7 +73,8 @@ class RunState:
         self.frames += collected.num_steps * self._env.frame_skip
         fresh = self._staleness.fresh(collected.chunks, self.learner.num_updates)
         self.limiter.insert(self.replay.add(fresh))
-        self.limiter.insert(self.replay.end_pending(collected.lost_actors))
+        ended = {(chunk.actor, chunk.episode) for chunk in collected.chunks if chunk.is_last}  # be it refused
+        self.limiter.insert(self.replay.end_pending(collected.lost_actors, ended))
         self.statistics.add_episodes(collected.episodes)
 
     def take_seed_replay(self, folder: Path) -> None:

@@ -98,8 +98,10 @@ class SequenceReplay:
             self._ring.insert(len(completed))
         return len(completed)
 
-    def end_pending(self, actors: Collection[int] | None = None) -> int:
-        """Treat the open episodes of these actors (None: of all) as truncated; for actors that stopped or died.
+    def end_pending(self, actors: Collection[int] | None = None, episodes: Collection[tuple[int, int]] = ()) -> int:
+        """Treat the open episodes of these actors (None: of all) as truncated, and these (actor, episode).
+
+        It is for actors that stopped or died, and for episodes whose last chunk was refused.
 
         If an episode's first chunk waits alone, it becomes a sequence with padding. Every other waiting chunk already
         belongs to a sequence. So no chunk is lost.
@@ -108,7 +110,7 @@ class SequenceReplay:
             The number of sequences that entered.
         """
         with self._lock:
-            keys = [key for key in self._pending if actors is None or key[0] in actors]
+            keys = [key for key in self._pending if actors is None or key[0] in actors or key in episodes]
             waiting = [self._pending.pop(key) for key in keys]
             alone = [number for number in waiting if self._chunks[number].index == 0]
             for offset, number in enumerate(alone):

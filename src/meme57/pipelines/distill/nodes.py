@@ -63,6 +63,7 @@ def distill_student(
 
 def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -> dict[str, float]:
     """Measure the mean returns of teacher and student on the same seeds, playing as in scored games."""
+    from meme57.blueprint import find_device
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import mean_return
     from meme57.evaluation.ranking import shortened
@@ -70,7 +71,8 @@ def _returns(settings: Parameters, teacher_folder: Path, student_folder: Path) -
     from meme57.learning.progress import counter
 
     spec, num_envs = shortened(env_spec(settings.env)), settings.distill.num_envs
-    teacher, student = Teacher.load(teacher_folder, torso=settings.network.torso), load_student(student_folder)
+    teacher = Teacher.load(teacher_folder, torso=settings.network.torso).to(find_device())
+    student = load_student(student_folder)
     makers: dict[str, Callable[[int], Policy]] = {
         "teacher": partial(teacher.player, temperature=settings.evaluate.temperature),
         "student": partial(StudentPolicy, student),
