@@ -88,7 +88,7 @@ class SyntheticActor(RemoteActor):
             collected.chunks.append(replace(self._chunk, **identity, weight_version=version, is_last=is_last))
             if is_last:
                 steps = CHUNKS_AN_EPISODE * len(self._chunk.mu)
-                collected.episodes.append(EpisodeResult(0, 1.0, 0.0, steps, 1.0, 1.0, epsilon=0.0))
+                collected.episodes.append(EpisodeResult(0, 1.0, steps, 1.0, 1.0, epsilon=0.0))
         collected.num_steps += self._num_envs * len(self._chunk.mu)
         self._count += 1
 

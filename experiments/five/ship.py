@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from meme57.api.pretrained import CARD, CARD_PAGE, FOLDER
-from meme57.checkpoints.store import CheckpointStore
+from meme57.checkpoints.store import best_checkpoint
 from meme57.files import checksum, read_json, write_bytes, write_json
+from meme57.learning.policies import TEACHER_FILES
 
 ROOT = Path(__file__).parents[2]
-TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
 MOST_BYTES = 15 * 2**20
 """Of all teachers together."""
 BEST = "the best of its checkpoints, by eight greedy games each"
@@ -84,7 +84,7 @@ def ship(project: Path, note: dict[str, Any], command: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(student, folder / "student")
     (folder / "teacher").mkdir()
-    for file in TEACHER:
+    for file in TEACHER_FILES:
         shutil.copyfile(best.folder / file, folder / "teacher" / file)
     scores = note["scores"]
     card = {
@@ -135,8 +135,7 @@ def _row(agent: str, score: dict[str, Any]) -> str:
 
 
 def _best(project: Path, run: str) -> Any:
-    folder = project / "data/06_models" / run / "checkpoints"
-    best = CheckpointStore(folder, fingerprint="", configuration={}, keep=1).best()
+    best = best_checkpoint(project / "data/06_models" / run / "checkpoints")
     assert best is not None, f"{run} has no checkpoint"
     return best
 

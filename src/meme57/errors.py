@@ -108,9 +108,9 @@ def own_error(error: BaseException) -> Meme57Error | None:
     return None
 
 
-def one_line(error: BaseException, longest: int = 500) -> str:
+def one_line(error: BaseException) -> str:
     """Describe an error on one line: a `Meme57Error` by its message, others with their type."""
-    words = " ".join(str(error).split())[:longest]
+    words = " ".join(str(error).split())[:500]
     return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
 
 

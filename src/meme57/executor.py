@@ -38,7 +38,7 @@ class Executor(Protocol):
     """Runs a function once for each argument, in parallel."""
 
     def run(
-        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = stopping.never
     ) -> list[Outcome]:
         """Return the outcomes in the order of the arguments; once `stop` says so, ask every task to stop."""
 
@@ -50,7 +50,7 @@ class LocalExecutor:
         self._workers = workers
 
     def run(
-        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = stopping.never
     ) -> list[Outcome]:
         """Run the tasks as `Executor` says; SIGTERM asks a task to stop (`meme57.stopping`)."""
         context = multiprocessing.get_context("spawn")
@@ -83,16 +83,13 @@ class LocalExecutor:
 class RayExecutor:
     """One Ray task for each argument; Ray places them, on this machine or on the cluster that RAY_ADDRESS names."""
 
-    def __init__(self, *, cpus_per_task: float = 1) -> None:
-        self._cpus = cpus_per_task
-
     def run(
-        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = lambda: False
+        self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = stopping.never
     ) -> list[Outcome]:
         """Run the tasks as `Executor` says; to stop a task, Ray cancels it, which raises SIGINT inside Python."""
         ray = import_ray("tune.executor=ray")
         connect(ray)
-        remote = ray.remote(num_cpus=self._cpus, max_retries=0)(_ray_task)
+        remote = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
         tasks = [remote.remote(function, argument) for argument in arguments]
         asked, pending = False, tasks
         while pending:

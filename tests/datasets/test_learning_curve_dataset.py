@@ -50,6 +50,20 @@ def test_rows_go_to_the_active_run_at_their_frames(dataset: LearningCurveDataset
     assert set(active.client.get_run(active.run_id).data.metrics) == {"loss"}
 
 
+def test_what_a_repeated_row_has_beyond_the_first_goes_there_too(
+    dataset: LearningCurveDataset, active: ActiveRun
+) -> None:
+    """A stop left out the evaluation of the last checkpoint, and the resumed run made it."""
+    dataset.save([{"frames": 100, "loss": 0.5}])
+    dataset.save([{"frames": 100, "loss": 0.5}])
+    dataset.save([{"frames": 100, "loss": 0.5, "evaluation/return": 7.0}])
+    active.metrics.flush()
+    for name, value in (("loss", 0.5), ("evaluation/return", 7.0)):
+        history = active.client.get_metric_history(active.run_id, name)
+        assert [(metric.step, metric.value) for metric in history] == [(100, value)]
+    assert dataset.load().to_dict(orient="list") == {"frames": [100], "loss": [0.5], "evaluation/return": [7.0]}
+
+
 def _steps(active: ActiveRun, run_id: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in active.client.get_metric_history(run_id, "loss")]
 

@@ -64,7 +64,7 @@ def test_what_is_the_agents_stays_and_is_named(laptop: EnvSpec) -> None:
 
 
 def test_a_result_says_what_training_had_otherwise(laptop: EnvSpec) -> None:
-    facts = protocol_facts(laptop, protocol="sticky", episodes=100, seed=1, epsilon=0.0, bandit_policy=2)
+    facts = protocol_facts(laptop, protocol="sticky", episodes=100, seed=1, epsilon=0.0)
     assert facts["protocol"] == "sticky"
     assert facts["changed_since_training"] == {
         "sticky_action_probability": {"training": 0.0, "evaluation": 0.25},
@@ -72,7 +72,6 @@ def test_a_result_says_what_training_had_otherwise(laptop: EnvSpec) -> None:
         "max_episode_frames": {"training": 600, "evaluation": 108_000},
     }
     assert facts["sticky_action_probability"] == 0.25
-    assert facts["bandit_policy"] == 2
     assert facts["name"] == protocol_name(evaluation_spec(laptop, "sticky"), epsilon=0.0)
     assert facts["name"] != protocol_name(laptop, epsilon=0.0)  # so that the registry does not compare them
     assert changed_settings(laptop, laptop) == {}

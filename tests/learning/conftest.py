@@ -67,7 +67,6 @@ def build_batch(
         probabilities=np.full(B, 1.0 / B),
         importance=rng.uniform(0.2, 1.0, B).astype(np.float32),
         sequence_ids=np.arange(B),
-        weight_versions=np.zeros(B, np.int64),
     )
 
 

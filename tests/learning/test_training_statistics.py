@@ -12,7 +12,7 @@ from meme57.learning.statistics import EXPLOIT_WINDOW, TrainingStatistics
 
 
 def episode(policy: int, extrinsic: float, num_steps: int = 10, epsilon: float = 0.01) -> EpisodeResult:
-    return EpisodeResult(policy, extrinsic, 0.0, num_steps, extrinsic / 2, extrinsic / 4, epsilon)
+    return EpisodeResult(policy, extrinsic, num_steps, extrinsic / 2, extrinsic / 4, epsilon)
 
 
 def test_row_by_hand_and_starting_over() -> None:

@@ -27,7 +27,7 @@ SPACE = [
 TUNE: dict[str, Any] = {
     "study": "small", "space": SPACE, "frames": FRAMES, "report_period_frames": PERIOD,
     "checkpoint_period_frames": 2 * PERIOD, "min_frames": PERIOD, "num_trials": 3, "sampler": "random",
-    "evidence_seeds": [101, 102], "bootstrap_repetitions": 200,
+    "evidence_seeds": [101, 102],
 }  # fmt: skip
 
 

@@ -32,7 +32,6 @@ class EpisodeResult(NamedTuple):
 
     policy: int
     extrinsic_return: float
-    intrinsic_return: float
     num_steps: int
     discounted_return: float
     """Extrinsic, from the first step on, at the policy's own discount."""
@@ -142,7 +141,6 @@ class Actor:
         seed = (run.seed * SEED_STRIDE + self._index * 1_009 + self._generation * 100_000_007) % TRAINING_SEEDS
         self._policies = np.zeros(self._num_envs, np.int64)
         self._returns = np.zeros(self._num_envs)
-        self._intrinsic_returns = np.zeros(self._num_envs)
         self._lengths = np.zeros(self._num_envs, np.int64)
         self._discounted_returns = np.zeros(self._num_envs)
         self._predicted_returns = np.zeros(self._num_envs)
@@ -157,7 +155,7 @@ class Actor:
         self._number_episodes(which)
         for env in np.flatnonzero(which).tolist():
             self._policies[env] = self._choose_policy(env)
-        for totals in (self._returns, self._intrinsic_returns, self._lengths, self._discounted_returns):
+        for totals in (self._returns, self._lengths, self._discounted_returns):
             totals[which] = 0
 
     def _number_episodes(self, which: npt.NDArray[np.bool_]) -> None:
@@ -211,7 +209,6 @@ class Actor:
     def _count(self, stepped: npt.NDArray[np.bool_], outcome: StepInputs) -> None:
         self._returns += outcome.reward
         self._discounted_returns += self._gammas[self._policies] ** self._lengths * outcome.reward
-        self._intrinsic_returns += np.where(stepped, outcome.intrinsic, 0.0)
         self._lengths += stepped
 
     def _end_episodes(self, ended: npt.NDArray[np.bool_], collected: Collected) -> None:
@@ -222,7 +219,6 @@ class Actor:
                 EpisodeResult(
                     policy=policy,
                     extrinsic_return=float(self._returns[env]),
-                    intrinsic_return=float(self._intrinsic_returns[env]),
                     num_steps=int(self._lengths[env]),
                     discounted_return=float(self._discounted_returns[env]),
                     predicted_return=float(self._predicted_returns[env]),

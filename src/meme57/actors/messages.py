@@ -51,8 +51,8 @@ def unpack_answer(data: bytes) -> tuple[Collected, dict[str, Any]]:
     try:
         facts = json.loads(data[HEADER_BYTES:end])
         episodes = [
-            EpisodeResult(int(j), float(e), float(i), int(n), float(d), float(p), float(epsilon))
-            for j, e, i, n, d, p, epsilon in facts.pop("episodes")
+            EpisodeResult(int(j), float(e), int(n), float(d), float(p), float(epsilon))
+            for j, e, n, d, p, epsilon in facts.pop("episodes")
         ]
         steps = int(facts.pop("steps"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -64,7 +64,7 @@ def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:
     Raises:
         RefusalError: there is no such run, or it has none yet; one line that says what makes it.
     """
-    from meme57.checkpoints.store import CheckpointStore
+    from meme57.checkpoints.store import best_checkpoint
     from meme57.tracking.overview import known_run, run_folder
 
     project = project or project_folder()
@@ -75,7 +75,7 @@ def run_policy(run: str, agent: str, *, project: Path | None = None) -> Path:
                 f"run {run!r} has no student yet: `kedro run --pipelines distill` makes it (same options)"
             )
         return models / "student"
-    best = CheckpointStore(models / "checkpoints", fingerprint="", configuration={}, keep=1).best()
+    best = best_checkpoint(models / "checkpoints")
     if best is None:
         raise RefusalError(
             f"run {run!r} has no checkpoint yet: `kedro run` trains it, `meme57 status` shows how far it is"

@@ -94,10 +94,10 @@ class CheckpointStore:
         Raises:
             StorageError: the disk is full, or the folder cannot be written to; earlier checkpoints are unchanged.
         """
-        number = max([0, *(_number(path) for path in self._folders())]) + 1
+        number = max([0, *(_number(path) for path in _folders(self.folder))]) + 1
         path = self.folder / f"{PREFIX}{number:06d}"
         new = CheckpointRecord(path.name, path, frames, updates, score, is_best=True, measure=measure)
-        is_best = best_of([*self._there(), new]) is new
+        is_best = best_of([*_there(self.folder), new]) is new
         temporary = self.folder / f".{path.name}.tmp"
         try:
             with storage_errors(path):
@@ -134,7 +134,7 @@ class CheckpointStore:
             CheckpointError: there are checkpoints and none can be used; they are left as they are.
         """
         failed: list[tuple[Path, CheckpointError]] = []
-        for path in reversed(self._folders()):
+        for path in reversed(_folders(self.folder)):
             try:
                 checkpoint = self._open(path)
                 use(checkpoint)
@@ -161,16 +161,13 @@ class CheckpointStore:
         return found[0] if found else None
 
     def best(self) -> CheckpointRecord | None:
-        """Return the best checkpoint, as defined by `best_of`.
-
-        Only manifests are read: checking every file at every save would cost more than the save.
-        """
-        return best_of(self._there())
+        """Return `best_checkpoint` of the folder."""
+        return best_checkpoint(self.folder)
 
     def replay_indices(self) -> list[dict[str, Any]]:
         """Return the replay snapshots that the checkpoints kept for resuming still need."""
         indices = []
-        for path in self._folders()[-self._keep :]:
+        for path in _folders(self.folder)[-self._keep :]:
             try:
                 indices.append(newest_replay_index(path))
             except CheckpointError as error:
@@ -186,38 +183,48 @@ class CheckpointStore:
             )
         return Checkpoint(path, manifest, read_json(path / STATE))
 
-    def _there(self) -> list[CheckpointRecord]:
-        """Return the checkpoints whose files are all there, in the order of their numbers."""
-        there = []
-        for path in self._folders():
-            try:
-                manifest = read_manifest(path)
-                if all((path / name).is_file() for name in manifest.files):
-                    there.append(_record(path, manifest, is_best=True))
-            except CheckpointError as error:
-                logger.warning("%s: not considered", error)
-        return there
-
     def _report_new_measure(self) -> None:
         """Log one line when the first score of another measure is written."""
-        measures = [record.measure for record in self._there() if record.score is not None and record.measure]
+        measures = [record.measure for record in _there(self.folder) if record.score is not None and record.measure]
         if len(measures) > 1 and measures[-2] != measures[-1]:
             logger.info("scores measure %s from now on: checkpoints with %s do not compete", measures[-1], measures[-2])
 
     def _prune(self) -> None:
         best = self.best()
-        for path in self._folders()[: -self._keep]:
+        for path in _folders(self.folder)[: -self._keep]:
             if best is None or path != best.folder:
                 try:
                     shutil.rmtree(path)
                 except OSError as error:
                     logger.warning("%s is not needed any more and could not be removed: %s", path, error)
 
-    def _folders(self) -> list[Path]:
-        with reading_errors(self.folder):
-            found = [*self.folder.iterdir()] if self.folder.is_dir() else []
-        named = [path for path in found if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit()]
-        return sorted(path for path in named if path.is_dir())
+
+def best_checkpoint(folder: Path) -> CheckpointRecord | None:
+    """Return the best checkpoint in the folder, as defined by `best_of`; None if there is none.
+
+    Only manifests are read: checking every file at every save would cost more than the save.
+    """
+    return best_of(_there(folder))
+
+
+def _there(folder: Path) -> list[CheckpointRecord]:
+    """Return the checkpoints whose files are all there, in the order of their numbers."""
+    there = []
+    for path in _folders(folder):
+        try:
+            manifest = read_manifest(path)
+            if all((path / name).is_file() for name in manifest.files):
+                there.append(_record(path, manifest, is_best=True))
+        except CheckpointError as error:
+            logger.warning("%s: not considered", error)
+    return there
+
+
+def _folders(folder: Path) -> list[Path]:
+    with reading_errors(folder):
+        found = [*folder.iterdir()] if folder.is_dir() else []
+    named = [path for path in found if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit()]
+    return sorted(path for path in named if path.is_dir())
 
 
 def newest_replay_index(folder: Path) -> dict[str, Any]:

@@ -109,12 +109,9 @@ def _optional(package: str) -> str:
 
 
 def _device() -> str:
-    import torch
+    from meme57.learning.device import describe_device
 
-    if not torch.cuda.is_available():
-        return "cpu"
-    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    return f"{torch.cuda.get_device_name()}, {memory:.0f} GiB"
+    return describe_device()
 
 
 def _free_disk() -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+FRAMES = "frames"
+"""The column that orders the rows; it is also the step in MLflow."""
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +27,8 @@ log = logging.getLogger(__name__)
 class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[misc]
     """Rows of metrics, ordered by emulator frames; an empty list means unchanged."""
 
-    def __init__(self, *, filepath: str, step: str = "frames", metadata: dict[str, Any] | None = None) -> None:
-        """`step` names the column that orders the rows; it is also the step in MLflow."""
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self.path = Path(filepath)
-        self.step = step
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -44,26 +44,27 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             texts = list(curve.select_dtypes(exclude="number"))
             if texts:
                 raise ValueError(f"column {texts[0]} contains a text that is no number")
-            if self.step not in curve or not curve[self.step].between(0, 2**63, inclusive="left").all():
-                raise ValueError(f"column {self.step} is missing, or a cell of it is")
+            if FRAMES not in curve or not curve[FRAMES].between(0, 2**63, inclusive="left").all():
+                raise ValueError(f"column {FRAMES} is missing, or a cell of it is")
         return curve
 
     def save(self, data: list[Row]) -> None:
         """Append rows atomically; drop older rows at or beyond the first new one, since a resumed run repeats them."""
         if not data:
             return
-        start, before = float(data[0][self.step]), self._read()
-        rows = [row for row in before if float(row[self.step]) < start] + data
-        columns = dict.fromkeys([self.step, *(column for row in rows for column in row)])
+        start, before = float(data[0][FRAMES]), self._read()
+        rows = [row for row in before if float(row[FRAMES]) < start] + data
+        columns = dict.fromkeys([FRAMES, *(column for row in rows for column in row)])
         text = io.StringIO()
         writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_bytes(self.path, text.getvalue().encode())
-        tracked = {float(row[self.step]) for row in before}
-        if before and float(before[-1][self.step]) > start:
+        known = {float(row[FRAMES]): row for row in before}
+        if before and float(before[-1][FRAMES]) > start:
             self._hide_tracked_after(start)
-        self._track([row for row in data if float(row[self.step]) not in tracked], rows)
+        news = (_beyond(row, known.get(float(row[FRAMES]), {})) for row in data)
+        self._track([row for row in news if row], rows)
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the last rows, for Kedro-Viz."""
@@ -77,10 +78,10 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             with self.path.open(newline="", encoding="utf-8") as stream:
                 reader = csv.DictReader(stream)
                 rows: list[Row] = list(reader)
-            if reader.fieldnames is not None and self.step not in reader.fieldnames:
-                raise ValueError(f"no column {self.step}")
+            if reader.fieldnames is not None and FRAMES not in reader.fieldnames:
+                raise ValueError(f"no column {FRAMES}")
             numbers = [[float(cell) for cell in row.values() if cell] for row in rows if None not in row]
-            if len(numbers) == len(rows) and all(math.isfinite(float(row[self.step])) for row in rows):
+            if len(numbers) == len(rows) and all(math.isfinite(float(row[FRAMES])) for row in rows):
                 return rows
             reason = "a row is not finite or too long"
         except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:
@@ -105,16 +106,22 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         if active is None:
             return
         for row in new:
-            metrics = {key: value for key, value in row.items() if key != self.step}
-            active.metrics.add(metrics, step=int(row[self.step]))
-        if float(rows[-1][self.step]) <= active.checkpointed_frames:
-            active.curve.bring_up_to_date([_numbers(row) for row in rows], step=self.step)
+            metrics = {key: value for key, value in row.items() if key != FRAMES}
+            active.metrics.add(metrics, step=int(row[FRAMES]))
+        if float(rows[-1][FRAMES]) <= active.checkpointed_frames:
+            active.curve.bring_up_to_date([_numbers(row) for row in rows])
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path), "step": self.step}
+        return {"filepath": str(self.path)}
 
     def _exists(self) -> bool:
         return self.path.exists()
+
+
+def _beyond(row: Row, known: Row) -> Row:
+    """Return what the row has beyond the same row as it was read; nothing if that is its frames alone."""
+    new = {name: value for name, value in row.items() if name == FRAMES or known.get(name, "") == ""}
+    return new if len(new) > 1 else {}
 
 
 def _numbers(row: Row) -> dict[str, float]:

@@ -15,6 +15,7 @@ from meme57.errors import Interrupted
 from meme57.evaluation.protocols import PROTOCOLS, changed_settings, departures, evaluation_spec
 from meme57.files import tree_digest
 from meme57.learning.policies import Policy
+from meme57.stopping import never
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def play_episodes(
     num_envs: int,
     seed: int,
     epsilon: float = 0.0,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Episode]:
     """Play exactly `episodes` whole episodes.
@@ -105,7 +106,7 @@ def mean_return(
     episodes: int,
     num_envs: int,
     seed: int,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """Measure the mean return of `episodes` greedy episodes; `stop` and `progress` as in `play_episodes`."""
@@ -123,7 +124,6 @@ def protocol_facts(
     seed: int,
     epsilon: float,
     temperature: float = 0.0,
-    bandit_policy: int | None = None,
 ) -> dict[str, Any]:
     """Describe the protocol of a result in words and numbers, with the settings that differ from training."""
     spec = evaluation_spec(trained, protocol)
@@ -140,7 +140,6 @@ def protocol_facts(
         "seed": seed,
         "epsilon": epsilon,
         "temperature": temperature,
-        "bandit_policy": bandit_policy,
     }
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from meme57.envs import EnvSpec
-from meme57.evaluation.reference import WHOLE_GAME_FRAMES
+from meme57.evaluation.reference import WHOLE_GAME_FRAMES, is_cut
 
 AS_TRAINED = "as_trained"
 AGENTS_OWN = ("height", "width", "full_action_space")
@@ -77,7 +77,7 @@ def evaluation_spec(trained: EnvSpec, name: str) -> EnvSpec:
 
 def cut_at(spec: EnvSpec) -> int | None:
     """Return the frames after which games are cut, if that is before the 30 minutes of published scores; else None."""
-    return spec.max_episode_frames if spec.has_protocols and spec.max_episode_frames < WHOLE_GAME_FRAMES else None
+    return spec.max_episode_frames if spec.has_protocols and is_cut(spec.max_episode_frames) else None
 
 
 def departures(trained: EnvSpec, name: str) -> list[str]:

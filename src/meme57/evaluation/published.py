@@ -6,14 +6,13 @@ from. `published_scores.csv` has its mean return on each game, with the standard
 
 from __future__ import annotations
 
-import csv
 import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 
 from meme57.errors import ConfigurationError
+from meme57.evaluation.reference import rows_of
 from meme57.intervals import Interval, from_summary
 
 ATARI5 = {"BattleZone": 0.382, "DoubleDunk": 0.0679, "NameThisGame": 0.3108, "Phoenix": 0.1241, "Qbert": 0.0805}
@@ -101,7 +100,7 @@ def estimated_median(human_normalised: Mapping[str, float]) -> float | None:
 @functools.cache
 def _agents() -> dict[str, PublishedAgent]:
     scores: dict[str, dict[str, PublishedScore]] = {}
-    for row in _rows("published_scores.csv"):
+    for row in rows_of("published_scores.csv"):
         deviation, runs = float(row["deviation"] or "nan"), int(row["runs"] or 0)
         scores.setdefault(row["agent"], {})[row["game"]] = PublishedScore(
             float(row["mean"]), None if math.isnan(deviation) else deviation, runs or None
@@ -117,10 +116,5 @@ def _agents() -> dict[str, PublishedAgent]:
             note=row["note"],
             scores=scores[row["agent"]],
         )
-        for row in _rows("published_agents.csv")
+        for row in rows_of("published_agents.csv")
     }
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = resources.files("meme57.evaluation").joinpath(name).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))

@@ -85,10 +85,11 @@ def _references() -> dict[str, ReferenceScore]:
             record=float(row["record"]) if row["record"] else None,
             source=row["source"],
         )
-        for row in _rows("reference_scores.csv")
+        for row in rows_of("reference_scores.csv")
     }
 
 
-def _rows(name: str) -> list[dict[str, str]]:
+def rows_of(name: str) -> list[dict[str, str]]:
+    """Read a CSV file of this package."""
     text = resources.files("meme57.evaluation").joinpath(name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

@@ -18,15 +18,22 @@ from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Interrupted
 from meme57.evaluation.protocol import Episode, RandomPolicy, play_episodes
 from meme57.executor import Executor, make_executor
-from meme57.learning.policies import STUDENT_SPEC, STUDENT_WEIGHTS, Policy, StudentPolicy, Teacher, load_student
-from meme57.stopping import stop_requested
+from meme57.learning.policies import (
+    STUDENT_SPEC,
+    STUDENT_WEIGHTS,
+    TEACHER_FILES,
+    Policy,
+    StudentPolicy,
+    Teacher,
+    load_student,
+)
+from meme57.stopping import never, stop_requested
 
 ATTEMPTS = 5
-TEACHER = ("agent.json", "network.safetensors", "novelty.safetensors")
 FILES = {
     "random": (),
-    "teacher": TEACHER,
-    "bandit_policy": TEACHER,
+    "teacher": TEACHER_FILES,
+    "bandit_policy": TEACHER_FILES,
     "student": (STUDENT_SPEC, STUDENT_WEIGHTS),
 }
 """The files that an agent needs to play."""
@@ -106,7 +113,7 @@ def play_shares(
     *,
     workers: int,
     executor: Executor | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Episode]:
     """Play all episodes of `whole`, by default on Ray; return them in the order of `play_episodes`.

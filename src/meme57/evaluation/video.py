@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meme57.errors import ConfigurationError, Meme57Error, VideoError
+from meme57.errors import ConfigurationError, Meme57Error, VideoError, first_line
 from meme57.files import write_atomically
 from meme57.stopping import kept_from_children
 
@@ -71,7 +71,7 @@ def find_ffmpeg() -> str:
         program = imageio_ffmpeg.get_ffmpeg_exe()
         subprocess.run([program, "-version"], capture_output=True, timeout=PATIENCE_SECONDS, check=True)
     except (ImportError, RuntimeError, OSError, subprocess.SubprocessError) as error:
-        raise VideoError(f"ffmpeg ({program}) does not work: {_reason(error)}: {REMEDY}") from error
+        raise VideoError(f"ffmpeg ({program}) does not work: {first_line(error)}: {REMEDY}") from error
     return str(program)
 
 
@@ -100,7 +100,7 @@ def _encode(
             writer.send(_checked(frame, first))
             num_frames += 1
     except OSError as error:
-        raise VideoError(f"ffmpeg ({program}) stopped at frame {num_frames}: {_reason(error)}: {REMEDY}") from error
+        raise VideoError(f"ffmpeg ({program}) stopped at frame {num_frames}: {first_line(error)}: {REMEDY}") from error
     finally:
         writer.close()
     _check_whole(path, num_frames, program)
@@ -119,11 +119,6 @@ def _check_whole(path: Path, num_frames: int, program: str) -> None:
         raise VideoError(
             f"ffmpeg ({program}) wrote {written} of {num_frames} frames: is there space left on the disk? Else {REMEDY}"
         )
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _output_options(scale: int, comment: str) -> list[str]:

@@ -65,10 +65,10 @@ class TurnCollector:
 
 
 class ThreadCollector:
-    """Collects in a thread while the learner learns; when `depth` rounds wait, the actors wait too.
+    """Collects in a thread while the learner learns; when a round waits, the actors wait too.
 
-    `next` passes on the newest weights before it takes a round. So a round's weights are at most `depth` + 1 rounds
-    old. A pause, the end and `stop` end a round early. An error in the thread is raised by `next`.
+    `next` passes on the newest weights before it takes a round. So a round's weights are at most two rounds old. A
+    pause, the end and `stop` end a round early. An error in the thread is raised by `next`.
     """
 
     def __init__(
@@ -78,13 +78,12 @@ class ThreadCollector:
         *,
         round_steps: RoundSteps,
         torch_threads: int,
-        depth: int = 1,
         stop: Callable[[], bool] = never,
     ) -> None:
         self._pool, self._weights, self._round_steps, self._asked = pool, weights, round_steps, stop
         self._torch_threads = torch_threads
         self._num_steps = 0
-        self._rounds: queue.Queue[Collected | BaseException] = queue.Queue(maxsize=depth)
+        self._rounds: queue.Queue[Collected | BaseException] = queue.Queue(maxsize=1)
         self._playing = threading.Lock()
         self._stop = threading.Event()
         self._pausing = threading.Event()

@@ -21,6 +21,7 @@ from meme57.errors import Interrupted, ReplayError
 from meme57.learning.policies import StudentPolicy, Teacher, save_student
 from meme57.learning.tensors import to_tensors
 from meme57.replay import SequenceReplay, load_snapshot
+from meme57.stopping import never
 
 SEGMENT_STEPS = 20
 SEGMENTS_KEPT = 64
@@ -49,7 +50,7 @@ def distill(
     replay_folder: Path,
     replay_index: dict[str, Any],
     folder: Path,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
     """Train the student, write it to `folder`, and measure how faithful it is.

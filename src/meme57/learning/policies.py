@@ -24,7 +24,7 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.agent.parameters import NetworkSpec, NoveltySpec
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.agent.torso import is_class_path, torso_class
-from meme57.checkpoints.manifest import MANIFEST
+from meme57.checkpoints.manifest import AGENT, MANIFEST
 from meme57.checkpoints.source import check_whole
 from meme57.checkpoints.tensors import save_tensors
 from meme57.config import Parameters
@@ -39,6 +39,9 @@ from meme57.errors import (
 )
 from meme57.files import checked, parse_as, read_json, write_json
 
+NETWORK, NOVELTY = "network.safetensors", "novelty.safetensors"
+TEACHER_FILES = (AGENT, NETWORK, NOVELTY)
+"""The files of a checkpoint that playing needs."""
 STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_SPEC = "student.json"
 STUDENT_ENV = "env.json"
@@ -104,7 +107,7 @@ class Teacher:
         """
         if (folder / MANIFEST).exists():
             check_whole(folder)
-        tree = read_json(folder / "agent.json")
+        tree = read_json(folder / AGENT)
         try:
             env = EnvSpec.from_json(tree["env"])
             network_spec = parse_as(NetworkSpec, {**MEANT_BEFORE, **tree["network"]})
@@ -118,15 +121,15 @@ class Teacher:
             if not is_class_path(network_spec.torso):
                 torso_class(network_spec.torso)
         except (KeyError, TypeError, ValueError, OverflowError, EnvironmentSetupError, ConfigurationError) as error:
-            raise CheckpointError(f"{folder / 'agent.json'} is damaged: {error!r}") from error
+            raise CheckpointError(f"{folder / AGENT} is damaged: {error!r}") from error
         if is_class_path(network_spec.torso) and network_spec.torso != torso:
             raise IncompatibleCheckpointError(
-                f"{folder / 'agent.json'} names the torso {network_spec.torso}, which is code that this command does "
+                f"{folder / AGENT} names the torso {network_spec.torso}, which is code that this command does "
                 "not name: if it is your own, give torso= (in Python), --torso (of `meme57`) or network.torso"
             )
-        network, novelty = load_network(partial(MemeNetwork, network_spec), folder / "network.safetensors"), None
+        network, novelty = load_network(partial(MemeNetwork, network_spec), folder / NETWORK), None
         if with_novelty:
-            novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / "novelty.safetensors")
+            novelty = load_network(partial(NoveltyNetworks, novelty_spec), folder / NOVELTY)
         return cls(env, network.eval(), novelty, temperature=temperature)
 
     def to(self, device: torch.device) -> Teacher:

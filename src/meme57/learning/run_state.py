@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 class RunState:
     """The parts of one run and their counters; it is saved to a checkpoint and restored from one."""
 
-    def __init__(self, parameters: Parameters, env: EnvSpec, folder: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(self, parameters: Parameters, env: EnvSpec, folder: Path) -> None:
         self._parameters, self._env, self._replay_folder = parameters, env, folder / "replay"
         device = find_device()
         self.spec = agent_spec(parameters, env)
@@ -58,7 +58,7 @@ class RunState:
         self.statistics = TrainingStatistics()
         is_remote = parameters.actors.pool == "ray"  # a local pool's chunks cannot be older than its rounds
         self._staleness = Staleness(parameters.ray.max_staleness_updates if is_remote else math.inf)
-        self.speed = Speed(clock)
+        self.speed = Speed(time.monotonic)
         self.rng = np.random.default_rng([parameters.run.seed, 2])
         self.frames = 0
         self._replay_index: dict[str, Any] | None = None

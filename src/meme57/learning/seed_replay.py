@@ -22,6 +22,7 @@ from meme57.files import checksum, read_json, reading_errors, storage_errors, wr
 from meme57.learning.warm_start import initial_weights
 from meme57.lock import hold
 from meme57.replay import Chunk, SequenceReplay, decode_chunks, encode_chunks
+from meme57.stopping import never
 
 RECORD = "record.json"
 CHUNKS = "chunks.safetensors"
@@ -36,7 +37,7 @@ def collect_seed_replay(
     folder: Path,
     *,
     initial_policy: Path | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = never,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Play the untrained agent until there are `replay.min_sequences` sequences; keep a replay that matches.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -56,13 +55,12 @@ class Trainer:
         folder: Path,
         *,
         evaluate: Evaluate | None = None,
-        stop: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.monotonic,
+        stop: Callable[[], bool] = never,
     ) -> None:
         self._parameters, self._env, self._folder = parameters, env, folder
         self._evaluate, self._stop = evaluate, stop
         torch.set_num_threads(parameters.learner.torch_threads)
-        self.state = RunState(parameters, env, folder, clock=clock)
+        self.state = RunState(parameters, env, folder)
 
     def run(self, seed_replay: Path | None = None, initial_policy: Path | None = None) -> Iterator[TrainingEvent]:
         """Train, resuming from the newest checkpoint of the folder if there is one.
@@ -238,11 +236,10 @@ def learn(
     seed_replay: Path | None = None,
     initial_policy: Path | None = None,
     evaluate: Evaluate | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    clock: Callable[[], float] = time.monotonic,
+    stop: Callable[[], bool] = never,
 ) -> Iterator[TrainingEvent]:
     """Train a run in `folder` and yield its events; see `Trainer.run`."""
-    trainer = Trainer(parameters, env, folder, evaluate=evaluate, stop=stop, clock=clock)
+    trainer = Trainer(parameters, env, folder, evaluate=evaluate, stop=stop)
     yield from trainer.run(seed_replay, initial_policy)
 
 

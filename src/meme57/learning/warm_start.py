@@ -25,10 +25,11 @@ from meme57.checkpoints.source import checkpoint_source
 from meme57.errors import CheckpointError, ConfigurationError
 from meme57.files import checksum, commit_folder, read_json, storage_errors, write_json
 from meme57.learning.learner import Learner, copy_state
+from meme57.learning.policies import NETWORK, NOVELTY, TEACHER_FILES
 
 RECORD = "record.json"
-NETWORK, NOVELTY, SCALES = "network.safetensors", "novelty.safetensors", "scales.safetensors"
-FILES = (AGENT, NETWORK, NOVELTY, SCALES)
+SCALES = "scales.safetensors"
+FILES = (*TEACHER_FILES, SCALES)
 """What is kept of a policy; a registered model has no scales."""
 
 logger = logging.getLogger(__name__)

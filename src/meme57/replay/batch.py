@@ -55,7 +55,6 @@ class BatchLayout:
             "probabilities": (per_sequence, np.float64),
             "importance": (per_sequence, np.float32),
             "sequence_ids": (per_sequence, np.int64),
-            "weight_versions": (per_sequence, np.int64),
         }
 
 
@@ -93,7 +92,6 @@ def fill_batch(batch: SequenceBatch, pairs: Sequence[Pair], num_actions: int) ->
     batch.lengths[:] = [chunk.num_steps + (second.num_steps if second else 0) for chunk, second in pairs]
     batch.terminal[:] = [chunk.terminal for chunk in last]
     batch.policies[:] = [chunk.policy for chunk in first]
-    batch.weight_versions[:] = [chunk.weight_version for chunk in first]
     batch.mask[:] = np.arange(len(batch.mask))[:, None] < batch.lengths
     np.stack([chunk.lstm_state for chunk in first], axis=1, out=batch.lstm_state)
     for name, array in batch.inputs._asdict().items():

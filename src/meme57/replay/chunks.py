@@ -76,4 +76,3 @@ class SequenceBatch:
     probabilities: npt.NDArray[np.float64]  # [B] probability with which each sequence was drawn
     importance: FloatArray  # [B] importance weights, largest 1
     sequence_ids: npt.NDArray[np.int64]  # [B] for `update_priorities`
-    weight_versions: npt.NDArray[np.int64]  # [B] of the first chunk

@@ -169,10 +169,6 @@ class SequenceReplay:
         with self._lock:
             return self._ring.effective_share()
 
-    def state_dict(self) -> Arrays:
-        """Return all tables, which refer to the chunks by number (see `contents`)."""
-        return self.contents()[0]
-
     def contents(self) -> tuple[Arrays, dict[int, Chunk]]:
         """Return the tables and the chunks that they refer to, at one moment; chunks are shared, not copied."""
         with self._lock:

@@ -11,6 +11,9 @@ from meme57.tracking.metrics import MetricsWriter, finite_numbers
 from meme57.tracking.results import curve_results
 from meme57.tracking.store import first_line
 
+FRAMES = "frames"
+"""The column of the step."""
+
 log = logging.getLogger(__name__)
 
 
@@ -26,17 +29,17 @@ class ParentCurve:
         self._last_step: int | None = None
         """Step of the last row that went to the writer; None before the store was read."""
 
-    def bring_up_to_date(self, rows: Sequence[Mapping[str, object]], *, step: str) -> None:
-        """Add those of `rows`, ordered by the column `step`, that the run lacks; a failure is only a warning."""
+    def bring_up_to_date(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add those of `rows`, ordered by their frames, that the run lacks; a failure is only a warning."""
         try:
-            last = self._stored_step(rows[-1], step) if self._last_step is None else self._last_step
+            last = self._stored_step(rows[-1]) if self._last_step is None else self._last_step
         except Exception as error:  # training continues even if the store fails
             log.warning("the learning curve waits for the MLflow store: %s", first_line(error))
             return
         for row in rows:
-            at = int(float(str(row[step])))
+            at = int(float(str(row[FRAMES])))
             if at > last:
-                values = {name: value for name, value in row.items() if name != step}
+                values = {name: value for name, value in row.items() if name != FRAMES}
                 self._writer.add(curve_results(values, frames=at) | values, step=at)
                 last = at
         self._last_step = last
@@ -46,7 +49,7 @@ class ParentCurve:
         """Try again to write the rows that wait."""
         self._writer.flush()
 
-    def _stored_step(self, row: Mapping[str, object], step: str) -> int:
-        name = next((name for name in finite_numbers(row) if name != step), None)
+    def _stored_step(self, row: Mapping[str, object]) -> int:
+        name = next((name for name in finite_numbers(row) if name != FRAMES), None)
         history = [] if name is None else self._client.get_metric_history(self._run_id, name)
         return max((point.step for point in history), default=-1)

@@ -57,7 +57,6 @@ def maximise(
     *,
     seed: int,
     most_enumerated: int,
-    num_steps: int = NUM_STEPS,
 ) -> Best:
     """Ascend from phi `[R, F]`, exactly up to `most_enumerated` configurations, else with 128 Sobol samples."""
     exact = space.num_configurations <= most_enumerated
@@ -67,7 +66,7 @@ def maximise(
     best = Best(torch.empty(0), -torch.inf)
     highest = torch.full((len(phi),), -torch.inf, dtype=phi.dtype)
     idle = torch.zeros(len(phi), dtype=torch.long)
-    for _ in range(num_steps):
+    for _ in range(NUM_STEPS):
         active = (idle < PATIENCE_STEPS).nonzero().squeeze(-1)
         if not len(active):
             break

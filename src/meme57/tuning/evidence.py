@@ -21,13 +21,13 @@ from meme57.evaluation.reference import has_reference
 from meme57.files import read_json, write_json
 from meme57.intervals import ROUNDING, Estimate, mean_of
 from meme57.stopping import stop_requested
+from meme57.tracking.results import SIDES
 from meme57.tuning.learning_run import RETURN, Health, LearningRun, Unit, unit_parameters
 from meme57.tuning.workers import spread
 
 log = logging.getLogger(__name__)
 
 SCORE = "score.json"
-SIDES = ("configured", "tuned")
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 
 from meme57.config import Parameters, parse_parameters
 from meme57.config.games import game_settings
+from meme57.config.tree import plain
 from meme57.evaluation.reference import has_reference
 from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.learning_run import RETURN
@@ -44,7 +44,7 @@ def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
         "pruner": parameters.tune.pruner,
         "frames": sum(trial["frames"] for trial in trials),
         "states": {state: sum(trial["state"] == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
-        "best": {"trial": origin(best), "score": best.value, "values": _json(trial_values(best, parameters))},
+        "best": {"trial": origin(best), "score": best.value, "values": plain(trial_values(best, parameters))},
         "trials": trials,
         "trust": study_trust(study, parameters),
     }
@@ -109,7 +109,7 @@ def _trial(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str,
         "frames": int(trial.user_attrs.get("frames", 0)),
         "scores": trial.user_attrs.get("scores", {}),
         "cause": trial.user_attrs.get(CAUSE),
-        "values": _json(_values(trial, parameters)),
+        "values": plain(_values(trial, parameters)),
     }
 
 
@@ -117,12 +117,6 @@ def _values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str
     """Return the values of a trial; it has only some if its worker died while they were drawn."""
     drawn = trial.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     return trial_values(trial, parameters) if drawn else dict(trial.params)
-
-
-def _json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert values for JSON: infinity, which some limits may have, becomes text, which a parameter accepts."""
-    plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=str)
-    return plain
 
 
 def _plain(value: Any) -> Any:

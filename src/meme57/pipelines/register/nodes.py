@@ -150,11 +150,12 @@ def _register(
 def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
     """Copy the weights that acting needs, without optimiser and replay, and export their ONNX file."""
     from meme57.export.travelling import export_teacher
+    from meme57.learning.policies import TEACHER_FILES
 
     target = policy_folder / "teacher"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in ("agent.json", "network.safetensors", "novelty.safetensors"):
+    for name in TEACHER_FILES:
         shutil.copy2(checkpoint / name, target / name)
     export_teacher(target, torso=torso)
     return target

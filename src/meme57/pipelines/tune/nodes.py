@@ -46,7 +46,7 @@ def compare(parameters: dict[str, Any], study_record: dict[str, Any], trials_fol
     if active is not None:
         metrics = {"best_score": study_record["best"]["score"], "study_frames": study_record["frames"]}
         if found is not None:
-            metrics |= {f"evidence/{side}": found[side]["mean"] for side in evidence.SIDES}
+            metrics |= {f"evidence/{side}": found[side]["mean"] for side in results.SIDES}
         runs.log_metrics(active, metrics, step=study_record["frames"])
         runs.log_results(active, results.study_results(study_record, found), step=study_record["frames"])
     return found or {}
