@@ -170,6 +170,7 @@ class TimedTrainer(Trainer):
     num_checkpoints = 0
 
     def _checkpoint(self, *arguments: Any, **options: Any) -> TrainingEvent:
+        event: TrainingEvent
         event, seconds = timed(lambda: super(TimedTrainer, self)._checkpoint(*arguments, **options))
         self.checkpoint_seconds += seconds
         self.num_checkpoints += 1

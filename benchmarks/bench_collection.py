@@ -81,7 +81,7 @@ def measure_game(parameters: Parameters, *, num_steps: int, repetitions: int) ->
     """Measure wall and CPU time of the three, in turn."""
     spec, num_envs = env_spec(parameters.env), parameters.env.num_envs
     pool = LocalPool(parameters, spec, agent_spec(parameters, spec))
-    work = {
+    work: dict[str, Callable[[], object]] = {
         "alone": raw_loop(spec, num_envs, num_steps),
         "stepping": our_loop(spec, num_envs, num_steps),
         "collection": lambda: pool.collect(num_steps),

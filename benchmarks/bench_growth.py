@@ -70,7 +70,7 @@ def full_replay(num_steps: int) -> tuple[SequenceReplay, Parameters]:
     replay = make_replay(parameters, env)
     stream = itertools.cycle(chunks)
     for index in range(num_steps // 10 + 1):
-        renamed = dict(actor=0, episode=0, index=index, policy=0, is_last=False, terminal=False)
+        renamed: dict[str, Any] = dict(actor=0, episode=0, index=index, policy=0, is_last=False, terminal=False)
         replay.add([dataclasses.replace(next(stream), **renamed)])
     assert len(replay) == num_steps // 10
     return replay, parameters

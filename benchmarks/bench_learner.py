@@ -11,6 +11,7 @@ same run. *library LSTM* is the same learner with oneDNN's LSTM instead of ours.
 from __future__ import annotations
 
 import time
+import unittest.mock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -98,11 +99,8 @@ def library_lstm() -> Iterator[None]:
         outputs, (hidden, cell) = lstm(inputs, (state[0:1], state[1:2]))
         return outputs, torch.cat([hidden, cell]).float()
 
-    ours, network_module.unroll = network_module.unroll, unroll
-    try:
+    with unittest.mock.patch.object(network_module, "unroll", unroll):
         yield
-    finally:
-        network_module.unroll = ours
 
 
 def product(precision: str, size: int = 1024) -> tuple[Callable[[], object], float]:
@@ -133,7 +131,12 @@ def measure_setting(name: str, setting: dict[str, Any], precision: str, repetiti
             library()
 
     flops = ours.flops()
-    work = {"ours": ours, "library": with_library, "one policy": single, "product": multiply}
+    work: dict[str, Callable[[], object]] = {
+        "ours": ours,
+        "library": with_library,
+        "one policy": single,
+        "product": multiply,
+    }
     times = in_turn(work, repetitions, clock=clock)
     peak = multiply_flops / times["product"]
     return {

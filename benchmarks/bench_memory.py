@@ -64,7 +64,7 @@ def measure_game(game: str, num_sequences: int, *, seed: int = 0) -> dict[str, A
 
 
 def _renamed(chunks: list[Chunk], index: int) -> list[Chunk]:
-    name = {"actor": 0, "episode": 0, "policy": 0, "is_last": False, "terminal": False}
+    name: dict[str, Any] = {"actor": 0, "episode": 0, "policy": 0, "is_last": False, "terminal": False}
     return [dataclasses.replace(chunk, index=index + k, **name) for k, chunk in enumerate(chunks)]
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from meme57.agent.inputs import left_behind
 from meme57.config.groups import EnvParameters
 from meme57.envs import env_spec, make_env
 from meme57.replay import (
@@ -107,8 +109,8 @@ class Recorder:
     def _inputs(self, shape: tuple[int, ...], action: Any, reward: Any) -> StepInputs:
         noise = self.rng.random((3, *shape), dtype=np.float32)
         embedding = self.rng.normal(size=(*shape, self.setting.embedding_size)).astype(np.float16)
-        values = [np.asarray(x, np.float32) for x in (reward, *noise)]
-        return StepInputs(np.asarray(action, np.int64), *values, embedding)
+        novelty: list[npt.NDArray[Any]] = [*(np.asarray(x, np.float32) for x in noise), embedding]
+        return left_behind(np.asarray(action, np.int64), np.asarray(reward, np.float32), novelty)
 
 
 def play(game: str, setting: Setting, seed: int) -> tuple[int, Iterator[Chunk]]:

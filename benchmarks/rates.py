@@ -49,18 +49,21 @@ CHUNK = 500
 def promoted(challenger: Array, champion: Array, challenge: int) -> Array:
     """Apply the champion rule to returns [R, n] and [R, m] -> [R]."""
     ours, theirs = (Sample(x.mean(-1), x.std(-1), x.shape[-1]) for x in (challenger, champion))
-    return compare(ours, theirs, challenge=challenge).exceeds(0.0)
+    won: Array = compare(ours, theirs, challenge=challenge).exceeds(0.0)
+    return won
 
 
 def promoted_before(challenger: Array, champion: Array, challenge: int) -> Array:
     """Test whether the low end of the challenger's percentile bootstrap interval is above the champion's mean."""
-    return percentiles(challenger)[0] > champion.mean(-1)
+    won: Array = percentiles(challenger)[0] > champion.mean(-1)
+    return won
 
 
 def promoted_by_welch(challenger: Array, champion: Array, challenge: int) -> Array:
     """Apply Welch's test at the same error rates, which lets the larger sample count in full."""
     found = stats.ttest_ind(challenger, champion, axis=-1, equal_var=False, alternative="greater")
-    return found.pvalue < ERROR / (challenge * (challenge + 1))
+    won: Array = found.pvalue < ERROR / (challenge * (challenge + 1))
+    return won
 
 
 def false_promotions(
@@ -116,7 +119,8 @@ def false_better_before(
 def _gains(draw: Draw, rng: np.random.Generator, seeds: int, repetitions: int, scales: tuple[float, ...]) -> Array:
     """Draw paired differences of equal settings [R, games, seeds]."""
     shape = (repetitions, len(scales), seeds)
-    return (draw(rng, shape) - draw(rng, shape)) * np.array(scales)[:, None]
+    gains: Array = (draw(rng, shape) - draw(rng, shape)) * np.array(scales)[:, None]
+    return gains
 
 
 # ---- intervals
@@ -126,8 +130,9 @@ def mean_coverage(name: str, rng: np.random.Generator, *, n: int, repetitions: i
     """Estimate how often `mean_interval` contains the mean of n values."""
     mean, held = MEANS.get(name, 0.0), 0
     for values in RETURNS[name](rng, (repetitions, n)):
-        low, high = mean_interval(values, repetitions=BOOTSTRAP, confidence=0.95, seed=0)
-        held += low <= mean <= high
+        interval = mean_interval(values, repetitions=BOOTSTRAP, confidence=0.95, seed=0)
+        assert interval is not None
+        held += interval.low <= mean <= interval.high
     return held / repetitions
 
 
@@ -151,13 +156,14 @@ def aggregate_coverage(rng: np.random.Generator, *, games: int, seeds: int, repe
     held = dict.fromkeys([*aggregates.STATISTICS, "improvement"], 0)
     counts = dict(held)
     for scores, others in zip(suite(repetitions), suite(repetitions), strict=True):
-        settings = {"repetitions": BOOTSTRAP, "confidence": 0.95, "seed": 0}
-        found = aggregates.aggregate_intervals(scores, **settings)
-        found["improvement"] = aggregates.improvement_interval(scores, others, **settings)
+        found = aggregates.aggregate_intervals(scores, repetitions=BOOTSTRAP, confidence=0.95, seed=0)
+        found["improvement"] = aggregates.improvement_interval(
+            scores, others, repetitions=BOOTSTRAP, confidence=0.95, seed=0
+        )
         for name, interval in found.items():
             if interval is not None:
                 counts[name] += 1
-                held[name] += interval.low <= expected.get(name, 0.5) <= interval.high
+                held[name] += int(interval.low <= expected.get(name, 0.5) <= interval.high)
     return {name: held[name] / max(1, counts[name]) for name in held}
 
 

@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,14 @@ def write_page() -> None:
             figures = json.loads(path.read_text())
             text = f"{importlib.import_module(f'bench_{name}').table(figures)}\n\n{_machine(figures['machine'])}"
             page = re.sub(
-                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda found, text=text: f"{found[1]}{text}\n{found[2]}",
+                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", partial(_filled, text),
                 page, flags=re.DOTALL,
             )  # fmt: skip
     PAGE.write_text(page)
+
+
+def _filled(text: str, found: re.Match[str]) -> str:
+    return f"{found[1]}{text}\n{found[2]}"
 
 
 def _machine(machine: dict[str, Any]) -> str:

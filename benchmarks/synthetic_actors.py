@@ -12,6 +12,7 @@ import numpy as np
 from meme57.actors.actor import Collected, EpisodeResult
 from meme57.actors.messages import unpack_weights
 from meme57.actors.remote_actor import Plan, RemoteActor, Shared
+from meme57.agent.inputs import left_behind
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.replay import Chunk
@@ -33,11 +34,9 @@ def template(parameters: Parameters, env: EnvSpec, *, policy: int = 0) -> Chunk:
     for t in range(period + 1):
         frames[t, t % (env.height - 8) : t % (env.height - 8) + 4, rng.integers(env.width - 4)] = 255
     n, size = period, parameters.novelty.embedding_size
-    steps = StepInputs(
-        rng.integers(env.num_actions, size=n),
-        *(rng.normal(size=n).astype(np.float32) for _ in range(4)),
-        rng.normal(size=(n, size)).astype(np.float16),
-    )
+    reward, *novelty = (rng.normal(size=n).astype(np.float32) for _ in range(4))
+    embedding = rng.normal(size=(n, size)).astype(np.float16)
+    steps: StepInputs = left_behind(rng.integers(env.num_actions, size=n), reward, [*novelty, embedding])
     first = StepInputs(*(np.array(value[0]) for value in steps))
     state = rng.normal(size=(2, parameters.network.lstm_size)).astype(np.float32)
     return Chunk(0, 0, 0, policy, 0, False, False, compress_frames(frames), (env.height, env.width), state, first,

@@ -82,7 +82,7 @@ def equalise(network: MemeNetwork, num_actions: int) -> None:
     """Give every action the weights of the first one, half of them at the next float32 number."""
     generator = torch.Generator().manual_seed(0)
     for parameter in (network.values.advantage.weight, network.values.advantage.bias):
-        weights = parameter.unflatten(-1, (2, num_actions))
+        weights = parameter.view(*parameter.shape[:-1], 2, num_actions)
         weights.copy_(weights[..., :1].clone().expand_as(weights))
         parameter.mul_(1.0 + 2.0**-23 * torch.randint(2, parameter.shape, generator=generator))
 

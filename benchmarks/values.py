@@ -103,10 +103,10 @@ def main() -> None:
         if not whole.any():
             parser.error(f"--steps {options.steps}: too few to see all rewards of any step, take more")
         predicted, returned = played.predicted[whole], returns[whole]
-        error = math.sqrt(((predicted - returned) ** 2).mean())
+        distance = math.sqrt(((predicted - returned) ** 2).mean())
         correlation = np.corrcoef(predicted, returned)[0, 1]
         score = played.reward.sum(0).mean()
-        cells = f"{score:.1f} | {predicted.mean():.2f} | {returned.mean():.2f} | {error:.2f} | {correlation:.2f}"
+        cells = f"{score:.1f} | {predicted.mean():.2f} | {returned.mean():.2f} | {distance:.2f} | {correlation:.2f}"
         print(f"| {'/'.join(folder.absolute().parts[-3::2])} | {cells} |")
 
 
