@@ -101,6 +101,14 @@ def test_weights_are_loaded_when_they_are_new(parameters, make_actor) -> None:
             assert actor._pool._actors[0]._network.state_dict()[name].equal(tensor + expected), name
 
 
+def test_what_was_chosen_before_the_first_weights_does_not_stay_pending(make_parameters, make_actor) -> None:
+    played = make_actor(env={"max_episode_frames": 40})
+    weights = pack_weights(played.network.state_dict(), played.novelty.state_dict())
+    parameters = make_parameters(env={"max_episode_frames": 40}, bandit={"scope": "shared"}, ray={"workers": 1})
+    _, facts = begin(parameters, Plan(slot=0, life=1, shared=([], [0, 0, 0])), weights, 0)
+    assert sum(facts["pending"]) == 3  # one of each environment
+
+
 def test_a_shared_bandit_is_the_drivers_and_tells_what_is_pending(make_parameters) -> None:
     parameters = make_parameters(env={"max_episode_frames": 40}, bandit={"scope": "shared"}, ray={"workers": 1})
     actor, facts = begin(parameters, Plan(slot=0, life=1, shared=([(1, 5.0)], [0, 0, 0])))

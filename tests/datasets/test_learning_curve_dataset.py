@@ -93,6 +93,17 @@ def test_the_parent_has_the_whole_curve_and_no_step_twice(dataset: LearningCurve
     assert _steps(active, active.parent_run_id) == [(100, 10.0), (200, 20.0), (310, 3.1), (400, 4.0)]
 
 
+def test_the_parent_gets_a_score_that_came_later_than_its_row(dataset: LearningCurveDataset, active: ActiveRun) -> None:
+    row = {"frames": 200, "loss": 2.0}
+    _lives(dataset, active, [{"frames": 100, "loss": 1.0, "evaluation/return": 5.0}, row], checkpoint=200)
+    for _ in range(2):
+        _lives(dataset, active, [{**row, "evaluation/return": 7.0}], checkpoint=200)
+    assert _steps(active, active.parent_run_id) == [(100, 1.0), (200, 2.0)]
+    for name in ("evaluation/return", "0 results/evaluation_return"):
+        points = active.client.get_metric_history(active.parent_run_id, name)
+        assert [(point.step, point.value) for point in points] == [(100, 5.0), (200, 7.0)], name
+
+
 def test_a_store_that_was_away_gets_the_curve_with_the_next_checkpoint(
     dataset: LearningCurveDataset, active: ActiveRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

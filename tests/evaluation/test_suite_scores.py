@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meme57.evaluation.beside_published import OURS, beside_published
 from meme57.evaluation.statistics import human_normalised
-from meme57.evaluation.suite_scores import COLUMNS, result_rows, suite_scores
+from meme57.evaluation.suite_scores import COLUMNS, by_game, complete_games, result_rows, suite_scores
 from meme57.report.suite_figures import curve_grids, suite_figures
 from meme57.report.suite_page import suite_page
 
@@ -127,6 +128,21 @@ def test_games_that_were_cut_are_in_no_normalised_number(
         assert (part["games"], part["missing"], part["statistics"]) == (1, ["Pong"], {})
     assert not any("games were cut" in note for note in before["notes"])
     assert any(note.startswith("Pong: games were cut before their end") for note in after["notes"])
+
+
+def test_a_game_with_a_run_that_was_cut_is_in_no_table_or_figure_of_humans(
+    suite_record: dict[str, Any], suite_settings: dict[str, Any]
+) -> None:
+    rows = [{**row} for row in result_rows(suite_record["members"])]
+    assert complete_games(rows).keys() == {"Pong", "Breakout"}
+    next(row for row in rows if row["game"] == "Pong" and row["agent"] == "teacher")["human_normalised"] = None
+    assert complete_games(rows).keys() == {"Breakout"}
+    assert by_game(rows, "human_normalised").keys() == {"Pong", "Breakout"}
+    variant = rows[0]["variant"]
+    beside = beside_published(rows, ["Pong", "Breakout"], variant, ["mrq_2M"], confidence=0.95)
+    assert beside is not None
+    assert beside["missing"] == []  # of returns
+    assert beside["columns"][OURS]["over_games"] is None
 
 
 def test_nothing_is_said_over_games_while_one_is_missing(

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from meme57.actors import Collected, LocalPool
+from meme57.checkpoints.manifest import read_manifest
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError, Interrupted, ReplayError
@@ -374,7 +375,6 @@ def test_an_error_of_the_actors_surfaces(make_parameters, tmp_path, monkeypatch,
 
 
 def test_the_generator_can_be_dropped(make_parameters, tmp_path) -> None:
-
     parameters = parameters_for(make_parameters, "Corridor", learner={"mode": "overlapped"})
     stream = learn(parameters, env_spec(parameters.env), tmp_path)
     next(stream)
@@ -496,5 +496,37 @@ def test_a_score_that_a_stop_left_out_is_made_when_it_will_be_needed(make_parame
     for _ in stops:
         with pytest.raises(Interrupted, match="the same command resumes"):
             scores()
-    assert scores() == ([None, 3.0, 4.0] if exact else [None, 4.0])
+    assert scores() == ([3.0, 4.0] if exact else [4.0])
     assert scores() == [4.0]  # nothing is left to do
+    assert next(calls) == 5
+    without = Run(parameters_for(make_parameters, "Corridor", run=run), tmp_path / "without").until()
+    again = Run(
+        parameters, tmp_path / "without", evaluate=evaluate
+    ).until()  # no stop left out what was never asked for
+    assert [event.checkpoint for event in again.events] == [without.events[-1].checkpoint]
+
+
+def test_a_score_that_was_made_up_for_changes_nothing_else(make_parameters, tmp_path) -> None:
+    """Stopped in its first evaluation, killed after that was made up for, and gone on: as if nothing had happened."""
+    parameters, stopping = parameters_for(make_parameters, "Corridor", run={"exact_resume": True}), threading.Event()
+
+    def interrupted(network: Any, novelty: Any) -> float:
+        stopping.set()
+        raise Interrupted("stopped while evaluating")
+
+    def evaluate(network: Any, novelty: Any) -> float:
+        return float(sum(parameter.detach().double().sum() for parameter in network.parameters()))
+
+    whole = Run(parameters, tmp_path / "whole", evaluate=evaluate).until()
+    with pytest.raises(Interrupted):
+        Run(parameters, tmp_path / "stopped", stop=stopping.is_set, evaluate=interrupted).until()
+    Run(parameters, tmp_path / "stopped", evaluate=evaluate).until(at_first_checkpoint)
+    resumed = Run(parameters, tmp_path / "stopped", evaluate=evaluate).until()
+    assert differing(whole, resumed) == []
+    for folder in ("checkpoint-000001", "checkpoint-000002"):
+        manifests = [read_manifest(tmp_path / run / folder) for run in ("whole", "stopped")]
+        assert manifests[0].score == manifests[1].score is not None
+        assert manifests[0].is_best == manifests[1].is_best
+    told = [[row["evaluation/return"] for row in run.rows() if "evaluation/return" in row] for run in (whole, resumed)]
+    assert told[0] == told[1]
+    assert len(told[0]) == 2

@@ -91,6 +91,9 @@ def test_a_trial_does_not_play_on_ray() -> None:
     tree = {"actors": {"pool": "ray"}, "env": {"game": "Pong"}, "tune": {"space": [RATE]}}
     with pytest.raises(ConfigurationError, match=r"actors\.pool=local; tune\.executor=ray spreads"):
         check_study(parse_parameters(tree))
+    assert "its own process" in refusal(
+        {"space": [{"name": "actors.pool", "type": "categorical", "choices": ["local", "ray"]}]}
+    )
 
 
 def refusal(tune: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 from meme57.addresses import sqlite_address
 from meme57.config import parse_parameters
 from meme57.errors import AddressError, Interrupted, RunConflictError, StorageError, TuningError
+from meme57.evaluation import ranking
 from meme57.files import commit_folder
 from meme57.tuning import study as study_module
 from meme57.tuning.curve import Curve
@@ -251,6 +253,49 @@ def test_a_full_disk_is_no_fault_of_the_trial(place: Place, never: Any, monkeypa
     monkeypatch.undo()
     work(parameters, place, never)
     assert states(open_study(parameters, place)) == ["FAIL", "COMPLETE"]
+
+
+def test_a_full_disk_may_hit_the_journal_too(place: Place, never: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = make_parameters(num_trials=1)
+    set_user_attr = optuna.Trial.set_user_attr
+
+    def refuse(trial: optuna.Trial, key: str, value: Any) -> None:
+        if key == "scores":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        set_user_attr(trial, key, value)
+
+    monkeypatch.setattr(optuna.Trial, "set_user_attr", refuse)
+    with pytest.raises(StorageError, match=r"No space left on device.*the same command resumes"):
+        work(parameters, place, never)
+    monkeypatch.undo()
+    work(parameters, place, never)
+    assert states(open_study(parameters, place)) == ["FAIL", "COMPLETE"]
+
+
+def test_a_stop_in_the_last_evaluation_puts_the_trial_back(
+    place: Place, tmp_path: Path, never: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had all its frames: without the last score it would count as complete with an earlier one, or as failed."""
+    parameters = make_parameters(num_trials=1, score="evaluation", checkpoint_period_frames=FRAMES)
+    learner = parameters.learner.model_copy(update={"evaluation_episodes": 2})
+    parameters = parameters.model_copy(update={"learner": learner})
+    play, stopping = ranking.mean_return, threading.Event()
+
+    def interrupted(*_: Any, **__: Any) -> float:
+        stopping.set()
+        raise Interrupted("stopped while evaluating")
+
+    monkeypatch.setattr(ranking, "mean_return", interrupted)
+    with pytest.raises(Interrupted):
+        work(parameters, place, stopping.is_set)
+    assert states(open_study(parameters, place)) == ["FAIL", "WAITING"]
+    monkeypatch.setattr(ranking, "mean_return", play)
+    work(parameters, place, never)
+    whole = Place(tmp_path / "whole.journal", tmp_path / "whole")
+    work(parameters, whole, never)
+    stopped, uninterrupted = (open_study(parameters, where).trials[-1] for where in (place, whole))
+    assert stopped.state == uninterrupted.state == TrialState.COMPLETE
+    assert stopped.value == uninterrupted.value
 
 
 def fail_at(number: int, error: Exception) -> Callable[[Path, Path], None]:

@@ -63,6 +63,8 @@ class RemoteActor:
         if plan.state is not None:
             self._pool.restore(plan.state if plan.is_exact else _inherit(plan.state, self._pool.state_dict()))
         if plan.state is not None or self._version is not None:
+            if plan.state is None:
+                self._pool.cut_episodes()  # without a step; the bandits take back what they chose
             # Episodes begin again, since these weights must embed the first frame.
             self.restart(plan.shared)
         return self._answer(Collected(), {"node": _node_id(), "host": socket.gethostname(), "process": os.getpid()})

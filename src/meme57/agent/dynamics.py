@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.masked import masked_mean
+
 LARGEST, SPACING = 10.0, 0.25
 """Rewards x are classified by sgn(x) log(1 + |x|) into bins this far apart, from -10 to 10: up to about 22,000."""
 
@@ -68,8 +70,8 @@ class LatentDynamics(nn.Module):
             latent = latent + self.step(latent + actions[k:])
             entropy = -(bins[k:] * self.reward(latent).log_softmax(-1)).sum(-1)
             error = (self.core(latent) - wanted[k + 1 :]).square().mean(-1)
-            reward_loss = reward_loss + _mean(entropy, steps.mask[k:])
-            core_loss = core_loss + _mean(error, goes_on[k:])
+            reward_loss = reward_loss + masked_mean(entropy, steps.mask[k:])
+            core_loss = core_loss + masked_mean(error, goes_on[k:])
         return reward_loss / horizon, core_loss / horizon
 
 
@@ -78,7 +80,3 @@ def two_hot(values: Tensor, bins: Tensor) -> Tensor:
     spacing = bins[1] - bins[0]
     values = values.clamp(bins[0], bins[-1]).unsqueeze(-1)
     return (1.0 - (values - bins).abs() / spacing).clamp_min(0.0)
-
-
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)

@@ -86,9 +86,20 @@ def write_manifest(folder: Path, **facts: Any) -> Manifest:
     """Write the manifest of the files in `folder`, after all of them were written."""
     files = {file.name: checksum(file) for file in sorted(folder.iterdir())}
     manifest = Manifest(files=files, **facts)
+    _write(manifest, folder)
+    return manifest
+
+
+def add_score(folder: Path, score: float, *, is_best: bool) -> Manifest:
+    """Write the score of a checkpoint that was stored without one; its other files stay as they are."""
+    manifest = read_manifest(folder).model_copy(update={"score": score, "is_best": is_best})
+    _write(manifest, folder)
+    return manifest
+
+
+def _write(manifest: Manifest, folder: Path) -> None:
     tree = manifest.model_dump(mode="json")
     write_json(folder / MANIFEST, {**tree, "sha256": tree_digest(tree)})
-    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:

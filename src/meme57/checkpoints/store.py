@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from meme57.checkpoints.manifest import (
     AGENT,
     STATE,
     Manifest,
+    add_score,
     best_of,
     check_file,
     check_folder,
@@ -123,6 +124,13 @@ class CheckpointStore:
         self._report_new_measure()
         self._prune()
         return _record(path, manifest)
+
+    def add_score(self, record: CheckpointRecord, score: float) -> CheckpointRecord:
+        """Add the score to a checkpoint that a stop left without one."""
+        scored = replace(record, score=score)
+        others = [other for other in _there(self.folder) if other.folder != record.folder]
+        is_best = best_of(sorted([*others, scored], key=lambda one: one.name)) is scored
+        return _record(record.folder, add_score(record.folder, score, is_best=is_best))
 
     def restore(self, use: Callable[[Checkpoint], object]) -> CheckpointRecord | None:
         """Pass the newest valid checkpoint to `use`; if that raises `CheckpointError`, pass the one before.

@@ -11,7 +11,7 @@ from meme57.evaluation.aggregates import aggregate
 from meme57.evaluation.published import PublishedAgent, estimated_median, published_agent
 from meme57.evaluation.reference import has_reference
 from meme57.evaluation.statistics import human_normalised
-from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game, complete_games
 from meme57.intervals import Interval, mean_of
 
 OURS = "ours"
@@ -34,7 +34,7 @@ def beside_published(
     if not agents:
         return None
     mine = [row for row in rows if (row["variant"], row["agent"]) == (variant, REFERENCE_AGENT)]
-    returns, human = by_game(mine, "return"), by_game(mine, "human_normalised")
+    returns, human = by_game(mine, "return"), complete_games(mine)
     published = [published_agent(key) for key in agents]
     cells = {
         game: _cell(np.mean(runs), len(runs), mean_of(runs).interval(confidence)) for game, runs in returns.items()

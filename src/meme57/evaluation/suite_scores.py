@@ -131,19 +131,23 @@ def by_game(rows: Iterable[Row], column: str) -> dict[str, list[float]]:
     return found
 
 
+def complete_games(rows: Iterable[Row]) -> dict[str, list[float]]:
+    """Map each game to the human-normalised scores of its runs, if all of them have one.
+
+    Where games were cut, the runs that have one are those that happened to be short; they do not stand for the others.
+    """
+    rows = list(rows)
+    partial = {row["game"] for row in rows if row["human_normalised"] is None}
+    return {game: scores for game, scores in by_game(rows, "human_normalised").items() if game not in partial}
+
+
 def _chosen(rows: Iterable[Row], variant: str, agent: str) -> list[Row]:
     return [row for row in rows if (row["variant"], row["agent"]) == (variant, agent)]
 
 
 def _aggregates(rows: Sequence[Row], games: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Count runs and games, and compute the statistics, `{name: {value, interval}}`; none if a game is missing.
-
-    A game is missing if one of its runs has no normalised score: the others are those that happened to be short.
-    """
-    num_runs = len(rows)
-    partial = {row["game"] for row in rows if row["human_normalised"] is None}
-    rows = [row for row in rows if row["game"] not in partial]
-    human = by_game(rows, "human_normalised")
+    """Count runs and games, and compute the statistics, `{name: {value, interval}}`; none if a game is missing."""
+    human = complete_games(rows)
     missing = [game for game in games if game not in human]
     found: dict[str, dict[str, Any]] = {}
     if human and not missing:
@@ -151,11 +155,12 @@ def _aggregates(rows: Sequence[Row], games: Sequence[str], settings: Mapping[str
         found = {name: _statistic(values[name], intervals[name]) for name in values}
         capped = {game: capped_human_normalised(_returns(rows, game), game) for game in human}
         found["capped_mean"] = _mean_of_games(capped, settings)
-        if record := by_game(rows, "record_normalised"):
+        record = by_game(rows, "record_normalised")
+        if record := {game: scores for game, scores in record.items() if game in human}:
             found["record_mean"] = _mean_of_games(record, settings)
     above = sum(float(np.mean(scores)) > 1.0 for scores in human.values())
     return {
-        "runs": num_runs, "games": len(human), "missing": missing, "above_human": above, "statistics": found,
+        "runs": len(rows), "games": len(human), "missing": missing, "above_human": above, "statistics": found,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from meme57.agent.masked import masked_mean
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import find_device, make_replay
 from meme57.config import Parameters
@@ -179,7 +180,7 @@ def distillation_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, tempera
     """
     target = (teacher / temperature).softmax(-1)
     losses = functional.cross_entropy(student.flatten(0, 1), target.flatten(0, 1), reduction="none").view_as(mask)
-    return losses.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
+    return masked_mean(losses, mask)
 
 
 def _update(student: StudentNetwork, optimiser: torch.optim.Optimizer, segment: Segment, *, temperature: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from meme57.agent.masked import masked_mean
 from meme57.agent.network import Features, MemeNetwork, NetworkOutput
 from meme57.agent.recurrence import gates, unroll
 from meme57.agent.returns import backward_recursion
@@ -121,11 +122,6 @@ def unit_health(network: MemeNetwork, batch: TensorBatch, images: Tensor) -> dic
 def dead_share(features: Tensor) -> Tensor:
     """Return the share of rectified units that are zero on every frame: [M, D] -> []."""
     return (features <= 0).all(0).float().mean()
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Average [T, B] where the mask is True."""
-    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
 
 
 def masked_variance(values: Tensor, mask: Tensor) -> Tensor:

@@ -30,6 +30,10 @@ from meme57.replay import collect_garbage, load_snapshot, save_snapshot
 TENSOR_FILES = ("network", "target", "novelty", "optimiser", "novelty_optimiser", "scales")
 FRAME_SEQUENCES = 256
 """Sequences that the frame normaliser is fitted on."""
+SCORE = "evaluation/return"
+"""The column of the metrics row that ranks checkpoints which were evaluated."""
+TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
+"""What a checkpoint's score measures: the mean return of policy 0 in training, or of evaluation episodes."""
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +159,10 @@ class RunState:
         if record is None:
             return None
         self._collect_garbage()
-        return record, rows[-1]
+        row = rows[-1]
+        if record.measure == GREEDY_EPISODES and record.score is not None:
+            row[SCORE] = record.score  # it may have been made after the row
+        return record, row
 
     def restore(self, checkpoint: Checkpoint) -> dict[str, float]:
         """Restore the state of a checkpoint, and return its metrics row.

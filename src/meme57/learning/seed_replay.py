@@ -88,7 +88,7 @@ def _collect(
     finally:
         pool.close()
     content = encode_chunks(collected.chunks)
-    steps = sum(chunk.num_steps for chunk in collected.chunks)  # frames count also what a lost actor never sent
+    steps = sum(chunk.num_steps for chunk in collected.chunks)  # without what a lost actor never sent
     write_bytes(folder / CHUNKS, content)
     record = {
         "fingerprint": digest(seed_settings(parameters)),
@@ -96,6 +96,7 @@ def _collect(
         "game": env.game,
         "frames": collected.num_steps * env.frame_skip,
         "steps": steps,
+        "lost_steps": collected.num_steps - steps,
         "sequences": len(replay),
         "chunks": len(collected.chunks),
         "episodes": len(collected.episodes),
@@ -124,8 +125,9 @@ def load_seed_replay(parameters: Parameters, folder: Path) -> tuple[list[Chunk],
     """
     record = _checked_record(parameters, folder)
     decoded = decode_chunks((folder / CHUNKS).read_bytes())
-    steps, frames = sum(chunk.num_steps for chunk in decoded), record.get("frames")
-    if record.get("steps") != steps or not isinstance(frames, int) or frames < steps * parameters.env.frame_skip:
+    steps, lost = sum(chunk.num_steps for chunk in decoded), record.get("lost_steps", 0)
+    frames = (steps + lost) * parameters.env.frame_skip if isinstance(lost, int) else None
+    if (record.get("steps"), record.get("frames")) != (steps, frames):
         raise _damaged(folder, f"{folder / RECORD} is damaged: its counts do not fit {steps} steps")
     return decoded, record
 

@@ -20,16 +20,12 @@ from meme57.envs import EnvSpec
 from meme57.errors import Interrupted, NonFiniteLossError
 from meme57.files import storage_errors
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
-from meme57.learning.run_state import RunState
+from meme57.learning.run_state import GREEDY_EPISODES, SCORE, TRAINING_RETURNS, RunState
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
 from meme57.learning.warm_start import start_learner
 from meme57.lock import hold
 from meme57.replay import SequenceBatch
 from meme57.stopping import never
-
-SCORE = "evaluation/return"
-TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
-"""What a checkpoint's score measures: the mean return of policy 0 in training, or of evaluation episodes."""
 
 Evaluate = Callable[[MemeNetwork, NoveltyNetworks], float]
 """Mean return of the greedy exploiting policy; it may raise `Interrupted`."""
@@ -66,8 +62,8 @@ class Trainer:
         """Train, resuming from the newest checkpoint of the folder if there is one.
 
         A resumed run first yields the row and the record of that checkpoint again. So there is no gap if the process
-        was killed after writing the checkpoint and before reporting it. If a stop left out the evaluation of the last
-        checkpoint of the run (with `run.exact_resume`: of any), it is made then, and written with another checkpoint.
+        was killed after writing the checkpoint and before reporting it. If a stop left out the score of the last
+        checkpoint of the run (with `run.exact_resume`: of any), it is made then, before all else.
 
         Args:
             seed_replay: folder of `collect_seed_replay`, loaded at update 0; without it the actors warm up.
@@ -86,12 +82,12 @@ class Trainer:
                     held.enter_context(hold(self._folder))
                 if (resumed := self.state.resume()) is not None:
                     record, row = resumed
+                    needs_score = self.state.is_done or self._parameters.run.exact_resume
+                    if needs_score and _lacks_score(record):
+                        record = self._make_up(record, row)
                     yield self._event([row], record)
-                    if (self.state.is_done or self._parameters.run.exact_resume) and not self._has_score(row):
-                        self._score(row)
-                        if not self._has_score(row):
-                            raise self._interrupted()
-                        yield self._event([row], self.state.save(row, **self._rank(row)))
+                    if needs_score and _lacks_score(record) and self._evaluate is not None:
+                        raise self._interrupted()
                 else:
                     self._begin(seed_replay, initial_policy)
                 if not self.state.is_done:
@@ -131,7 +127,7 @@ class Trainer:
                     updates.drain()
                     event = self._checkpoint(collector)
                     yield event
-                    if state.is_done and self._has_score(event.rows[-1]):
+                    if state.is_done and not _lacks_score(event.checkpoint):
                         return
                     if state.is_done or self._stop():
                         raise self._interrupted()
@@ -165,8 +161,10 @@ class Trainer:
             with suppress(Interrupted):
                 row[SCORE] = self._evaluate(self.state.learner.network, self.state.learner.novelty)
 
-    def _has_score(self, row: Mapping[str, float]) -> bool:
-        return self._evaluate is None or SCORE in row
+    def _make_up(self, record: CheckpointRecord, row: dict[str, float]) -> CheckpointRecord:
+        """Add to checkpoint and row the score that a stop left out, unless another stop does."""
+        self._score(row)
+        return self.state.store.add_score(record, row[SCORE]) if SCORE in row else record
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"stopped at {self.state.frames:,} frames: the same command resumes from there")
@@ -226,6 +224,11 @@ class Trainer:
 
     def _event(self, rows: list[dict[str, float]], checkpoint: CheckpointRecord | None = None) -> TrainingEvent:
         return TrainingEvent(self.state.frames, self.state.learner.num_updates, rows, checkpoint)
+
+
+def _lacks_score(record: CheckpointRecord | None) -> bool:
+    """Say whether a stop left out the evaluation that would have ranked the checkpoint."""
+    return record is not None and record.measure == GREEDY_EPISODES and record.score is None
 
 
 def learn(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meme57.evaluation.aggregates import performance_profile, profile_band
-from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, complete_games
 from meme57.intervals import mean_of
 from meme57.report.panels import LABEL_HEIGHT, PANEL_HEIGHT
 from meme57.report.style import (
@@ -70,9 +70,7 @@ def table_rows(results: pd.DataFrame) -> list[Row]:
 
 def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
     """Draw a bar for each game and variant, the mean human-normalised score, with every run as a point."""
-    scores = {
-        variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
-    }
+    scores = {variant: complete_games(row for row in rows if row["variant"] == variant) for variant in variants}
     games = sorted({game for found in scores.values() for game in found}, key=lambda game: _best(scores, game))
     if not games:
         return None
@@ -101,9 +99,7 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
 
 def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
     """Draw the share of runs above each human-normalised score, with its interval."""
-    scores = {
-        variant: by_game((row for row in rows if row["variant"] == variant), "human_normalised") for variant in variants
-    }
+    scores = {variant: complete_games(row for row in rows if row["variant"] == variant) for variant in variants}
     known = [score for found in scores.values() for runs in found.values() for score in runs]
     if not known:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from meme57.config.tree import without
 from meme57.evaluation.beside_published import OURS
 from meme57.evaluation.published import ATARI5
-from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game
+from meme57.evaluation.suite_scores import REFERENCE_AGENT, Row, by_game, complete_games
 from meme57.report.rendering import ABSENT, render_page
 from meme57.report.style import agent_label
 from meme57.report.suite_figures import table_rows
@@ -102,7 +102,7 @@ def _game_rows(rows: Sequence[Row], games: Sequence[str]) -> Iterator[dict[str, 
     for game, variant, agent in product(games, variants, AGENT_NAMES):
         mine = [row for row in rows if (row["game"], row["variant"], row["agent"]) == (game, variant, agent)]
         if mine:
-            returns, human = by_game(mine, "return")[game], by_game(mine, "human_normalised").get(game)
+            returns, human = by_game(mine, "return")[game], complete_games(mine).get(game)
             yield {
                 "game": game,
                 "variant": variant,

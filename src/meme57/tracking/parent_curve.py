@@ -13,6 +13,7 @@ from meme57.tracking.store import first_line
 
 FRAMES = "frames"
 """The column of the step."""
+EVALUATION = "evaluation/return"
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +31,28 @@ class ParentCurve:
         """Step of the last row that went to the writer; None before the store was read."""
 
     def bring_up_to_date(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Add those of `rows`, ordered by their frames, that the run lacks; a failure is only a warning."""
+        """Add those of `rows`, ordered by their frames, that the run lacks; a failure is only a warning.
+
+        The last row may come again with the evaluation that a stop had left out.
+        """
+        evaluated = {name: value for name, value in rows[-1].items() if name == EVALUATION}
         try:
             last = self._stored_step(rows[-1]) if self._last_step is None else self._last_step
+            is_late = _step(rows[-1]) == last > self._stored_step(evaluated)
         except Exception as error:  # training continues even if the store fails
             log.warning("the learning curve waits for the MLflow store: %s", first_line(error))
             return
         for row in rows:
-            at = int(float(str(row[FRAMES])))
-            if at > last:
-                values = {name: value for name, value in row.items() if name != FRAMES}
-                self._writer.add(curve_results(values, frames=at) | values, step=at)
-                last = at
-        self._last_step = last
+            if _step(row) > last:
+                self._add(row)
+        if is_late and evaluated:
+            self._add({FRAMES: last, **evaluated})
+        self._last_step = max(last, _step(rows[-1]))
         self._writer.flush()
+
+    def _add(self, row: Mapping[str, object]) -> None:
+        values = {name: value for name, value in row.items() if name != FRAMES}
+        self._writer.add(curve_results(values, frames=_step(row)) | values, step=_step(row))
 
     def close(self) -> None:
         """Try again to write the rows that wait."""
@@ -53,3 +62,7 @@ class ParentCurve:
         name = next((name for name in finite_numbers(row) if name != FRAMES), None)
         history = [] if name is None else self._client.get_metric_history(self._run_id, name)
         return max((point.step for point in history), default=-1)
+
+
+def _step(row: Mapping[str, object]) -> int:
+    return int(float(str(row[FRAMES])))

@@ -100,6 +100,8 @@ def check_space(parameters: Parameters) -> None:
 
 def _check_name(name: str, tree: dict[str, Any]) -> None:
     known = [f"{group}.{key}" for group in LEARNING_GROUPS for key in tree[group]]
+    if name == "actors.pool":
+        raise ConfigurationError(f"tune.space: {name} is where a trial plays, which is its own process: leave it out")
     if name in NOT_THE_AGENT:
         raise ConfigurationError(f"tune.space: {name} is the task, not the agent: scores could not be compared")
     if name in known:

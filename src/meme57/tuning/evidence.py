@@ -100,7 +100,7 @@ def learn_fresh(run: FreshRun) -> float:
     if score is None:
         raise TuningError(f"no episode of {run.unit.game} ended within {frames} frames: raise tune.evidence_frames")
     write_json(result, score)
-    shutil.rmtree(run.folder / "checkpoints")
+    shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     return score
 
 

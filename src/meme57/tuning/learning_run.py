@@ -69,7 +69,9 @@ def unit_parameters(
         "run.checkpoint_period_frames": min(tune.checkpoint_period_frames, frames),
         "run.keep_checkpoints": 1,
     }
-    if tune.score != "evaluation":
+    if tune.score == "evaluation":
+        settings["learner.select_checkpoint"] = "best"  # whose score is made up for after a stop
+    else:
         settings["learner.evaluation_episodes"] = 0
     return parse_parameters(assign(tree, {**values, **settings}))
 
@@ -92,6 +94,8 @@ class LearningRun:
         self.total_frames = parameters.run.total_frames
         self._tune, self._scale, self._health = tune, scale, health
         self._curve = Curve(folder / "scores.json")
+        if not any(folder.glob("checkpoints/checkpoint-*")):
+            self._curve.drop_after(0)  # of a life that ended before its first checkpoint
         self._events = learn(
             parameters,
             env_spec(parameters.env),
@@ -106,7 +110,7 @@ class LearningRun:
         Raises:
             Interrupted: a stop was requested; a checkpoint was written.
         """
-        while self.frames < frames:
+        while self.frames < frames or frames >= self.total_frames:  # the last one to its end: a stop may come there
             event = next(self._events, None)
             if event is None:
                 return

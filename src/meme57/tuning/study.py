@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import random
@@ -37,6 +38,7 @@ from meme57.tuning.storage import CAUSE, REMEDY, Leases, give_up, open_storage, 
 
 FINGERPRINT, SETTINGS, MLFLOW_RUN = "fingerprint", "settings", "mlflow_run_id"
 POLL_SECONDS = 0.5
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
 
@@ -233,13 +235,25 @@ def _run(
         objective.constrain(trial)
         study.tell(trial, state=TrialState.PRUNED)
         state, note = "PRUNED", str(pruned)
-    except (Interrupted, KeyboardInterrupt, StorageError, RunConflictError) as error:
-        # A full disk, or a worker that was silent and plays on: the settings are not at fault.
-        state, note = "STOPPED", f"back in the queue ({first_line(error)})"
+    except (Interrupted, KeyboardInterrupt):
+        state, note = "STOPPED", "back in the queue"
         requeue(study, study.trials[trial.number], deaths=0)
         give_up(study, study.trials[trial.number], "its worker was stopped; a copy resumes it")
         raise
+    except RunConflictError as error:  # a worker that was silent plays on, and holds the folder
+        state, note = "STOPPED", f"back in the queue ({first_line(error)})"
+        requeue(study, study.trials[trial.number], deaths=0)
+        give_up(study, study.trials[trial.number], "another worker has its folder; a copy resumes it")
+        time.sleep(parameters.tune.heartbeat_seconds)
     except Exception as error:  # the study continues, whatever a setting breaks
+        if _is_of_the_disk(error):
+            state, note = "STOPPED", f"back in the queue ({first_line(error)})"
+            with suppress(OSError):  # if the journal cannot be written either, the next start finds the trial
+                requeue(study, study.trials[trial.number], deaths=1)
+                give_up(study, study.trials[trial.number], "the disk was full; a copy resumes it")
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"the study cannot be written ({error}): make room; the same command resumes") from error
         note = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         give_up(study, study.trials[trial.number], note)
     finally:
@@ -247,6 +261,10 @@ def _run(
         run.close(state, note)
         if state != "STOPPED":
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in FULL)
 
 
 def sampler_name(tune: TuneParameters) -> str:

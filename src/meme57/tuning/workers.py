@@ -34,7 +34,7 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
                 log.warning("a worker ended early: %s", outcome.error)
     work(parameters, place, stop)  # this also takes over the trials of a dead worker
     for folder in place.trials.glob("trial-*/"):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def spread(

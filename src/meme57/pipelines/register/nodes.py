@@ -6,10 +6,13 @@ import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters, rom_id
 from meme57.errors import RunConflictError, TrackingError
+
+if TYPE_CHECKING:
+    from meme57.tracking.promotion import PolicyScore
 
 UNKNOWN = (-math.inf, math.inf)
 """Stands for the interval of a single value, which has none."""
@@ -86,7 +89,6 @@ def _register(
 ) -> dict[str, Any]:
     from meme57.export.card import about_model, model_card
     from meme57.export.travelling import serve_policy
-    from meme57.tracking.promotion import PolicyScore
     from meme57.tracking.pyfunc import save_policy_model
     from meme57.tracking.registry import model_name, register_policy
     from meme57.tracking.runs import active_run
@@ -96,21 +98,7 @@ def _register(
         raise TrackingError(
             "no MLflow run is open, so nothing is registered: mend the store, then `kedro run --pipelines register`"
         )
-    summary, random = scores["agents"][agent], scores["agents"]["random"]
-    low, high = summary["interval"] or UNKNOWN
-    score = PolicyScore(
-        mean=summary["mean"],
-        std=summary["std"],
-        low=low,
-        high=high,
-        episodes=summary["episodes"],
-        protocol=scores["protocol"]["name"],
-        random_mean=random["mean"],
-        random_std=random["std"],
-        random_episodes=random["episodes"],
-        cut_short=summary.get("cut_short", 0),
-    )
-    game = settings.env.game
+    score, game = _policy_score(agent, scores), settings.env.game
     name = model_name(rom_id(game), student=agent == "student")
     served = serve_policy(data, torso=settings.network.torso)
     target = policy_folder / f"model-{agent}"
@@ -145,6 +133,25 @@ def _register(
         about=about_model(name, agent, game),
     )
     return asdict(registration)
+
+
+def _policy_score(agent: str, scores: dict[str, Any]) -> PolicyScore:
+    from meme57.tracking.promotion import PolicyScore
+
+    summary, random = scores["agents"][agent], scores["agents"]["random"]
+    low, high = summary["interval"] or UNKNOWN
+    return PolicyScore(
+        mean=summary["mean"],
+        std=summary["std"],
+        low=low,
+        high=high,
+        episodes=summary["episodes"],
+        protocol=scores["protocol"]["name"],
+        random_mean=random["mean"],
+        random_std=random["std"],
+        random_episodes=random["episodes"],
+        cut_short=summary.get("cut_short", 0),
+    )
 
 
 def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
