@@ -9,6 +9,7 @@ Of several seeds it takes the suite's first, whatever it scored, and of its chec
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ A policy for {game}, which comes with meme57: the trained network (teacher), and
 - **Learned from** {frames:,} ALE frames of the game, seed {training_seed}, at commit {commit}: `{command}`,
   run `{run}`, which learned for {minutes:.0f} minutes on two shared cores.
 - **Selected**: {selected}. The games above are on fresh seeds.
-- **Limits.** It knows this game, {size} pictures and the minimal set of actions, and nothing else. Without sticky
-  actions, games differ by their start alone, so a part of the score may be a routine. One seed says little about the
-  agent that learned it.
+{still}- **Limits.** It knows this game, {size} pictures and the minimal set of actions, and nothing else. Without
+  sticky actions, games differ by their start alone, so a part of the score may be a routine. One seed says little about
+  the agent that learned it.
 - **Licence.** Apache-2.0. The files are data: no code, no ROM.
 
 ```bash
@@ -117,10 +118,22 @@ def page(card: dict[str, Any], project: Path) -> str:
         training_seed=card["seed"],
         minutes=float(last["elapsed_seconds"]) / 60,
         size=f"{env['height']} x {env['width']}",
+        still=_standing_still(project, card["run"]),
         selected="nothing was; it is the last checkpoint" if _best(project, card["run"]).score is None else BEST,
         episodes=card["agents"]["teacher"]["episodes"],
         rows="\n".join(_row(agent, score) for agent, score in card["agents"].items()),
     )
+
+
+def _standing_still(project: Path, run: str) -> str:
+    """Say how many games went on until their limit, if any did."""
+    with (project / "data/07_model_output" / run / "episodes.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["truncated"] == "True"]
+    counts = {agent: sum(row["agent"] == agent for row in rows) for agent in ("teacher", "student")}
+    if not any(counts.values()):
+        return ""
+    of_both = f"{counts['teacher']} of the teacher's games and {counts['student']} of the student's"
+    return f"- **Standing still.** {of_both} went on until their limit.\n"
 
 
 def _score(summary: dict[str, Any]) -> dict[str, Any]:

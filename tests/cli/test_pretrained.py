@@ -85,6 +85,7 @@ def test_every_file_that_is_shipped_is_on_its_card(game: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * 3600)  # most of Breakout's games stand still until their limit
 @pytest.mark.parametrize("agent", ["teacher", "student"])
 @pytest.mark.parametrize("game", SHIPPED)
 def test_every_shipped_policy_makes_the_score_of_its_card(game: str, agent: str, meme57: Any) -> None:
