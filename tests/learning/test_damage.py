@@ -47,7 +47,7 @@ def knowledge(trainer: Trainer) -> dict[str, Any]:
         for name, file in trainer.state.learner.tensors().items()
         for key, value in file.items()
     }
-    tables = {name: array.tobytes() for name, array in trainer.state.replay.state_dict().items()}
+    tables = {name: array.tobytes() for name, array in trainer.state.replay.contents()[0].items()}
     return {**tensors, **tables, "frames": trainer.state.frames, "random": trainer.state.rng.bit_generator.state}
 
 

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, Any]:
     parameters = parse_parameters(PONG)
     replay = make_replay(parameters, env_spec(parameters.env))
     load_snapshot(replay, folder / "pong" / "replay", json.loads((newest / "state.json").read_text())["replay"])
-    tables = {f"replay.{name}": torch.from_numpy(array.copy()) for name, array in replay.state_dict().items()}
+    tables = {f"replay.{name}": torch.from_numpy(array.copy()) for name, array in replay.contents()[0].items()}
     return {"name": newest.name, **tensors, **tables}
 
 
