@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import ActorError, CheckpointError, Interrupted
+from meme57.evaluation.agents import play_agents
 from meme57.evaluation.protocol import play_episodes
 from meme57.evaluation.shares import Share, play_share, play_shares, policy_maker, read_files, split
 from meme57.executor import Outcome
@@ -48,8 +52,6 @@ class Losing:
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory):
     """A teacher's files."""
-    from safetensors.torch import save_file
-
     folder = tmp_path_factory.mktemp("teacher")
     env = env_spec(PARAMETERS.env)
     spec = agent_spec(PARAMETERS, env)
@@ -120,3 +122,80 @@ def test_a_share_that_fails_again_and_again_ends_the_evaluation() -> None:
         play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=99))
     with pytest.raises(Interrupted):
         play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=0), stop=lambda: True)
+
+
+class Evaluation:
+    """Evaluates random play and the teacher; `stop_in` names the agent whose first episode is the last one played."""
+
+    def __init__(self, folder: Path, kept: Path) -> None:
+        self.folder, self.kept = folder, kept
+        self.played: list[str] = []
+        self.stopped = False
+
+    @contextlib.contextmanager
+    def counter(self, what: str, unit: str):
+        self.played.append(what)
+
+        def count(done: int, total: int) -> None:
+            self.stopped = what == self.stop_in
+
+        yield count
+
+    def __call__(self, *, stop_in: str = "", student: Path | None = None, **evaluate) -> list[dict]:
+        self.stop_in, self.stopped, self.played = f"evaluate {stop_in}", False, []
+        changes = {"bandit_policy": False, "episodes": 4, "num_envs": 2, **evaluate}
+        parameters = PARAMETERS.model_copy(update={"evaluate": PARAMETERS.evaluate.model_copy(update=changes)})
+        return play_agents(
+            parameters, env_spec(PARAMETERS.env), self.folder, student,
+            kept=self.kept, counter=self.counter, stop=lambda: self.stopped,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def evaluation(folder, tmp_path) -> Evaluation:
+    return Evaluation(folder, tmp_path)
+
+
+def test_an_evaluation_that_is_stopped_keeps_the_agents_that_are_done(evaluation) -> None:
+    whole = evaluation()
+    assert evaluation.played == ["evaluate random", "evaluate teacher"]
+    assert list(evaluation.kept.iterdir()) == []
+    with pytest.raises(Interrupted):
+        evaluation(stop_in="teacher")
+    assert evaluation() == whole
+    assert evaluation.played == ["evaluate teacher"]
+    assert list(evaluation.kept.iterdir()) == []
+    evaluation()
+    assert evaluation.played == ["evaluate random", "evaluate teacher"]  # a new evaluation plays all anew
+
+
+@pytest.mark.parametrize("change", [{"seed": SEED + 1}, {"episodes": 5}, {"epsilon": 0.5}, {"num_envs": 3}])
+def test_episodes_of_another_protocol_are_not_taken_over(evaluation, change) -> None:
+    with pytest.raises(Interrupted):
+        evaluation(stop_in="teacher")
+    played = evaluation(**change)
+    expected = ["evaluate random", "evaluate teacher"] if set(change) != {"epsilon"} else ["evaluate teacher"]
+    assert evaluation.played == expected  # random play has no epsilon
+    assert played == evaluation(**change)
+
+
+def test_episodes_of_other_weights_are_not_taken_over(evaluation, folder, tmp_path) -> None:
+    with pytest.raises(CheckpointError):
+        evaluation(student=tmp_path / "missing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["episodes.random.json", "episodes.teacher.json"]
+    other = shutil.copytree(folder, tmp_path / "other")
+    weights = load_file(other / "network.safetensors")
+    save_file({name: -tensor for name, tensor in weights.items()}, other / "network.safetensors")
+    evaluation.folder = other
+    evaluation()
+    assert evaluation.played == ["evaluate teacher"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"identity": 3, "episodes": []}', "null"])
+def test_a_damaged_file_of_kept_episodes_is_played_again(evaluation, content: str) -> None:
+    whole = evaluation()
+    with pytest.raises(Interrupted):
+        evaluation(stop_in="teacher")
+    (evaluation.kept / "episodes.random.json").write_text(content)
+    assert evaluation() == whole
+    assert evaluation.played == ["evaluate random", "evaluate teacher"]

@@ -1,9 +1,11 @@
-"""Play the evaluation episodes of each agent, in this process or on Ray."""
+"""Play the evaluation episodes of each agent, in this process or on Ray; keep them until all agents have played."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ from meme57.blueprint import find_device
 from meme57.checkpoints.best_explorer import bandit_policy
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.errors import CheckpointError
 from meme57.evaluation.protocol import Episode, play_episodes
-from meme57.evaluation.shares import Share, play_shares, policy_maker, read_files
+from meme57.evaluation.shares import FILES, Share, play_shares, policy_maker, read_files
+from meme57.files import checked, checksum, read_json, tree_digest, write_json
 from meme57.stopping import never
 
 AGENTS = ("random", "teacher", "bandit_policy", "student")
 """Random play, policy 0 of the checkpoint, the policy that its bandit preferred, and the distilled student."""
 Counter = Callable[[str, str], AbstractContextManager[Callable[[int, int], None]]]
+_KEPT = "episodes.{}.json"
+
+log = logging.getLogger(__name__)
 
 
 def play_agents(
@@ -28,6 +35,7 @@ def play_agents(
     teacher_folder: Path,
     student_folder: Path | None,
     *,
+    kept: Path,
     counter: Counter,
     stop: Callable[[], bool] = never,
 ) -> list[dict[str, Any]]:
@@ -35,6 +43,8 @@ def play_agents(
 
     Args:
         student_folder: None if there is no student.
+        kept: folder that holds the episodes of the agents that are done, until all are. A start after a kill reads
+            them there, if weights, seeds and protocol are the same.
 
     Raises:
         Interrupted: `stop` returned True.
@@ -49,10 +59,24 @@ def play_agents(
         folder = student_folder if agent == "student" else teacher_folder
         if folder is None:
             continue
-        share = _share(parameters, spec, agent, policy)
-        with counter(f"evaluate {agent}", "episodes") as progress:
-            rows += [_row(share.agent, *row) for row in enumerate(_play(parameters, share, folder, progress, stop))]
+        share, path = _share(parameters, spec, agent, policy), kept / _KEPT.format(agent)
+        identity = _identity(share, folder)
+        if (episodes := _read(path, identity)) is None:
+            with counter(f"evaluate {agent}", "episodes") as progress:
+                episodes = _play(parameters, share, folder, progress, stop)
+            write_json(path, {"identity": identity, "episodes": [asdict(episode) for episode in episodes]})
+        else:
+            log.info("evaluate %s: its %d episodes were played before the stop", agent, len(episodes))
+        rows += [_row(agent, *row) for row in enumerate(episodes)]
+    for agent in AGENTS:
+        (kept / _KEPT.format(agent)).unlink(missing_ok=True)
     return rows
+
+
+@dataclass(frozen=True)
+class _Kept:
+    identity: str
+    episodes: list[Episode]
 
 
 def policies(parameters: Parameters, teacher_folder: Path) -> dict[str, int]:
@@ -96,6 +120,21 @@ def _play(
         policy_maker(share, folder, device=find_device()), share.spec, episodes=share.episodes,
         num_envs=share.num_envs, seed=share.seed, epsilon=share.epsilon, stop=stop, progress=progress,
     )  # fmt: skip
+
+
+def _identity(share: Share, folder: Path) -> str:
+    """Compute a checksum of the share and of the agent's files."""
+    weights = {name: checksum(folder / name) for name in FILES[share.agent] if (folder / name).is_file()}
+    return tree_digest({**asdict(replace(share, files=weights)), "spec": share.spec.to_json()})
+
+
+def _read(path: Path, identity: str) -> list[Episode] | None:
+    """Read the episodes that were kept under `identity`; None if there are none, or the file is damaged."""
+    try:
+        stored = checked(_Kept, read_json(path), path)
+    except CheckpointError:
+        return None
+    return stored.episodes if stored.identity == identity else None
 
 
 def _row(agent: str, number: int, episode: Episode) -> dict[str, Any]:

@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def play(
-    parameters: dict[str, Any], checkpoints: dict[str, Any], student: dict[str, Any], student_folder: Path
+    parameters: dict[str, Any],
+    checkpoints: dict[str, Any],
+    student: dict[str, Any],
+    student_folder: Path,
+    episodes_folder: Path,
 ) -> pd.DataFrame:
     """Play whole episodes of each agent on the same seeds; each row names the weights and the protocol.
 
@@ -49,7 +53,9 @@ def play(
     else:
         log.info("there is no student, so it is not scored: `kedro run --pipelines distill` makes one")
     folder = student_folder if student else None
-    rows = play_agents(settings, spec, teacher_folder, folder, counter=counter, stop=stop_requested)
+    rows = play_agents(
+        settings, spec, teacher_folder, folder, kept=episodes_folder, counter=counter, stop=stop_requested
+    )
     protocol, sha256 = protocol_text(run_protocol(settings)), student.get("weights_sha256", NO_STUDENT)
     return pd.DataFrame(rows).assign(**source, student_sha256=sha256, protocol=protocol)
 
