@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _play(
 def _identity(share: Share, folder: Path) -> str:
     """Compute a checksum of the share and of the agent's files."""
     weights = {name: checksum(folder / name) for name in FILES[share.agent] if (folder / name).is_file()}
-    return tree_digest({**asdict(replace(share, files=weights)), "spec": share.spec.to_json()})
+    return tree_digest({**asdict(share), "spec": share.spec.to_json(), "files": weights})
 
 
 def _read(path: Path, identity: str) -> list[Episode] | None:
