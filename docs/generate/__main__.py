@@ -14,6 +14,7 @@ import beside
 import catalog
 import diagram
 import healthy
+import needs
 import peers_table
 import reference
 import results
@@ -34,6 +35,8 @@ def generated() -> dict[Path, str]:
     files = {
         DOCS / "parameters.md": reference.page(ROOT / "conf"),
         metrics: between(metrics, "healthy", healthy.table(CURVE)),
+        DOCS / "evaluation.md": between(DOCS / "evaluation.md", "needs", needs.needs_table(ROOT / "conf")),
+        DOCS / "registry.md": between(DOCS / "registry.md", "costs", needs.costs_table(ROOT / "conf")),
     }
     for name, pipeline in pipelines.items():
         files[DOCS / "images" / "pipelines" / f"{name}.svg"] = diagram.draw(catalog.node_rows(pipeline), name)

@@ -47,9 +47,15 @@ def page(conf: Path) -> str:
 
 def set_otherwise(conf: Path, preset: str) -> dict[str, Any]:
     """Read the parameters that a preset has otherwise than by default."""
-    loaded = load_parameters(ProjectConfigLoader(str(conf), env=preset, **CONFIG_LOADER_ARGS))
-    default, found = (flatten(of.model_dump(by_alias=True, mode="json")) for of in (parse_parameters({}), loaded))
+    default, found = (
+        flatten(of.model_dump(by_alias=True, mode="json")) for of in (parse_parameters({}), read_preset(conf, preset))
+    )
     return {name: value for name, value in found.items() if name not in default or default[name] != value}
+
+
+def read_preset(conf: Path, preset: str) -> Parameters:
+    """Read the parameters of a preset."""
+    return load_parameters(ProjectConfigLoader(str(conf), env=preset, **CONFIG_LOADER_ARGS))
 
 
 def groups(model: type) -> Iterator[tuple[str, type]]:

@@ -36,7 +36,7 @@ A policy for {game}, which comes with meme57: the trained network (teacher), and
 - **Protocol.** {protocol}, evaluation seeds from {seed} on.
 - **Learned from** {frames:,} ALE frames of the game, seed {training_seed}, at commit {commit}: `{command}`,
   run `{run}`, which learned for {minutes:.0f} minutes on two shared cores.
-- **Selected**: {selected}. The games above are on fresh seeds.
+{student}- **Selected**: {selected}. The games above are on fresh seeds.
 {still}- **Limits.** It knows this game, {size} pictures and the minimal set of actions, and nothing else. Without
   sticky actions, games differ by their start alone, so a part of the score may be a routine. One seed says little about
   the agent that learned it.
@@ -55,10 +55,11 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=ROOT, help="where the suite ran")
     parser.add_argument("--run", help="ship this run of the project")
     parser.add_argument("--command", default="kedro run --env five", help="what trained it, for the card")
+    parser.add_argument("--student", help="commit and command of a student that was made again, for the card")
     options = parser.parse_args()
     project = options.project
     if options.run:
-        ship(project, run_note(project, options.run), options.command)
+        ship(project, run_note(project, options.run), options.command, student_made=options.student)
         return
     notes = map(read_json, sorted((project / "data/07_model_output/suite-five").glob("*.json")))
     done = [note for note in notes if note["state"] == "done"]
@@ -77,8 +78,12 @@ def run_note(project: Path, run: str) -> dict[str, Any]:
     return {"name": run, **{name: record[name] for name in ("game", "seed", "commit")}, "scores": scores}
 
 
-def ship(project: Path, note: dict[str, Any], command: str) -> None:
-    """Copy teacher and student of a member, and write the card."""
+def ship(project: Path, note: dict[str, Any], command: str, *, student_made: str | None = None) -> None:
+    """Copy teacher and student of a member, and write the card.
+
+    Args:
+        student_made: how the student was made, if not by `command`.
+    """
     name, game = note["name"], note["game"]
     best, student = _best(project, name), project / "data/06_models" / name / "student"
     folder = FOLDER / game
@@ -94,6 +99,7 @@ def ship(project: Path, note: dict[str, Any], command: str) -> None:
         "seed": note["seed"],
         "commit": note["commit"],
         "command": command,
+        **({"student_made": student_made} if student_made else {}),
         "frames": scores["frames"],
         "protocol": scores["protocol"]["name"],
         "evaluation_seed": 1_500_000_001,
@@ -119,6 +125,7 @@ def page(card: dict[str, Any], project: Path) -> str:
         minutes=float(last["elapsed_seconds"]) / 60,
         size=f"{env['height']} x {env['width']}",
         still=_standing_still(project, card["run"]),
+        student=f"- **The student** was made again: {made}.\n" if (made := card.get("student_made")) else "",
         selected="nothing was; it is the last checkpoint" if _best(project, card["run"]).score is None else BEST,
         episodes=card["agents"]["teacher"]["episodes"],
         rows="\n".join(_row(agent, score) for agent, score in card["agents"].items()),

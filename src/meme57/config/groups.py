@@ -1,6 +1,6 @@
 """The groups of parameters, one class each: the type, default, meaning and status of every parameter.
 
-Every default is the paper's setting where docs/specification.md knows it; a comment gives its status
+Every default is that of docs/specification.md where it has one; a comment gives its status
 (paper, reported, inherited, ours). The networks' groups are in `meme57.agent.parameters`.
 """
 
@@ -48,7 +48,7 @@ NO_EMULATOR = {
 
 
 class EnvParameters(Group):
-    """The whole protocol of the game; no dependency's default decides (Source: MEME table; Machado et al.)."""
+    """The whole protocol of the game; no dependency's default decides (MEME's, reported through RECODE)."""
 
     kind: Annotated[Literal["atari", "toy", "gymnasium"] | None, OPERATIONAL] = None
     """Atari game, small game of our own, or any environment of Gymnasium; by default what `game` or `id` is."""
@@ -66,7 +66,7 @@ class EnvParameters(Group):
     """Height of the image that the agent sees, in pixels; without effect where `id` shows a vector of numbers."""
     width: Width = 160
     """Width of that image."""
-    full_action_space: bool = True  # paper
+    full_action_space: bool = True  # reported through RECODE
     """All 18 actions; false takes the game's minimal set."""
     sticky_action_probability: Fraction = 0.0  # reported through RECODE
     """Chance that the emulator repeats the previous action; 0.25 is the protocol of Machado et al."""
@@ -167,7 +167,7 @@ class BanditParameters(Group):
     enabled: bool = True
     """Off: policies are drawn uniformly."""
     scope: Literal["environment", "shared"] = "environment"  # ours
-    """One bandit per environment, or one for all environments of an actor."""
+    """One bandit per environment, or one for all environments of the run."""
     window: Count = 160  # inherited
     """Episodes that the bandit remembers."""
     ucb_beta: NonNegative = 1.0  # inherited

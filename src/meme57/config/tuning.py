@@ -103,7 +103,7 @@ class TuneParameters(Group):
     evidence_frames: Count | None = None
     """Frames of each run of that comparison; by default `frames`."""
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.96
-    """Confidence of that comparison's interval; equal settings are called better in 2 % of cases [ours]."""
+    """Confidence of that comparison's interval; equal settings are called better in about 2 % of cases [ours]."""
     bootstrap_repetitions: Count = 2_000
     """No effect: that interval is Student's. It stays so that older configurations can be read."""
 

@@ -16,7 +16,7 @@ from meme57.agent.masked import masked_mean
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import find_device, make_replay
 from meme57.config import Parameters
-from meme57.envs import make_env, refuse_code
+from meme57.envs import EnvSpec, make_env, refuse_code
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
 from meme57.learning.policies import StudentPolicy, Teacher, save_student
@@ -200,19 +200,23 @@ def _unroll(student: StudentNetwork, segment: Segment) -> Tensor:
     return student.unroll(segment.frames, segment.actions, segment.rewards, segment.first, segment.state)
 
 
-def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
-    spec = StudentSpec(
-        height=teacher.env.height,
-        width=teacher.env.width,
-        num_actions=teacher.env.num_actions,
+def student_spec(parameters: Parameters, env: EnvSpec) -> StudentSpec:
+    """Return the student that the parameters describe, on the game of `env`."""
+    return StudentSpec(
+        height=env.height,
+        width=env.width,
+        num_actions=env.num_actions,
         lstm_size=parameters.distill.lstm_size,
         channels=parameters.distill.channels,
-        frame_dtype=teacher.env.frame_dtype,
+        frame_dtype=env.frame_dtype,
         temperature=parameters.evaluate.temperature,
         distilled_at=parameters.distill.temperature,
     )
+
+
+def _make_student(parameters: Parameters, teacher: Teacher) -> StudentNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.run.seed)
-        student = StudentNetwork(spec)
+        student = StudentNetwork(student_spec(parameters, teacher.env))
     student.frames.load_state_dict(teacher.network.frames.state_dict())
     return student
