@@ -26,8 +26,8 @@ from meme57.files import write_json
 from meme57.stopping import never
 from meme57.tuning.evidence import compare
 from meme57.tuning.result import study_record
-from meme57.tuning.storage import origin
-from meme57.tuning.study import Place, latest, open_study
+from meme57.tuning.storage import latest, origin
+from meme57.tuning.study import Place, open_study
 from meme57.tuning.workers import run_study
 
 PRUNERS = ("hyperband", "none", "successive_halving")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from tiny_study import FRAMES, PERIOD, make_parameters
 from meme57.config import parse_parameters
 from meme57.config.labels import short_hash
 from meme57.errors import Interrupted
+from meme57.files import write_json
+from meme57.lock import hold
 from meme57.tuning import evidence
 from meme57.tuning.learning_run import NORMALISED, RETURN, Unit
 from meme57.tuning.result import environment_text, evidence_lines
@@ -153,3 +157,25 @@ def test_without_fresh_seeds_the_environment_says_so() -> None:
     assert tree.pop("extends") == "laptop"
     assert parse_parameters(tree).learner.batch_size == 6
     assert "tune" not in tree
+
+
+def test_the_command_in_a_second_terminal_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both work on the study, and then both compare; only one process may learn in a folder."""
+    monkeypatch.setattr(evidence, "POLL_SECONDS", 0.05)
+    parameters, values = make_parameters(evidence_seeds=[101]), {"learner.batch_size": 2}
+    run = evidence.FreshRun(parameters, values, Unit("Corridor", 101), tmp_path / "fresh", RETURN)
+    waiting: Future[float]
+    with ThreadPoolExecutor() as pool:
+        with hold(run.folder):
+            waiting = pool.submit(evidence.learn_fresh, run)
+            time.sleep(0.5)
+            assert not waiting.done()
+            write_json(run.folder / evidence.SCORE, 0.25)
+        assert waiting.result() == 0.25
+
+
+def test_a_stop_ends_the_wait_for_another_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "stop_requested", lambda: True)
+    run = evidence.FreshRun(make_parameters(), {}, Unit("Corridor", 101), tmp_path, RETURN)
+    with hold(tmp_path), pytest.raises(Interrupted, match="the same command resumes"):
+        evidence.learn_fresh(run)

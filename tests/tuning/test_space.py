@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 
 from meme57.config import parse_parameters
+from meme57.config.tuning import Dimension
 from meme57.tuning.space import assign, configured_values, suggest
 
 SPACE = [
@@ -67,3 +68,14 @@ def test_configured_values_are_those_inside_the_space() -> None:
 
 def test_the_study_does_not_change_a_runs_fingerprint() -> None:
     assert parse_parameters({}).fingerprint() == PARAMETERS.fingerprint()
+
+
+def test_a_configured_number_is_the_choice_that_equals_it() -> None:
+    """6.0 is configured and 6 is a choice; a switch is no number."""
+    choices = [2, 4, 6, 8]
+    whole = Dimension(name="replay.samples_per_insert", type="categorical", choices=choices)
+    tree = {"replay": {"samples_per_insert": 6.0}, "bandit": {"enabled": True}}
+    found = configured_values(tree, [whole])
+    assert found == {"replay.samples_per_insert": 6}
+    assert type(found["replay.samples_per_insert"]) is int
+    assert configured_values(tree, [Dimension(name="bandit.enabled", type="categorical", choices=[0, 1])]) == {}

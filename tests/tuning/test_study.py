@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ from meme57.config import parse_parameters
 from meme57.errors import AddressError, Interrupted, RunConflictError, StorageError, TuningError
 from meme57.evaluation import ranking
 from meme57.files import commit_folder
+from meme57.learning.trainer import TrainingEvent
+from meme57.tuning import learning_run
 from meme57.tuning import study as study_module
 from meme57.tuning.curve import Curve
 from meme57.tuning.learning_run import LearningRun
 from meme57.tuning.objective import Objective
 from meme57.tuning.result import study_record
-from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, origin, requeue_dead
-from meme57.tuning.study import Place, best_trial, latest, open_study, work
+from meme57.tuning.storage import CAUSE, MOST_DEATHS, PREDECESSOR, Leases, latest, origin, requeue, requeue_dead
+from meme57.tuning.study import Place, best_trial, open_study, work
 
 OLD = Path(__file__).parents[1] / "data" / "fd8d2c1"
 
@@ -222,6 +225,22 @@ def test_another_objective_under_the_same_name_is_refused(place: Place) -> None:
             open_study(make_parameters(**changed), place)
 
 
+def test_another_period_of_evaluations_is_another_objective(place: Place) -> None:
+    """Evaluations happen at checkpoints, so their period shapes the score."""
+    study = open_study(make_parameters(score="evaluation"), place)
+    changed = make_parameters(score="evaluation", checkpoint_period_frames=PERIOD)
+    with pytest.raises(RunConflictError, match=r"evaluation_period_frames.*tune\.study=small-b"):
+        open_study(changed, place)
+    stored = {name: value for name, value in study.user_attrs["settings"].items() if name != "evaluation_period_frames"}
+    study.set_user_attr("settings", stored)  # as an earlier version wrote them
+    open_study(changed, place)
+
+
+def test_the_period_of_checkpoints_does_not_shape_training_returns(place: Place) -> None:
+    open_study(make_parameters(), place)
+    open_study(make_parameters(checkpoint_period_frames=PERIOD), place)
+
+
 def test_a_stopped_trial_goes_on_from_its_checkpoint(place: Place, tmp_path: Path, never: Any) -> None:
     """The same scores as an uninterrupted study, in one trial, and not learned from the beginning."""
     parameters = make_parameters(game="Asterix", num_trials=1)
@@ -308,6 +327,29 @@ def fail_at(number: int, error: Exception) -> Callable[[Path, Path], None]:
         commit_folder(temporary, path)
 
     return commit
+
+
+def test_speed_is_that_of_a_run_by_itself(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four runs that take turns learn as fast as one alone; the constraint must not divide by their number."""
+    worked = 0.0
+
+    def events(*_: Any, **__: Any) -> Any:
+        nonlocal worked
+        for frames in range(PERIOD, FRAMES + 1, PERIOD):
+            worked += 2.0
+            row = {"frames": float(frames), "learner/skipped_updates": 0.0}
+            yield TrainingEvent(frames, updates=0, rows=[row])
+
+    monkeypatch.setattr(learning_run, "learn", events)
+    monkeypatch.setattr(learning_run.time, "perf_counter", lambda: worked)
+    for seeds in ([1], [1, 2, 3, 4]):
+        objective = Objective(make_parameters(seeds=seeds), {}, place.trials, scale="return", stop=lambda: False)
+        with ExitStack() as stack:
+            runs = [objective._open(unit, stack) for unit in objective._units(seeds)]
+            for frames in range(PERIOD, FRAMES + 1, PERIOD):
+                for run in runs:
+                    run.advance(frames)
+        assert objective.health.frames_per_second == [PERIOD / 2.0] * 4 * len(seeds)
 
 
 def test_runs_one_after_the_other_are_closed_before_the_next(
@@ -409,6 +451,43 @@ def test_a_silent_workers_trial_is_requeued_in_a_database(place: Place, tmp_path
     study = open_study(parameters, place)
     assert states(study) == ["FAIL", "COMPLETE"]
     assert [origin(trial) for trial in study.trials] == [0, 0]
+
+
+def test_a_worker_that_dies_before_its_first_heartbeat_is_found(place: Place, tmp_path: Path, never: Any) -> None:
+    """Such as in a sampler that computes for seconds; Optuna looks only at trials that have had a heartbeat."""
+    parameters = make_parameters(storage=sqlite_address(tmp_path / "study.db"), num_trials=1, heartbeat_seconds=1)
+    open_study(parameters, place).ask()  # and then nothing more
+    work(parameters, place, never)
+    assert states(open_study(parameters, place)) == ["FAIL", "COMPLETE"]
+
+
+def test_a_worker_that_was_silent_leaves_the_checkpoints_to_whoever_took_over(
+    place: Place, tmp_path: Path, never: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop slept; another worker put the trial back into the queue, and the first one wakes."""
+    parameters = make_parameters(storage=sqlite_address(tmp_path / "study.db"), num_trials=1, baseline=False)
+    add, slept = Curve.add, threading.Event()
+
+    def sleep_once(curve: Curve, frames: int, score: float) -> None:
+        add(curve, frames, score)
+        if frames > 2 * PERIOD and not slept.is_set():  # after the first checkpoint
+            slept.set()
+            study = open_study(parameters, place)
+            [running] = study.get_trials(states=(TrialState.RUNNING,))
+            study._storage.set_trial_state_values(running._trial_id, TrialState.FAIL)
+            requeue(study, running, deaths=1)
+
+    begun, learn = [], study_module.Objective.__call__
+
+    def note_what_is_there(objective: Objective, trial: optuna.Trial) -> float:
+        begun.append([path.name for path in place.trials.glob("trial-0000/*/checkpoints/c*")])
+        return learn(objective, trial)
+
+    monkeypatch.setattr(Curve, "add", sleep_once)
+    monkeypatch.setattr(study_module.Objective, "__call__", note_what_is_there)
+    work(parameters, place, never)
+    assert begun == [[], ["checkpoint-000001"]]
+    assert states(open_study(parameters, place)) == ["FAIL", "COMPLETE"]
 
 
 def run_worker(place: Place, num_trials: int, **tune: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 from meme57.config import Parameters
 from meme57.config.identity import former_fingerprint
 from meme57.config.labels import short_hash
-from meme57.errors import CheckpointError, TuningError
+from meme57.errors import CheckpointError, Interrupted, RunConflictError, TuningError
 from meme57.evaluation.reference import has_reference
 from meme57.files import read_json, write_json
 from meme57.intervals import ROUNDING, Estimate, mean_of
+from meme57.lock import hold
 from meme57.stopping import stop_requested
 from meme57.tracking.results import SIDES
 from meme57.tuning.learning_run import RETURN, Health, LearningRun, Unit, unit_parameters
@@ -28,6 +31,7 @@ from meme57.tuning.workers import spread
 log = logging.getLogger(__name__)
 
 SCORE = "score.json"
+POLL_SECONDS = 1.0
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 
 
@@ -84,14 +88,25 @@ def compare(
 
 
 def learn_fresh(run: FreshRun) -> float:
-    """Run one learning run and return its score; the score is kept, its checkpoints are deleted."""
-    result = run.folder / SCORE
-    if (kept := _kept_score(result)) is not None:
-        return kept
-    tune = run.parameters.tune
+    """Run one learning run and return its score; the score is kept, its checkpoints are deleted.
+
+    If the same command learns it in another terminal, wait for its score, or take over if that terminal goes away.
+    """
+    while True:
+        with suppress(RunConflictError), hold(run.folder):
+            kept = _kept_score(run.folder / SCORE)
+            return _learn(run) if kept is None else kept
+        if stop_requested():
+            raise Interrupted("stopped while comparing: the same command resumes")
+        time.sleep(POLL_SECONDS)
+
+
+def _learn(run: FreshRun) -> float:
     fresh = _fresh_parameters(run.parameters, run.values, run.unit)
     frames = fresh.run.total_frames
-    learning = LearningRun(fresh, run.folder, tune, scale=run.scale, stop=stop_requested, health=Health())
+    learning = LearningRun(
+        fresh, run.folder, run.parameters.tune, scale=run.scale, stop=stop_requested, health=Health()
+    )
     try:
         learning.advance(frames)
     finally:
@@ -99,7 +114,7 @@ def learn_fresh(run: FreshRun) -> float:
     score = learning.value()
     if score is None:
         raise TuningError(f"no episode of {run.unit.game} ended within {frames} frames: raise tune.evidence_frames")
-    write_json(result, score)
+    write_json(run.folder / SCORE, score)
     shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     return score
 
@@ -180,6 +195,8 @@ def _folder(folder: Path, parameters: Parameters, values: Mapping[str, Any], uni
 def _name(parameters: Parameters, unit: Unit, fresh: Parameters, fingerprint: str, scale: str) -> str:
     tune = parameters.tune
     identity = [fingerprint, fresh.run.total_frames, tune.metric, tune.score, tune.report_period_frames]
+    if tune.score == "evaluation":
+        identity.append(tune.checkpoint_period_frames)  # evaluations happen at checkpoints
     if scale == RETURN and has_reference(unit.game):  # an older study may have left normalised scores of cut games
         identity.append(scale)
     return f"{unit.name}-{short_hash(identity)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from meme57.config import Parameters
@@ -22,6 +23,9 @@ SHAPES_SCORES = (
 """What makes trials of one study comparable; a study may resume with another budget, sampler or workers."""
 
 
+EVALUATION_PERIOD = "evaluation_period_frames"
+
+
 def study_settings(parameters: Parameters) -> dict[str, Any]:
     """Collect the agent, the games, and everything in `tune` that shapes the scores of trials."""
     tune = parameters.tree()["tune"]
@@ -32,7 +36,13 @@ def study_settings(parameters: Parameters) -> dict[str, Any]:
     }
     if parameters.tune.score == "evaluation":
         shapes["ranked_by_episodes"] = parameters.learner.evaluation_episodes
+        shapes[EVALUATION_PERIOD] = tune["checkpoint_period_frames"]
     return shapes
+
+
+def with_evaluation_period(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the settings of a study from before they had that period: it goes on with today's."""
+    return {**{key: now[key] for key in (EVALUATION_PERIOD,) if key in now}, **stored}
 
 
 def study_fingerprint(parameters: Parameters) -> str:

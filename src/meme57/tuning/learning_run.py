@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +46,12 @@ class Health:
     """What constraints measure."""
 
     frames_per_second: list[float] = field(default_factory=list)
+    """Of each learning run by itself: time in which it waits for the turns of the others does not count."""
     skipped_updates: float = 0.0
     memory_mb: float = 0.0
 
     def see(self, row: Mapping[str, float]) -> None:
         """Take one row of metrics into account."""
-        self.frames_per_second.append(row["speed/frames_per_second"])
         self.skipped_updates = max(self.skipped_updates, row["learner/skipped_updates"])
         self.memory_mb = max(self.memory_mb, resident_memory() / 1e6)
 
@@ -94,7 +95,9 @@ class LearningRun:
         self.total_frames = parameters.run.total_frames
         self._tune, self._scale, self._health = tune, scale, health
         self._curve = Curve(folder / "scores.json")
-        if not any(folder.glob("checkpoints/checkpoint-*")):
+        self._seconds, self._measured_until = 0.0, 0.0
+        self._resumes = any(folder.glob("checkpoints/checkpoint-*"))
+        if not self._resumes:
             self._curve.drop_after(0)  # of a life that ended before its first checkpoint
         self._events = learn(
             parameters,
@@ -111,16 +114,21 @@ class LearningRun:
             Interrupted: a stop was requested; a checkpoint was written.
         """
         while self.frames < frames or frames >= self.total_frames:  # the last one to its end: a stop may come there
+            begun = time.perf_counter()
             event = next(self._events, None)
+            self._seconds += time.perf_counter() - begun
             if event is None:
                 return
             if self.frames == 0:
                 self._curve.drop_after(event.frames)
-            self.frames = event.frames
             for row in event.rows:
                 self._health.see(row)
+                if self.frames > 0 or not self._resumes:
+                    self._health.frames_per_second.append((row["frames"] - self._measured_until) / self._seconds)
+                self._measured_until, self._seconds = row["frames"], 0.0
                 if COLUMNS[self._tune.score] in row:
                     self._curve.add(int(row["frames"]), self._scaled(row[COLUMNS[self._tune.score]]))
+            self.frames = event.frames
 
     def value(self, frames: int | None = None) -> float | None:
         """Return the score up to `frames`, by default up to the end; None until an episode has ended."""

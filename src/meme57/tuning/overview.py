@@ -49,8 +49,7 @@ def _from_journal(journal: Path, trials: Path) -> tuple[dict[str, int], float | 
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    from meme57.tuning.storage import Leases
-    from meme57.tuning.study import latest
+    from meme57.tuning.storage import Leases, latest
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(journal))))

@@ -15,8 +15,8 @@ from meme57.evaluation.reference import has_reference
 from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.learning_run import RETURN
 from meme57.tuning.space import assign
-from meme57.tuning.storage import CAUSE, origin
-from meme57.tuning.study import best_trial, latest, study_scale
+from meme57.tuning.storage import CAUSE, latest, origin
+from meme57.tuning.study import best_trial, study_scale
 from meme57.tuning.trust import study_trust
 
 

@@ -18,6 +18,8 @@ from typing import IO
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._rdb.models import TrialModel
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError
@@ -50,7 +52,7 @@ def open_storage(url: str | None, journal: Path, *, heartbeat_seconds: int) -> B
             return JournalStorage(JournalFileBackend(str(journal)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
+            return _Database(
                 url, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=_requeue_after_silence
             )
     except Exception as error:  # the errors of drivers and parsers have no common base class
@@ -135,6 +137,24 @@ def give_up(study: optuna.Study, trial: FrozenTrial, cause: str) -> None:
 def origin(trial: FrozenTrial) -> int:
     """Return the number under which the trial first ran; it names the trial's folder."""
     return int(trial.user_attrs.get(ORIGIN, trial.number))
+
+
+def latest(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """List each trial once; a trial that was resumed counts as its last copy."""
+    return list({origin(trial): trial for trial in trials}.values())
+
+
+class _Database(RDBStorage):
+    """Also finds a worker that died before its first heartbeat, whose trial Optuna leaves running for ever."""
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        with _create_scoped_session(self.scoped_session) as session:
+            running = session.query(TrialModel).filter_by(study_id=study_id, state=TrialState.RUNNING)
+            silent = [int(trial.trial_id) for trial in running.filter(~TrialModel.heartbeats.any())]
+        for trial_id in silent:  # the first heartbeat is ours: the next ones must be the worker's
+            self.record_heartbeat(trial_id)
+        stale: list[int] = super()._get_stale_trial_ids(study_id)
+        return stale
 
 
 def _requeue_after_silence(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -17,8 +17,7 @@ from typing import Any
 
 import optuna
 import torch
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner, WilcoxonPruner
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages._heartbeat import fail_stale_trials, get_heartbeat_thread
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -29,12 +28,18 @@ from meme57.config.tuning import TuneParameters
 from meme57.errors import Interrupted, RunConflictError, StorageError, TuningError, first_line
 from meme57.evaluation.reference import has_reference, reference_beside
 from meme57.tracking.trials import StudyRun, TrialRun
-from meme57.tuning.identity import former_study_fingerprint, study_fingerprint, study_settings
+from meme57.tuning.identity import (
+    former_study_fingerprint,
+    study_fingerprint,
+    study_settings,
+    with_evaluation_period,
+)
 from meme57.tuning.learning_run import NORMALISED, RETURN
 from meme57.tuning.objective import Objective
+from meme57.tuning.pruners import make_pruner
 from meme57.tuning.samplers import make_sampler
 from meme57.tuning.space import configured_values, suggest
-from meme57.tuning.storage import CAUSE, REMEDY, Leases, give_up, open_storage, origin, requeue, requeue_dead
+from meme57.tuning.storage import CAUSE, REMEDY, Leases, give_up, latest, open_storage, origin, requeue, requeue_dead
 
 FINGERPRINT, SETTINGS, MLFLOW_RUN = "fingerprint", "settings", "mlflow_run_id"
 POLL_SECONDS = 0.5
@@ -77,8 +82,9 @@ def open_study(parameters: Parameters, place: Place) -> optuna.Study:
                 study.enqueue_trial(configured_values(tree, tune.space), user_attrs={"baseline": True})
     if FINGERPRINT not in known:
         return study
-    if not is_same(known.get(SETTINGS), known[FINGERPRINT], settings, former_study_fingerprint(parameters)):
-        what = changes(known[SETTINGS], settings) if SETTINGS in known else f"{known[FINGERPRINT]}, no list was kept"
+    stored = known.get(SETTINGS) and with_evaluation_period(known[SETTINGS], settings)
+    if not is_same(stored, known[FINGERPRINT], settings, former_study_fingerprint(parameters)):
+        what = changes(stored, settings) if stored else f"{known[FINGERPRINT]}, no list was kept"
         raise RunConflictError(
             f"study {name!r} exists with another space, objective or agent ({what}): "
             f"`kedro run --pipelines tune --params tune.study={name}-b` starts another beside it"
@@ -198,11 +204,6 @@ def may_begin(trials: list[FrozenTrial], tune: TuneParameters) -> bool:
     return len(latest(trials)) < tune.num_trials and (tune.max_frames is None or frames < tune.max_frames)
 
 
-def latest(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """List each trial once; a trial that was resumed counts as its last copy."""
-    return list({origin(trial): trial for trial in trials}.values())
-
-
 def _run(
     study: optuna.Study,
     trial: optuna.Trial,
@@ -240,6 +241,8 @@ def _run(
         requeue(study, study.trials[trial.number], deaths=0)
         give_up(study, study.trials[trial.number], "its worker was stopped; a copy resumes it")
         raise
+    except UpdateFinishedTrialError:
+        state, note = "STOPPED", "its worker was silent for too long, and another one has taken it over"
     except RunConflictError as error:  # a worker that was silent plays on, and holds the folder
         state, note = "STOPPED", f"back in the queue ({first_line(error)})"
         requeue(study, study.trials[trial.number], deaths=0)
@@ -278,20 +281,6 @@ def _sampler(tune: TuneParameters, number: int, salt: int) -> optuna.samplers.Ba
     return make_sampler(
         sampler_name(tune), seed=int.from_bytes(digest[:4]) % 2**31, n_startup_trials=tune.startup_trials
     )
-
-
-def make_pruner(tune: TuneParameters) -> BasePruner:
-    """Make the study's pruner; a report's step is a game and seed for Wilcoxon, and frames for the others."""
-    if tune.pruner == "hyperband":
-        return HyperbandPruner(tune.min_frames, tune.frames, tune.reduction_factor)
-    if tune.pruner == "successive_halving":
-        return SuccessiveHalvingPruner(tune.min_frames, tune.reduction_factor)
-    if tune.pruner == "median":
-        return MedianPruner(n_startup_trials=5, n_warmup_steps=tune.min_frames - 1)
-    if tune.pruner == "wilcoxon":
-        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-            return WilcoxonPruner(p_threshold=tune.wilcoxon_p)
-    return NopPruner()
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
