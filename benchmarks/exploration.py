@@ -21,13 +21,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from meme57.config import Parameters
+from meme57.config import Parameters, load_parameters
 from meme57.config.games import TOY_GAMES
 from meme57.envs import env_spec
 from meme57.envs.toys import toy
 from meme57.evaluation.ranking import checkpoint_evaluation
 from meme57.executor import LocalExecutor
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.learning.trainer import learn
 from meme57.settings import CONFIG_LOADER_ARGS
 from rows import append_row, commit, read_rows

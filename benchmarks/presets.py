@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from meme57.config import Parameters
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.config import Parameters, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]

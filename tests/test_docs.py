@@ -206,8 +206,9 @@ def test_pictures_are_small_and_all_of_them_are_shown() -> None:
 
 def test_every_parameter_has_an_anchor_and_each_preset_its_values() -> None:
     """The rows of the page, read back: `conf` as Kedro loads it says the same."""
+    from meme57.config import load_parameters
     from meme57.config.tree import flatten
-    from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+    from meme57.hooks.configuration import ProjectConfigLoader
     from meme57.settings import CONFIG_LOADER_ARGS
 
     text = (DOCS / "parameters.md").read_text(encoding="utf-8")

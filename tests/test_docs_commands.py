@@ -15,9 +15,10 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import configure_project, pipelines
 
 from meme57 import cli
+from meme57.config import load_parameters
 from meme57.config.parameters import Parameters
 from meme57.errors import Meme57Error
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.learning import __main__ as learning_command
 from meme57.settings import CONFIG_LOADER_ARGS
 

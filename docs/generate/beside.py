@@ -9,12 +9,13 @@ from typing import Any
 
 from results import NOT_RUN, difference_of, minutes
 
+from meme57.config import load_parameters
 from meme57.config.members import CONFIGURED
 from meme57.config.parameters import Parameters
 from meme57.evaluation.beside_published import beside_published
 from meme57.evaluation.reference import reference_score
 from meme57.evaluation.suite_scores import REFERENCE_AGENT, by_game
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.settings import CONFIG_LOADER_ARGS
 
 Row = Mapping[str, Any]

@@ -13,12 +13,12 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from meme57.config import parse_parameters
+from meme57.config import load_parameters, parse_parameters
 from meme57.config.fields import fields_of, group_in
 from meme57.config.parameters import Parameters
 from meme57.config.tree import flatten
 from meme57.config.tuning import Dimension
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.settings import CONFIG_LOADER_ARGS
 
 HEAD = """# Every parameter

@@ -1,7 +1,19 @@
 """The project's one exception family.
 
-A message says what happened, the value, and what to type next, on one line.
+A message says what happened, the value, and what to type next, on one line, and never a password.
 """
+
+from __future__ import annotations
+
+import re
+
+PASSWORD = re.compile(r"(\b\w[\w+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)")
+"""Of an address such as `postgresql://me:secret@host/db`; a password's own / and @ are percent-encoded there."""
+
+
+def without_passwords(text: str) -> str:
+    """Return the text with `***` for the password of each address in it."""
+    return PASSWORD.sub(r"\1***", text)
 
 
 class Meme57Error(Exception):
@@ -9,7 +21,7 @@ class Meme57Error(Exception):
 
     def __str__(self) -> str:
         """Return the message on one line, whatever a file or a person put into it."""
-        return " ".join(super().__str__().split())
+        return without_passwords(" ".join(super().__str__().split()))
 
 
 class RefusalError(Meme57Error):
@@ -110,10 +122,10 @@ def own_error(error: BaseException) -> Meme57Error | None:
 
 def one_line(error: BaseException) -> str:
     """Describe an error on one line: a `Meme57Error` by its message, others with their type."""
-    words = " ".join(str(error).split())[:500]
+    words = without_passwords(" ".join(str(error).split()))[:500]
     return words if isinstance(error, Meme57Error) else f"{type(error).__name__}: {words}"
 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return without_passwords(next(iter(str(error).splitlines()), type(error).__name__))

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from meme57.errors import RunConflictError
+from meme57.errors import RunConflictError, without_passwords
 
 LOCK = ".lock"
 LONGEST_COMMAND = 200
@@ -154,7 +154,7 @@ def _try_lock(path: Path, stream: IO[str], how: int = fcntl.LOCK_EX) -> None:
 
 
 def _sign(stream: IO[str]) -> None:
-    words = " ".join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    words = without_passwords(" ".join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]]))
     owner = {
         "pid": os.getpid(),
         "host": platform.node(),

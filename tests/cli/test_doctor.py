@@ -155,3 +155,12 @@ def test_doctor_refuses_a_preset_that_is_not_there(presets: Path) -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: there is no environment 'smal' in ")
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["env: [", "run: {seed: '${nope:X}'}"])
+def test_doctor_says_in_one_line_that_a_preset_cannot_be_read(presets: Path, text: str) -> None:
+    (presets / "conf" / "small" / "parameters.yml").write_text(f"extends: base\n{text}\n")
+    result = run("doctor", "--env", "small")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the parameters cannot be read: ")
+    assert result.output.count("\n") == 1

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from meme57.config import Parameters, parse_parameters
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.config import Parameters, load_parameters, parse_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from meme57.actors import Player
 from meme57.envs import make_env
 from meme57.errors import CheckpointError, Meme57Error
 from meme57.export.pyfunc import load_policy
@@ -20,10 +21,10 @@ from meme57.tracking.pyfunc import save_policy_model
 NUM_ENVS, STEPS = 2, 150
 
 
-def through_mlflow(folder: Path, target: Path):
+def through_mlflow(folder: Path, target: Path, example: dict[str, np.ndarray] | None = None):
     """Saved as `register` saves it, and loaded as anybody loads it."""
     policy = load_policy(folder)
-    example = policy.example()
+    example = policy.example() if example is None else example
     save_policy_model(
         target,
         data_path=folder,
@@ -36,19 +37,24 @@ def through_mlflow(folder: Path, target: Path):
     return mlflow.pyfunc.load_model(str(target))
 
 
-def test_teacher_through_mlflow_acts_as_the_live_player(teacher_folder, tmp_path, pong) -> None:
-    model = through_mlflow(teacher_folder, tmp_path / "model")
+def as_older_releases_asked(player: Player, state: np.ndarray) -> dict[str, np.ndarray]:
+    """The novelty that it had earned, in the place of the episode's memory."""
+    inputs = {name: np.asarray(value) for name, value in player.inputs._asdict().items()}
+    return {"frame": player.observation, **inputs, "embedding": inputs["embedding"].astype(np.float32), "state": state}
+
+
+def test_a_teacher_of_an_older_release_acts_as_the_live_player(teacher_folder, tmp_path, pong) -> None:
     live = Teacher.load(teacher_folder).player(NUM_ENVS)
     env = make_env(pong, num_envs=NUM_ENVS)
     live.begin(env.reset(seed=5))
     rng = np.random.default_rng(0)
     state = np.zeros((NUM_ENVS, 2, 16), np.float32)
+    model = through_mlflow(teacher_folder, tmp_path / "model", as_older_releases_asked(live._player, state))
     seen, resets, novel = set(), 0, 0.0
     for _ in range(STEPS):
         player = live._player
-        inputs = {name: np.asarray(value) for name, value in player.inputs._asdict().items()}
-        inputs["embedding"] = inputs["embedding"].astype(np.float32)
-        output = model.predict({"frame": player.observation, **inputs, "state": state})
+        inputs = as_older_releases_asked(player, state)
+        output = model.predict(inputs)
         expected = live.act()
         np.testing.assert_array_equal(output["action"], expected)
         np.testing.assert_allclose(output["state"].transpose(1, 0, 2), player.state.numpy(), atol=1e-6)
@@ -196,4 +202,4 @@ def test_prediction_leaves_no_gradient_behind(student_folder) -> None:
     policy = load_policy(student_folder)
     policy.predict(policy.example())
     assert torch.is_grad_enabled()
-    assert all(parameter.grad is None for parameter in policy._network.parameters())
+    assert all(parameter.grad is None for parameter in policy._step.network.parameters())

@@ -21,10 +21,12 @@ from meme57.export.card import model_card
 from meme57.export.facts import teacher_facts
 from meme57.export.meme57_policy_v1 import Policy
 from meme57.export.onnx import export_step
+from meme57.export.pyfunc import load_policy
 from meme57.export.steps import step_of_teacher
 from meme57.export.travelling import TEACHER_ONNX, export_teacher, serve_policy
 from meme57.files import write_json
 from meme57.learning.policies import StudentPolicy, Teacher, load_student
+from meme57.pipelines.register import nodes
 from meme57.tracking.pyfunc import save_policy_model
 
 STRANGER = """
@@ -116,6 +118,34 @@ def test_a_student_without_an_onnx_file_is_served_by_this_project(student_folder
     )
 
 
+def test_a_policy_through_pytorch_asks_for_what_its_onnx_file_does(exported_teacher: Path, exported_student) -> None:
+    """So one card is true of both."""
+    for folder, name in ((exported_teacher, "teacher.onnx"), (exported_student, "student.onnx")):
+        anywhere, at_home = Policy(folder / name), load_policy(folder)
+        first, here = anywhere.start(2), at_home.example()
+        assert {key: (value.shape, value.dtype) for key, value in first.items()} == {
+            key: (value.shape, value.dtype) for key, value in here.items()
+        }
+        answer, home = anywhere.predict(first), at_home.predict(here)
+        assert {key: value.shape for key, value in answer.items()} == {key: value.shape for key, value in home.items()}
+        for key in home:
+            np.testing.assert_allclose(home[key], answer[key], atol=1e-3)
+
+
+def test_a_policy_is_registered_at_the_temperature_of_its_score(make_teacher, student_folder, tmp_path: Path) -> None:
+    """A greedy run may be scored by drawing; whoever plays the version plays what was scored."""
+    teacher = make_teacher(tmp_path / "checkpoint")
+    copies = [
+        (nodes._copy_teacher(teacher, tmp_path / f"{temperature}", "small", temperature),
+         nodes._copy_student(student_folder, tmp_path / f"{temperature}", temperature))
+        for temperature in (0.0, 0.25)
+    ]  # fmt: skip
+    assert [Teacher.load(folder).temperature for folder, _ in copies] == [0.0, 0.25]
+    assert [load_student(folder).spec.temperature for _, folder in copies] == [0.0, 0.25]
+    for original, copy, name in ((teacher, copies[0][0], "agent.json"), (student_folder, copies[0][1], "student.json")):
+        assert (copy / name).read_bytes() == (original / name).read_bytes()  # so that the version's checksum stays
+
+
 def test_an_onnx_file_that_does_not_open_costs_a_warning(exported_student: Path, tmp_path: Path, caplog) -> None:
     folder = tmp_path / "student"
     shutil.copytree(exported_student, folder)
@@ -161,9 +191,11 @@ def test_a_teacher_that_is_exported_again_has_the_same_bytes(make_teacher, tmp_p
 
 
 @torch.inference_mode()
-def test_a_teacher_computes_its_novelty_as_the_player_does(exported_teacher: Path, pong: EnvSpec) -> None:
+@pytest.mark.parametrize("through", ["onnx", "torch"])
+def test_a_teacher_computes_its_novelty_as_the_player_does(exported_teacher: Path, pong: EnvSpec, through: str) -> None:
     """Two episodes at once, each as in a player of one environment; their ends are at different steps."""
-    teacher, policy = Teacher.load(exported_teacher), Policy(exported_teacher / "teacher.onnx")
+    teacher = Teacher.load(exported_teacher)
+    policy: Any = Policy(exported_teacher / "teacher.onnx") if through == "onnx" else load_policy(exported_teacher)
     envs = [make_env(pong, num_envs=1) for _ in range(2)]
     live = [Player(teacher.network, teacher.novelty, num_envs=1) for _ in envs]
     for seed, (env, player) in enumerate(zip(envs, live, strict=True)):
@@ -171,7 +203,8 @@ def test_a_teacher_computes_its_novelty_as_the_player_does(exported_teacher: Pat
         for _ in range(20 * seed):  # the second one begins later in its game: it ends earlier
             observation = env.step(np.zeros(1, np.int64)).observation
         player.begin(observation)
-    rng, answer, rewards = np.random.default_rng(0), policy.start(2), np.zeros(2, np.float32)
+    answer = policy.start(2) if through == "onnx" else policy.example()
+    rng, rewards = np.random.default_rng(0), np.zeros(2, np.float32)
     seen, resets, novel = set(), 0, 0.0
     for _ in range(130):
         step = {**answer, "frame": np.concatenate([player.observation for player in live]), "reward": rewards}

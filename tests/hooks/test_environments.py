@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import toy_registry
 
-from meme57.config import Parameters, parse_parameters
+from meme57.config import Parameters, load_parameters, parse_parameters
 from meme57.errors import ConfigurationError
-from meme57.hooks.configuration import ProjectConfigLoader, load_parameters
+from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.hooks.one_line import OneLineError
 from meme57.settings import CONFIG_LOADER_ARGS
 

@@ -171,6 +171,14 @@ def test_fresh_removes_the_run_and_starts_anew(go: Go, project: Path) -> None:
     assert record_path(project, "neighbour").exists()
 
 
+def test_fresh_removes_nothing_that_the_same_command_then_lacks(go: Go, project: Path) -> None:
+    go("setup")
+    before = sorted((project / "data").rglob("*"))
+    with pytest.raises(OneLineError, match=r"run\.fresh=true removes checkpoints of run .*: add learn to --pipelines"):
+        go("setup", "evaluate", run={"fresh": True})
+    assert sorted((project / "data").rglob("*")) == before
+
+
 def test_fresh_needs_setup(go: Go, project: Path) -> None:
     go("setup")
     with pytest.raises(OneLineError, match=r"run\.fresh=true removes the run, so it needs `setup`"):

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import py_compile
 import re
 import shutil
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,11 +24,12 @@ from mlflow import MlflowClient
 from meme57.addresses import local_path
 from meme57.errors import RefusalError, TrackingError
 from meme57.files import write_json
+from meme57.tracking import registry
 from meme57.tracking.by_hand import AliasChange, demote, plan_promotion, promote
 from meme57.tracking.models import registered_versions
 from meme57.tracking.promotion import PolicyScore
 from meme57.tracking.pyfunc import load_policy_model, policy_data, save_policy_model
-from meme57.tracking.registry import Registration, model_name, register_policy
+from meme57.tracking.registry import CHAMPION, Registration, by_alias, model_name, register_policy
 from meme57.tracking.runs import ActiveRun
 from meme57.tracking.store import Store
 from meme57.tracking.version_files import CODE, check_files, code_checksum
@@ -335,3 +341,33 @@ def test_a_version_of_an_older_release_has_the_loader_of_then_and_no_code(
     old.mkdir()
     (old / "MLmodel").write_text("flavors: {python_function: {loader_module: meme57.export.pyfunc, code: null}}")
     check_files(version, old)
+
+
+def test_two_processes_that_register_at_once_crown_the_better_one(
+    active: ActiveRun, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two members of a suite that end together; both would find no model, and then no champion."""
+    compare, waiting = registry._compare, threading.Barrier(2)
+
+    def meet(champion: Any, challenger: Any, score: PolicyScore, margin: float) -> Any:
+        verdict = compare(champion, challenger, score, margin)
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one waits for the registry
+            waiting.wait(timeout=1)
+        time.sleep(0.5 if score.mean == 5.0 else 0.0)  # the worse one would take the title last
+        return verdict
+
+    monkeypatch.setattr(registry, "_compare", meet)
+    scores = {1.0: _score(low=19.5, mean=20.0), 2.0: _score(low=4.5, mean=5.0)}
+    for bias in scores:
+        _policy(tmp_path, bias)
+
+    def register(bias: float) -> Registration:
+        folder, score = tmp_path / f"model-{bias}", scores[bias]
+        return register_policy(store.client(), name="meme57-both", folder=folder, run_id=active.run_id, score=score)
+
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(register, scores))
+    assert {registration.version for registration in made} == {"1", "2"}
+    champion = by_alias(store.client(), "meme57-both", CHAMPION)
+    assert champion is not None
+    assert score_from_tags(champion.tags) == scores[1.0]

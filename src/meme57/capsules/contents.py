@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     """The version that wrote it."""
     run: RunName
     game: str
-    commit: str
+    commit: Annotated[str, Field(pattern=r"^[\w.+-]{0,80}$")]
     checkpoint: Annotated[str, Field(pattern=r"^checkpoint-\d{6,12}$")]
     command: str
     """What trains the run again."""
@@ -81,6 +81,11 @@ def place(project: Path, run: str, checkpoint: str, name: str) -> Path:
 def environment_name(run: str) -> str:
     """Return the name of the environment that reproduces a run."""
     return f"capsule-{run}"
+
+
+def command(run: str) -> str:
+    """Return what trains a capsule's run again, where the capsule was imported."""
+    return f"kedro run --env {environment_name(run)} --params run.name={run}-again"
 
 
 def environment(record: Mapping[str, Any]) -> dict[str, Any]:

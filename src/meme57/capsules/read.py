@@ -23,6 +23,7 @@ from meme57.capsules.contents import (
     REQUIRED,
     Manifest,
     as_yaml,
+    command,
     environment,
     environment_name,
     place,
@@ -35,7 +36,15 @@ from meme57.datasets.schemas import Scores
 from meme57.envs import foreign_code
 from meme57.errors import CapsuleError, Meme57Error, RunConflictError, first_line
 from meme57.evaluation.scores import check_scores
-from meme57.files import checked, parse_as, read_json, refuse_half_characters, storage_errors, tree_digest
+from meme57.files import (
+    checked,
+    parse_as,
+    read_json,
+    refuse_half_characters,
+    storage_errors,
+    tree_digest,
+    write_bytes,
+)
 from meme57.learning.policies import STUDENT_ENV, Teacher, load_student
 from meme57.learning.student_record import RECORD, check_student
 from meme57.tracking.overview import LAYERS, run_folder
@@ -94,10 +103,14 @@ def import_capsule(path: Path, project: Path) -> Manifest:
         _refuse_existing(project, run)
         target = project / "conf" / environment_name(run) / "parameters.yml"
         _refuse_other_environment(target, capsule.environment)
-        _place(capsule.folder, project, run)
-        with storage_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(capsule.environment, encoding="utf-8")
+        is_new = not target.exists()
+        write_bytes(target, capsule.environment.encode())  # first: without its run, an environment is in nobody's way
+        try:
+            _place(capsule.folder, project, run)
+        except BaseException:
+            if is_new:
+                shutil.rmtree(target.parent, ignore_errors=True)
+            raise
         return capsule.manifest
 
 
@@ -143,6 +156,8 @@ def _unpack(path: Path, folder: Path) -> Manifest:
             if MANIFEST not in members:
                 raise CapsuleError(f"it has no {MANIFEST}")
             manifest = _manifest(archive, members.pop(MANIFEST))
+            if manifest.command != command(manifest.run):
+                raise CapsuleError(f"its command is not the one that trains run {manifest.run!r} again")
             if missing := (set(manifest.files) | set(REQUIRED)) - set(members):
                 raise CapsuleError(f"{min(missing)} is missing")
             if unknown := set(members) - set(manifest.files):

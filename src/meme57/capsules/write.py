@@ -19,6 +19,7 @@ from meme57.capsules.contents import (
     PARAMETERS,
     REQUIRED,
     as_yaml,
+    command,
     environment,
     environment_name,
     place,
@@ -89,9 +90,8 @@ def write_capsule(project: Path, run: str, checkpoint: Path, path: Path) -> dict
     if record is None:
         raise CapsuleError(f"run {run!r} has no run record: `kedro run --pipelines setup` writes it")
     files = _collect(project, run, checkpoint)
-    command = f"kedro run --env {environment_name(run)} --params run.name={run}-again"
     files[PARAMETERS] = as_yaml(environment(record)).encode()
-    files[CARD] = _card(project, record, checkpoint.name, command).encode()
+    files[CARD] = _card(project, record, checkpoint.name).encode()
     if absent := [name for name in REQUIRED if name not in files]:
         raise CapsuleError(f"run {run!r} has no {absent[0].partition('/')[2]} yet: `kedro run` makes it (same options)")
     tree = {
@@ -101,7 +101,7 @@ def write_capsule(project: Path, run: str, checkpoint: Path, path: Path) -> dict
         "game": record["game"],
         "commit": record["commit"],
         "checkpoint": checkpoint.name,
-        "command": command,
+        "command": command(run),
         "files": {
             name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             for name, content in sorted(files.items())
@@ -132,7 +132,7 @@ def _collect(project: Path, run: str, checkpoint: Path) -> dict[str, bytes]:
     return found
 
 
-def _card(project: Path, record: RunRecord, checkpoint: str, command: str) -> str:
+def _card(project: Path, record: RunRecord, checkpoint: str) -> str:
     run = record["run_name"]
     seen = overview(project, run)
     rows = [
@@ -153,7 +153,7 @@ def _card(project: Path, record: RunRecord, checkpoint: str, command: str) -> st
         commit=clean,
         dirty="" if clean == commit else ", with changes that were not committed",
         fingerprint=record["fingerprint"],
-        command=command,
+        command=command(record["run_name"]),
         environment=environment_name(run),
         same_code=_same_code(clean),
     )

@@ -202,12 +202,12 @@ def _parameters(preset: str) -> Parameters:
     from kedro.framework.project import settings
     from kedro.framework.startup import bootstrap_project
 
-    from meme57.config import parse_parameters
+    from meme57.config import load_parameters
 
     folder = project_folder()
     bootstrap_project(folder)
     loader = settings.CONFIG_LOADER_CLASS(folder / settings.CONF_SOURCE, env=preset, **settings.CONFIG_LOADER_ARGS)
-    return parse_parameters(loader["parameters"])
+    return load_parameters(loader)
 
 
 def _size(parameters: Parameters) -> str:

@@ -2,6 +2,6 @@
 
 from meme57.config.games import canonical_game, is_toy, rom_id
 from meme57.config.parameters import Parameters
-from meme57.config.parse import parse_parameters
+from meme57.config.parse import load_parameters, parse_parameters
 
-__all__ = ["Parameters", "canonical_game", "is_toy", "parse_parameters", "rom_id"]
+__all__ = ["Parameters", "canonical_game", "is_toy", "load_parameters", "parse_parameters", "rom_id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,6 +27,22 @@ def parse_parameters(tree: dict[str, Any]) -> Parameters:
         return Parameters.model_validate(renamed(tree, PARAMETERS))
     except ValidationError as error:
         raise ConfigurationError(_one_line(error)) from None
+
+
+def load_parameters(loader: Mapping[str, Any]) -> Parameters:
+    """Load the whole tree through Kedro's configuration loader, and validate it.
+
+    Raises:
+        ConfigurationError: one line for the first fault.
+    """
+    try:
+        tree = loader["parameters"]
+    except ConfigurationError:
+        raise
+    except Exception as error:  # the YAML reader and the resolvers raise errors without a common base class
+        words = " ".join(str(error).split())
+        raise ConfigurationError(f"the parameters cannot be read: {words}") from error
+    return parse_parameters(tree)
 
 
 def _one_line(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from kedro.config import MissingConfigException, OmegaConfigLoader
 from omegaconf import OmegaConf
 from rich.logging import RichHandler
 
-from meme57.config import Parameters, parse_parameters
+from meme57.config import load_parameters
 from meme57.config.renames import PARAMETERS, renamed
 from meme57.errors import ConfigurationError
 
@@ -143,22 +143,6 @@ def environment_variable(name: str, default: str | None = None) -> str | None:
     if value is None and default is None:
         raise ConfigurationError(f"the environment variable {name} is not set: type `export {name}=...`")
     return value
-
-
-def load_parameters(loader: OmegaConfigLoader) -> Parameters:
-    """Load and validate the whole tree of the selected environment, with `--params` on top.
-
-    Raises:
-        ConfigurationError: one line for the first fault.
-    """
-    try:
-        tree = loader["parameters"]
-    except ConfigurationError:
-        raise
-    except Exception as error:  # the YAML reader and the resolvers raise errors without a common base class
-        words = " ".join(str(error).split())
-        raise ConfigurationError(f"the parameters cannot be read: {words}") from error
-    return parse_parameters(tree)
 
 
 def load_optional(loader: OmegaConfigLoader, name: str) -> dict[str, Any]:

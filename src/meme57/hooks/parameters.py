@@ -13,9 +13,9 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from meme57.config import Parameters
+from meme57.config import Parameters, load_parameters
 from meme57.errors import RunConflictError
-from meme57.hooks.configuration import load_parameters, rich_on_terminal
+from meme57.hooks.configuration import rich_on_terminal
 from meme57.hooks.one_line import one_line_errors
 from meme57.pipeline_registry import DEFAULT, default_pipeline
 from meme57.tracking.run_record import (
@@ -130,6 +130,12 @@ class ParametersHook:
                 raise RunConflictError(
                     "run.fresh=true removes the run, so it needs `setup`: "
                     "`kedro run --params run.fresh=true`, or leave run.fresh out"
+                )
+            if early := sorted(name for name in pipeline.inputs() if name in self._made_by):
+                makers = ",".join(dict.fromkeys(self._made_by[name] for name in early))
+                raise RunConflictError(
+                    f"run.fresh=true removes {early[0]} of run {name!r}, which these pipelines read, so nothing was "
+                    f"removed: add {makers} to --pipelines, or leave run.fresh out"
                 )
             removed = remove_run(self.project_path, name)
             log.info("run.fresh: removed %d folders of run %s", len(removed), name)

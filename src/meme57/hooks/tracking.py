@@ -22,7 +22,7 @@ from kedro.pipeline.node import Node
 
 from meme57 import __version__, stopping
 from meme57.config import Parameters
-from meme57.errors import Interrupted, RefusalError, TrackingError, own_error
+from meme57.errors import Interrupted, RefusalError, TrackingError, own_error, without_passwords
 from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
@@ -207,7 +207,7 @@ class TrackingHook:
             "meme57.protocol": parameters.evaluate.protocol,
             "meme57.seed": str(parameters.run.seed),
             "meme57.env": self._checked.environment,
-            "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "mlflow.source.name": without_passwords(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
             "mlflow.source.git.commit": commit,
             "meme57.versions": ", ".join([f"python {sys.version.split()[0]}", *map(_version, PACKAGES)]),
         }

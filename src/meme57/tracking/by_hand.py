@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
 from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, alias_number, by_alias
-from meme57.tracking.store import first_line
+from meme57.tracking.store import first_line, locked_registry
 from meme57.tracking.version_tags import shown_score
 
 
@@ -47,10 +47,11 @@ def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
     assert change.after is not None
     instead = f", in place of version {change.before}" if change.before not in (None, change.after) else ""
     try:
-        client.set_registered_model_alias(change.model, CHAMPION, change.after)
-        client.set_model_version_tag(change.model, change.after, PROMOTION, f"by hand{instead}: {reason}")
-        if DEMOTED in client.get_model_version(change.model, change.after).tags:
-            client.delete_model_version_tag(change.model, change.after, DEMOTED)
+        with locked_registry(client):
+            client.set_registered_model_alias(change.model, CHAMPION, change.after)
+            client.set_model_version_tag(change.model, change.after, PROMOTION, f"by hand{instead}: {reason}")
+            if DEMOTED in client.get_model_version(change.model, change.after).tags:
+                client.delete_model_version_tag(change.model, change.after, DEMOTED)
     except MlflowException as error:
         raise TrackingError(f"{change.model} is not promoted: {first_line(error)}") from error
 
@@ -76,8 +77,9 @@ def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
     """
     assert change.before is not None
     try:
-        client.set_model_version_tag(change.model, change.before, DEMOTED, reason)
-        client.delete_registered_model_alias(change.model, CHAMPION)
+        with locked_registry(client):
+            client.set_model_version_tag(change.model, change.before, DEMOTED, reason)
+            client.delete_registered_model_alias(change.model, CHAMPION)
     except MlflowException as error:
         raise TrackingError(f"{change.model} is not demoted: {first_line(error)}") from error
 

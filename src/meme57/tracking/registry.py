@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from meme57.errors import TrackingError
 from meme57.tracking.checkpoints import logged_model_name, upload_folder
 from meme57.tracking.promotion import PolicyScore, decide_promotion
-from meme57.tracking.store import first_line, was_not_found
+from meme57.tracking.store import first_line, locked_registry, suppress_existing, was_not_found
 from meme57.tracking.version_files import CODE, CONTENT, code_checksum, content_checksum
 from meme57.tracking.version_tags import score_from_tags, version_tags
 
@@ -79,17 +79,18 @@ def register_policy(
     """
     if not (folder / "MLmodel").is_file():
         raise TrackingError(f"{folder} is not an MLflow model: it has no MLmodel file")
+    content = content_checksum(folder)
+    facts = {**(tags or {}), **version_tags(score, lineage or {}), CONTENT: content, CODE: code_checksum(folder)}
     try:
-        by_alias(client, name, CHAMPION)  # a damaged registry is refused before anything is written
-        challenger = _challenger(client, name)
-        content = content_checksum(folder)
-        facts = {**(tags or {}), **version_tags(score, lineage or {}), CONTENT: content, CODE: code_checksum(folder)}
-        if challenger is None or not _same(challenger, content, score):
-            challenger = _new_version(client, name, folder, run_id, facts)
-            client.set_registered_model_alias(name, CHALLENGER, challenger.version)
-        if about is not None:
-            client.update_registered_model(name, about)
-        return _promote(client, name, challenger, score, margin)
+        with locked_registry(client):
+            by_alias(client, name, CHAMPION)  # a damaged registry is refused before anything is written
+            challenger = _challenger(client, name)
+            if challenger is None or not _same(challenger, content, score):
+                challenger = _new_version(client, name, folder, run_id, facts)
+                client.set_registered_model_alias(name, CHALLENGER, challenger.version)
+            if about is not None:
+                client.update_registered_model(name, about)
+            return _promote(client, name, challenger, score, margin)
     except MlflowException as error:
         raise TrackingError(f"policy {name} cannot be registered: {first_line(error)}") from error
 
@@ -145,7 +146,8 @@ def _compare(
 
 def _new_version(client: MlflowClient, name: str, folder: Path, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
     if not client.search_registered_models(f"name = '{name}'", max_results=1):
-        client.create_registered_model(name)
+        with suppress_existing():
+            client.create_registered_model(name)
     experiment = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment, logged_model_name(name), run_id, model_type="policy")
     upload_folder(client, model.model_id, folder)

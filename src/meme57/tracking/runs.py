@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from meme57.errors import TrackingError
+from meme57.errors import TrackingError, without_passwords
 from meme57.tracking.metrics import MetricsWriter, finite_numbers, metric_name
 from meme57.tracking.parent_curve import ParentCurve
 from meme57.tracking.process import is_alive, process_tags
@@ -217,7 +217,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{name}.")
             continue
-        text = str(value)
+        text = without_passwords(str(value))
         for part, start in enumerate(range(0, max(len(text), 1), LONGEST_VALUE)):
             flat[name if part == 0 else f"{name}.{part}"] = text[start : start + LONGEST_VALUE]
     return flat

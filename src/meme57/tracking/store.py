@@ -94,7 +94,8 @@ def experiment_id(store: Store, name: str) -> str:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             location = None if store.artifacts is None else (store.artifacts / name).as_uri()
-            _create_experiment(client, name, location)
+            with suppress_existing():
+                client.create_experiment(name, artifact_location=location)
             experiment = client.get_experiment_by_name(name)
     except MlflowException as error:
         raise TrackingError(f"experiment {name!r} cannot be opened in {store.uri}: {first_line(error)}") from error
@@ -184,12 +185,22 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _create_experiment(client: MlflowClient, name: str, location: str | None) -> None:
+@contextlib.contextmanager
+def suppress_existing() -> Iterator[None]:
+    """Do not mind if another process has created just now what the block creates."""
     try:
-        client.create_experiment(name, artifact_location=location)
+        yield
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process created it first
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+@contextlib.contextmanager
+def locked_registry(client: MlflowClient) -> Iterator[None]:
+    """Let one process at a time change a local registry, since MLflow has no transactions; a server is not locked."""
+    database = sqlite_path(client.tracking_uri)
+    with contextlib.nullcontext() if database is None else _locked(database.with_suffix(".registry.lock")):
+        yield
 
 
 def _local_store(uri: str) -> Store:

@@ -49,8 +49,11 @@ def register_policies(
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
     check_scores(scores, run_name=settings.run_name, source=source, student_sha256=student["weights_sha256"])
-    teacher_folder = _copy_teacher(Path(best["folder"]), policy_folder, settings.network.torso)
-    data = {"teacher": teacher_folder, "student": _copy_student(student_folder, policy_folder)}
+    temperature = scores["protocol"].get("temperature", 0.0)  # scores from before it could be chosen are greedy
+    data = {
+        "teacher": _copy_teacher(Path(best["folder"]), policy_folder, settings.network.torso, temperature),
+        "student": _copy_student(student_folder, policy_folder, temperature),
+    }
     tags = {
         "meme57.run": settings.run_name,
         "meme57.frames": str(best["frames"]),
@@ -154,8 +157,12 @@ def _policy_score(agent: str, scores: dict[str, Any]) -> PolicyScore:
     )
 
 
-def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
-    """Copy the weights that acting needs, without optimiser and replay, and export their ONNX file."""
+def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str, temperature: float) -> Path:
+    """Copy the weights that acting needs, without optimiser and replay, and export their ONNX file.
+
+    The copy draws its actions at the temperature at which it was scored.
+    """
+    from meme57.checkpoints.manifest import AGENT
     from meme57.export.travelling import export_teacher
     from meme57.learning.policies import TEACHER_FILES
 
@@ -164,12 +171,14 @@ def _copy_teacher(checkpoint: Path, policy_folder: Path, torso: str) -> Path:
     target.mkdir(parents=True)
     for name in TEACHER_FILES:
         shutil.copy2(checkpoint / name, target / name)
+    _set_temperature(target / AGENT, temperature)
     export_teacher(target, torso=torso)
     return target
 
 
-def _copy_student(student_folder: Path, policy_folder: Path) -> Path:
+def _copy_student(student_folder: Path, policy_folder: Path, temperature: float) -> Path:
     """Copy the student without its record: that names the checkpoint's time, and equal students are one version."""
+    from meme57.learning.policies import STUDENT_SPEC
     from meme57.learning.student_record import FILES
 
     target = policy_folder / "student"
@@ -178,7 +187,16 @@ def _copy_student(student_folder: Path, policy_folder: Path) -> Path:
     for name in FILES:
         if (student_folder / name).is_file():
             shutil.copy2(student_folder / name, target / name)
+    _set_temperature(target / STUDENT_SPEC, temperature)
     return target
+
+
+def _set_temperature(path: Path, temperature: float) -> None:
+    from meme57.files import read_json, write_json
+
+    tree = read_json(path)
+    if tree.get("temperature", 0.0) != temperature:
+        write_json(path, {**tree, "temperature": temperature})
 
 
 def show_summary(scores: dict[str, Any], model_versions: dict[str, Any], report_folder: Path) -> None:
