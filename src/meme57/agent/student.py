@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from meme57.agent.bounds import NonNegative, Positive
 from meme57.agent.frames import FrameNormaliser
+from meme57.agent.recurrence import unroll
 from meme57.agent.torso import small_torso
 from meme57.agent.transforms import signed_hyperbolic
 
@@ -54,27 +56,29 @@ class StudentNetwork(nn.Module):
         Returns:
             logits [B, A], state [2, B, H].
         """
-        return self._step(self.torso(self.frames(frames)), actions, rewards, state)
+        inputs = self._inputs(frames, actions, rewards).unsqueeze(0)
+        out, (hidden, cell) = self.lstm(inputs, (state[0:1], state[1:2]))
+        return self.logits(out[0]), torch.cat([hidden, cell])
 
     def unroll(self, frames: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, state: Tensor) -> Tensor:
         """Return logits [T, B, A] of a sequence; the state is zeroed where `first` [T, B] bool is True.
 
         Shapes: frames [T, B, H, W], actions and rewards [T, B], state [2, B, H].
         """
-        visual = self.torso(self.frames(frames.flatten(0, 1))).view(*actions.shape, -1)
-        logits = []
-        for t in range(len(actions)):
-            state = state * ~first[t].unsqueeze(-1)
-            out, state = self._step(visual[t], actions[t], rewards[t], state)
-            logits.append(out)
-        return torch.stack(logits)
+        inputs = self._inputs(*(value.flatten(0, 1) for value in (frames, actions, rewards))).view(*actions.shape, -1)
+        begins = [t for t, some_begin in enumerate(first.any(dim=1).tolist()) if some_begin and t > 0]
+        outputs = []
+        for begin, end in itertools.pairwise([0, *begins, len(actions)]):
+            state = state * ~first[begin].unsqueeze(-1)
+            out, state = unroll(self.lstm, inputs[begin:end], state)
+            outputs.append(out)
+        logits: Tensor = self.logits(torch.cat(outputs))
+        return logits
 
-    def _step(self, visual: Tensor, actions: Tensor, rewards: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        visual = functional.layer_norm(visual, (self.torso.num_features,))
-        features = (visual, self.action(actions), signed_hyperbolic(rewards).unsqueeze(-1))
-        inputs = torch.cat(features, dim=-1).unsqueeze(0)
-        out, (hidden, cell) = self.lstm(inputs, (state[0:1], state[1:2]))
-        return self.logits(out[0]), torch.cat([hidden, cell])
+    def _inputs(self, frames: Tensor, actions: Tensor, rewards: Tensor) -> Tensor:
+        """Return the LSTM's inputs [N, D] of N steps."""
+        visual = functional.layer_norm(self.torso(self.frames(frames)), (self.torso.num_features,))
+        return torch.cat([visual, self.action(actions), signed_hyperbolic(rewards).unsqueeze(-1)], dim=-1)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return zeros [2, B, H] on the network's device."""
