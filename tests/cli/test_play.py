@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -73,7 +74,19 @@ def test_sticky_actions_change_protocol_and_play(here: Path, meme57) -> None:
     text = meme57("play", RUN, "--episodes", "2").output
     assert "episode 2  return" in text
     assert "cut by the frame limit" in text
-    assert "mean " in text
+    assert re.search(r"mean  -?[\d.]+ over 2 episodes, 95% interval -?[\d.]+ to -?[\d.]+", text)
+    assert f"play {RUN}  100 %  2/2 episodes" in text
+
+
+def test_random_actions_are_in_protocol_and_play(here: Path, meme57) -> None:
+    greedy, drawn = (
+        json.loads(meme57("play", RUN, "--episodes", "4", "--epsilon", epsilon, "--json").output)
+        for epsilon in ("0", "1")
+    )
+    assert "-eps0-" in greedy["protocol"]
+    assert "-eps1-" in drawn["protocol"]
+    assert drawn["returns"] != greedy["returns"]
+    assert drawn["interval"][0] <= drawn["mean"] <= drawn["interval"][1]
 
 
 def test_a_run_without_checkpoint_or_student_says_what_to_type(here: Path, meme57) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SEED = 1_500_000_001
 MOST_ENVS = 16
+CONFIDENCE, REPETITIONS = 0.95, 2_000
 CONSOLE_FRAMES_PER_SECOND = 60
 
 
@@ -30,6 +32,9 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option("--episodes", type=click.IntRange(1), default=1, show_default=True, help="Whole episodes.")
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
 @click.option("--noops", type=click.IntRange(0, 30), metavar="N", help="Up to N no-ops at the start of an episode.")
+@click.option(
+    "--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Act at random with probability P."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
 @torso_option
 @click.option("--code", multiple=True, metavar="NAME", help="Your environment's id or wrapper; may be repeated.")
@@ -42,6 +47,7 @@ def play(
     episodes: int,
     sticky: float | None,
     noops: int | None,
+    epsilon: float,
     seed: int,
     torso: str | None,
     code: tuple[str, ...],
@@ -52,8 +58,8 @@ def play(
     """Let a policy play, and print its scores.
 
     SOURCE is a run's name, a folder with a checkpoint or a student, models:/meme57-pong@champion, or a game whose
-    policy comes with meme57, such as pong. The policy plays by the protocol of its training; --sticky and --noops
-    change it.
+    policy comes with meme57, such as pong. The policy plays by the protocol of its training; --sticky, --noops and
+    --epsilon change it. Dopamine's agents are scored with an epsilon of 0.001, which frees a policy that stands still.
     """
     from meme57.api.find import find_policy
     from meme57.envs import refuse_code
@@ -65,8 +71,11 @@ def play(
     policy = find_policy(source, agent, torso=torso)
     refuse_code(policy.env, code)
     spec = _changed(policy.env, sticky, noops)
-    finished = _play(policy, spec, episodes, seed, video, window, source)
-    _report(source, policy, spec, finished, video, as_json)
+    if video or window:
+        finished = _show(policy, spec, episodes, seed, epsilon, video, source)
+    else:
+        finished = _play(policy, spec, episodes, seed, epsilon, source, as_json)
+    _report(source, policy, spec, finished, epsilon, video, as_json)
 
 
 def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
@@ -78,21 +87,39 @@ def _changed(env: EnvSpec, sticky: float | None, noops: int | None) -> EnvSpec:
 
 
 def _play(
-    policy: PlayablePolicy, spec: EnvSpec, episodes: int, seed: int, video: Path | None, window: bool, title: str
+    policy: PlayablePolicy, spec: EnvSpec, episodes: int, seed: int, epsilon: float, title: str, as_json: bool
 ) -> list[Episode]:
+    """Play many episodes at once, with a progress bar unless one is over at once or a program reads the output."""
+    import torch
+
+    from meme57.evaluation.protocol import play_episodes
+    from meme57.learning.progress import counter
+
+    torch.set_num_threads(1)
+    num_envs, quiet = min(episodes, MOST_ENVS), as_json or episodes == 1
+    with nullcontext(ignore) if quiet else counter(f"play {title}", "episodes") as progress:
+        return play_episodes(
+            policy.make, spec, episodes=episodes, num_envs=num_envs, seed=seed, epsilon=epsilon, progress=progress
+        )
+
+
+def ignore(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def _show(
+    policy: PlayablePolicy, spec: EnvSpec, episodes: int, seed: int, epsilon: float, video: Path | None, title: str
+) -> list[Episode]:
+    """Play one episode after the other, into a film or in a window."""
     import torch
 
     from meme57.cli.window import show_frames
-    from meme57.evaluation.protocol import play_episodes
     from meme57.evaluation.video import write_video
     from meme57.evaluation.watch import watch
 
     torch.set_num_threads(1)
-    if video is None and not window:
-        num_envs = min(episodes, MOST_ENVS)
-        return play_episodes(policy.make, spec, episodes=episodes, num_envs=num_envs, seed=seed)
     finished: list[Episode] = []
-    frames = watch(policy.make, spec, episodes=episodes, seed=seed, finished=finished)
+    frames = watch(policy.make, spec, episodes=episodes, seed=seed, epsilon=epsilon, finished=finished)
     speed = CONSOLE_FRAMES_PER_SECOND / spec.frame_skip
     if video is not None:
         write_video(video, frames, frames_per_second=speed, scale=2)
@@ -102,20 +129,29 @@ def _play(
 
 
 def _report(
-    source: str, policy: PlayablePolicy, spec: EnvSpec, finished: list[Episode], video: Path | None, as_json: bool
+    source: str,
+    policy: PlayablePolicy,
+    spec: EnvSpec,
+    finished: list[Episode],
+    epsilon: float,
+    video: Path | None,
+    as_json: bool,
 ) -> None:
     from meme57.evaluation.protocol import protocol_name
+    from meme57.evaluation.statistics import mean_interval
 
     agent = policy.agent
     returns = [episode.extrinsic_return for episode in finished]
+    interval = mean_interval(returns, repetitions=REPETITIONS, confidence=CONFIDENCE, seed=0) if returns else None
     facts: dict[str, Any] = {
         "source": source,
         "agent": agent,
         "runtime": "onnxruntime" if agent == "student" else "torch",
         "game": spec.game,
-        "protocol": protocol_name(spec, epsilon=0.0, temperature=policy.temperature),
+        "protocol": protocol_name(spec, epsilon=epsilon, temperature=policy.temperature),
         "returns": returns,
         "mean": sum(returns) / len(returns) if returns else None,
+        "interval": interval,
         "length_steps": [episode.num_steps for episode in finished],
         "video": None if video is None else str(video),
     }
@@ -127,6 +163,7 @@ def _report(
         end = ", cut by the frame limit" if episode.truncated else ""
         click.echo(f"episode {number}  return {episode.extrinsic_return:,.1f}  {episode.num_steps:,} steps{end}")
     if returns:
-        click.echo(f"mean  {facts['mean']:,.1f} over {len(returns)} episodes")
+        around = "" if interval is None else f", {CONFIDENCE:.0%} interval {interval.low:,.1f} to {interval.high:,.1f}"
+        click.echo(f"mean  {facts['mean']:,.1f} over {len(returns)} episodes{around}")
     if video is not None:
         click.echo(f"film  {video}")
