@@ -69,8 +69,10 @@ def work(core: int, waiting: queue.Queue[Run], options: argparse.Namespace, lock
                     env={**os.environ, "OMP_NUM_THREADS": "1"},
                     check=False,
                 ).returncode
-            if status:
-                print(f"{run} ended with status {status}: see {log}", flush=True)
+            if status or not out.exists():
+                print(
+                    f"{run} ended with status {status}{'' if out.exists() else ' and no score'}: see {log}", flush=True
+                )
                 continue
             head, *rows = out.read_text(encoding="utf-8").splitlines()
             log.unlink()

@@ -68,7 +68,7 @@ class CapsuleError(Meme57Error):
 
 
 class VideoError(Meme57Error):
-    """A film cannot be made because there is no working ffmpeg. Nothing else depends on a film."""
+    """A film cannot be made: no working ffmpeg, or a game that draws no pictures. Nothing else depends on a film."""
 
 
 class RunConflictError(RefusalError):

@@ -8,11 +8,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 
 from meme57.blueprint import agent_spec
 from meme57.config import parse_parameters
 from meme57.envs import EnvSpec, VectorEnv, env_spec, make_env, refuse_code
 from meme57.envs.frames import resize, to_gray
+from meme57.envs.single import raw_env
 from meme57.errors import ConfigurationError, EnvironmentSetupError, Meme57Error
 
 OWN = "own_envs"
@@ -49,6 +51,14 @@ def test_actions_count_from_zero(open_own) -> None:
     assert result.reward.tolist() == [5.0, 6.0, 7.0]
     assert result.terminated.tolist() == [False, True, False]
     assert env.spec.action_meanings == ("ACTION_0", "ACTION_1", "ACTION_2")
+
+
+def test_a_single_environment_takes_the_actions_of_a_policy_too() -> None:
+    """`Policy.act` counts from 0, and its environment is stepped with that."""
+    env = raw_env(spec_of(f"{OWN}:Counting-v0"), on_reset=lambda: None, on_step=lambda reward: None)
+    assert env.action_space == Discrete(3)
+    env.reset(seed=0)
+    assert [env.step(action)[1] for action in (0, 2, 1)] == [5.0, 7.0, 6.0]
 
 
 def test_what_runs_out_of_time_is_truncated_and_not_terminated(open_own) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from meme57.evaluation.beside_published import OURS, beside_published
 from meme57.evaluation.statistics import human_normalised
 from meme57.evaluation.suite_scores import COLUMNS, by_game, complete_games, result_rows, suite_scores
-from meme57.report.suite_figures import curve_grids, suite_figures
+from meme57.report.suite_figures import curve_grids, curves_figure, games_figure, suite_figures
 from meme57.report.suite_page import suite_page
 
 
@@ -95,6 +96,31 @@ def test_the_page_has_every_part_and_no_markup_from_outside(
         assert words in page, words
     assert "ReplayError: &lt;b&gt;broken&lt;/b&gt; &amp; gone" in page
     assert "<b>broken" not in page
+
+
+def test_a_runs_point_lies_on_its_own_variants_bar() -> None:
+    """Bars of a game lie side by side; points without a group would all lie on the middle one."""
+    rows = [
+        {"game": "Pong", "variant": variant, "human_normalised": score, "cut_short": 0}
+        for variant, score in (("a", 0.1), ("a", 0.2), ("b", 0.5), ("c", 0.9))
+    ]
+    figure = games_figure(rows, ["a", "b", "c"])
+    assert (figure.layout.barmode, figure.layout.scattermode) == ("group", "group")
+    assert [(trace.type, trace.offsetgroup, len(trace.x)) for trace in figure.data] == [
+        ("bar", "a", 1), ("scatter", "a", 2), ("bar", "b", 1),
+        ("scatter", "b", 1), ("bar", "c", 1), ("scatter", "c", 1),
+    ]  # fmt: skip
+
+
+def test_every_variant_has_a_line_of_its_own() -> None:
+    variants = [f"v{number}" for number in range(14)]
+    curve = [{"frames": 1_000.0 * step, "episodes/return": float(step)} for step in range(1, 5)]
+    members = [{"game": "Pong", "variant": variant, "curve": curve} for variant in variants]
+    figure = curves_figure(members, variants, 0.95)
+    lines = [(trace.line.color, trace.line.dash) for trace in figure.data]
+    assert len(set(lines)) == len(variants)
+    [label] = [found.text for found in figure.layout.annotations if "v13" in found.text]
+    assert len(set(re.findall(r'color:(#\w+)">(.)<', label))) == len(variants)
 
 
 def test_games_without_reference_scores_alone_are_told_as_they_are(

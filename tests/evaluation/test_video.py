@@ -4,7 +4,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from meme57.errors import ConfigurationError, Meme57Error
+from meme57.errors import ConfigurationError, VideoError
 from meme57.evaluation.video import write_video
 
 
@@ -71,10 +71,13 @@ def test_a_failure_leaves_the_old_film_and_nothing_else(tmp_path):
         ([np.zeros((16, 16, 4), np.uint8)], r"\(16, 16, 4\)"),
         ([np.zeros((16, 16), np.uint8), np.zeros((16, 18), np.uint8)], r"\(16, 18\)"),
         ([np.zeros((16, 16), np.float32)], "float32"),
+        ([np.zeros((3, 16, 16), np.uint8)], r"\(3, 16, 16\)"),
+        ([None], "a frame is None"),  # what an environment without pictures draws
+        ([np.str_("+--+")], "a frame is .*: a video needs arrays"),
     ],
 )
 def test_impossible_frames_are_named(tmp_path, frames, message):
-    with pytest.raises(Meme57Error, match=message):
+    with pytest.raises(VideoError, match=message):  # which costs a run its film and nothing else
         write_video(tmp_path / "film.mp4", frames, frames_per_second=15)
     assert not list(tmp_path.iterdir())
 

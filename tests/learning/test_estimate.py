@@ -112,6 +112,29 @@ def test_the_papers_setting_does_not_fit_a_laptop_and_the_small_one_does() -> No
     assert "GiB of memory" in describe(estimated(small()))
 
 
+def test_a_run_that_goes_on_needs_disk_for_the_checkpoints_to_come_alone() -> None:
+    """Those that MLflow has are on the disk already; counted again, a resumed run would be refused."""
+    parameters = small(run={"total_frames": 1_000_000, "checkpoint_period_frames": 100_000})
+    whole, late, done, longer = (
+        estimate_resources(parameters, env_spec(parameters.env), on_device=False, done_frames=frames).disk
+        for frames in (0, 900_012, 1_000_004, 2_000_000)
+    )
+    part = "checkpoints in MLflow"
+    assert (late[part], done[part], longer[part]) == (whole[part] // 10, 0, 0)
+    assert {name: size for name, size in late.items() if name != part} == {
+        name: size for name, size in whole.items() if name != part
+    }
+
+
+def test_files_that_a_containers_memory_holds_are_free(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text(str(3 * GIB))
+    (tmp_path / "memory.current").write_text(str(3 * GIB))
+    full = free_memory(tmp_path)
+    (tmp_path / "memory.stat").write_text(f"anon 5\nfile 9\ninactive_file {GIB // 2}\nactive_file {GIB // 4}\n")
+    assert full is not None
+    assert free_memory(tmp_path) == pytest.approx(full + 3 * GIB // 4, abs=GIB // 20)
+
+
 def test_sums_are_of_the_parts() -> None:
     tree = estimated(small()).to_json()
     for parts in tree.values():

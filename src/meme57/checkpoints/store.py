@@ -215,6 +215,11 @@ def best_checkpoint(folder: Path) -> CheckpointRecord | None:
     return best_of(_there(folder))
 
 
+def newest_frames(folder: Path) -> int:
+    """Return the frames of the newest checkpoint in the folder; 0 without any."""
+    return max((record.frames for record in _there(folder)), default=0)
+
+
 def _there(folder: Path) -> list[CheckpointRecord]:
     """Return the checkpoints whose files are all there, in the order of their numbers."""
     there = []

@@ -28,7 +28,7 @@ def raw_env(spec: EnvSpec, *, on_reset: Callable[[], None], on_step: Callable[[f
     An Atari game shows its screen in colour, a small game of our own the agent's picture, and an environment of
     Gymnasium what it shows through its wrappers. `on_reset` and `on_step` hear of each reset and each reward.
     """
-    env = SingleGame(spec) if spec.gymnasium is None else limited(spec, picture=False)
+    env = SingleGame(spec) if spec.gymnasium is None else _FromZero(limited(spec, picture=False))
     return _Heard(env, on_reset, on_step)
 
 
@@ -82,6 +82,19 @@ class SingleGame(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         """Close the emulator."""
         self._env.close()
+
+
+class _FromZero(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Takes actions counted from 0, as a policy gives them, wherever those of the environment begin."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        assert isinstance(env.action_space, Discrete)
+        self._first = int(env.action_space.start)
+        self.action_space = Discrete(int(env.action_space.n))
+
+    def action(self, action: int) -> int:
+        return int(action) + self._first
 
 
 class _Heard(gymnasium.Wrapper[Any, Any, Any, Any]):

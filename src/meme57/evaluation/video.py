@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meme57.errors import ConfigurationError, Meme57Error, VideoError, first_line
+from meme57.errors import ConfigurationError, VideoError, first_line
 from meme57.files import write_atomically
 from meme57.stopping import kept_from_children
 
@@ -37,8 +37,8 @@ def write_video(
 
     Raises:
         ConfigurationError: an impossible `scale` or `frames_per_second`.
-        Meme57Error: no frames, or frames that differ in shape.
-        VideoError: the encoder is missing or failed. After any error there is no file at `path`.
+        VideoError: no frames, frames of another kind or of several shapes, or the encoder is missing or failed. After
+            any error there is no file at `path`.
     """
     if scale < 1 or frames_per_second <= 0:
         raise ConfigurationError(
@@ -46,11 +46,14 @@ def write_video(
         )
     program = find_ffmpeg()  # before the first frame is played
     stream = iter(frames)
-    first = next(stream, None)
-    if first is None:
-        raise Meme57Error(f"no frames for {path.name}: record at least one step.")
+    try:
+        first = next(stream)
+    except StopIteration:
+        raise VideoError(f"no frames for {path.name}: record at least one step.") from None
+    if not isinstance(first, np.ndarray):
+        raise VideoError(f"a frame is {first!r}: a video needs arrays, [H, W, 3] or [H, W].")
     if not (first.ndim == 2 or (first.ndim == 3 and first.shape[2] == 3)):
-        raise Meme57Error(f"a frame is {first.shape}: a video needs [H, W, 3] or [H, W].")
+        raise VideoError(f"a frame is {first.shape}: a video needs [H, W, 3] or [H, W].")
     pictures = itertools.chain([first], stream)
     options = _output_options(scale, comment)
     return write_atomically(
@@ -130,7 +133,7 @@ def _output_options(scale: int, comment: str) -> list[str]:
 
 def _checked(frame: Frame, first: Frame) -> Frame:
     if frame.shape != first.shape:
-        raise Meme57Error(f"a frame is {frame.shape}, the first was {first.shape}: a video needs frames of one size.")
+        raise VideoError(f"a frame is {frame.shape}, the first was {first.shape}: a video needs frames of one size.")
     if frame.dtype != np.uint8:
-        raise Meme57Error(f"a frame is {frame.dtype}: a video needs uint8 frames.")
+        raise VideoError(f"a frame is {frame.dtype}: a video needs uint8 frames.")
     return np.ascontiguousarray(frame)

@@ -63,8 +63,12 @@ class Resources:
     disk: int | None
 
 
-def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool) -> Estimate:
-    """Estimate a run's largest need: replay full, during an update, while a checkpoint is written."""
+def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool, done_frames: int = 0) -> Estimate:
+    """Estimate a run's largest need: replay full, during an update, while a checkpoint is written.
+
+    Args:
+        done_frames: of the newest checkpoint, up to which MLflow has its checkpoints.
+    """
     network, novelty = _parameter_bytes(parameters, env)
     update = {
         "networks": 5 * network + 4 * novelty,  # weights, gradients, two moments, target; novelty has no target
@@ -80,7 +84,7 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool)
     return Estimate(
         memory=host if on_device else host | update,
         device=update | {"acting": network + novelty} if on_device else {},
-        disk=_disk(parameters, env, network, novelty),
+        disk=_disk(parameters, env, network, novelty, done_frames),
     )
 
 
@@ -148,15 +152,16 @@ def _kinds(estimate: Estimate) -> tuple[tuple[str, Parts], ...]:
     return ("memory", estimate.memory), ("device", estimate.device), ("disk", estimate.disk)
 
 
-def _disk(parameters: Parameters, env: EnvSpec, network: int, novelty: int) -> Parts:
+def _disk(parameters: Parameters, env: EnvSpec, network: int, novelty: int, done_frames: int) -> Parts:
     run = parameters.run
     kept = run.keep_checkpoints + 2  # the best one, and the one being written
+    to_come = -(-max(0, run.total_frames - done_frames) // run.checkpoint_period_frames)
     seed_chunks = min(parameters.replay.min_sequences, parameters.replay.capacity_sequences)
     return {
         "replay snapshot": int(SNAPSHOT_SHARE * _num_chunks(parameters) * _chunk_bytes(parameters, env)),
         "seed replay": int(seed_chunks * _chunk_bytes(parameters, env)),
         "checkpoints": kept * (4 * network + 3 * novelty),
-        "checkpoints in MLflow": -(-run.total_frames // run.checkpoint_period_frames) * (network + novelty),
+        "checkpoints in MLflow": to_come * (network + novelty),
         "small files": SMALL_FILES_BYTES,
     }
 

@@ -34,9 +34,18 @@ def free_memory(cgroup: Path = CGROUP) -> int | None:
         return None
     try:
         limit, used = ((cgroup / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return available if limit == "max" else min(available, int(limit) - int(used) + mine)
+        return available if limit == "max" else min(available, int(limit) - int(used) + _file_cache(cgroup) + mine)
     except (OSError, ValueError):
         return available
+
+
+def _file_cache(cgroup: Path) -> int:
+    """Return the bytes of files that the group's memory holds, which the system gives back when they are needed."""
+    try:
+        facts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        return int(facts["inactive_file"]) + int(facts["active_file"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def resident_memory() -> int:

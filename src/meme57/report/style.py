@@ -64,9 +64,9 @@ def apply_style(figure: Any, title: str, *, height: int, above: int = 16) -> Any
     return figure.update_layout(template=template, title=heading, margin=margin, height=height)
 
 
-def legend_mark(colour: str, name: str) -> str:
-    """Return a square of the line's colour, and its name in the text's colour, which has the contrast to be read."""
-    return f'<span style="color:{colour}">■</span> {name}'
+def legend_mark(colour: str, name: str, mark: str = "■") -> str:
+    """Return a mark of the line's colour, and its name in the text's colour, which has the contrast to be read."""
+    return f'<span style="color:{colour}">{mark}</span> {name}'
 
 
 def logged(curve: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -32,6 +32,8 @@ TICKS = (-1000, -100, -10, 0, 10, 100, 1000, 10_000, 100_000)
 PROFILE_POINTS = 101
 GRID_POINTS = 40
 PIXELS_PER_BAR = 18
+DASHES = {"solid": "■", "dot": "⋯", "dash": "╌"}
+"""How lines of one colour differ, and the mark of each in a legend."""
 
 Curves = dict[str, dict[str, tuple[NDArray[np.float64], list[NDArray[np.float64]]]]]
 """Game -> variant -> a grid of frames, and each seed's returns on it."""
@@ -81,11 +83,12 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
         figure.add_bar(
             x=_signed_log(means), y=found, orientation="h", name=variant, marker={"color": colour},
             customdata=means, hovertemplate=f"%{{y}}, {variant}: %{{customdata:.1f}} %<extra></extra>",
+            offsetgroup=variant,
         )  # fmt: skip
         runs = [(game, 100 * score) for game in found for score in scores[variant][game]]
         figure.add_scatter(
             x=_signed_log([score for _, score in runs]), y=[game for game, _ in runs], mode="markers",
-            marker={"color": GREY, "size": 5}, showlegend=False, hoverinfo="skip",
+            marker={"color": GREY, "size": 5}, showlegend=False, hoverinfo="skip", orientation="h", offsetgroup=variant,
         )  # fmt: skip
     figure.add_vline(x=_signed_log([100.0])[0], line={"color": GREY, "width": 1.2, "dash": "dash"})
     ticks = {"tickmode": "array", "tickvals": _signed_log(TICKS), "ticktext": [f"{tick:,} %" for tick in TICKS]}
@@ -94,7 +97,9 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
     figure.update_xaxes(**ticks, range=[low - 0.06 * (high - low), high + 0.06 * (high - low)])
     figure.update_yaxes(title=None, tickmode="array", tickvals=games, ticktext=[_spaced(game) for game in games])
     height = TITLE_HEIGHT + 130 + (PIXELS_PER_BAR * len(variants) + 10) * len(games)
-    return figure.update_layout(height=height, hovermode="closest", barmode="group", showlegend=len(variants) > 1)
+    return figure.update_layout(
+        height=height, hovermode="closest", barmode="group", scattermode="group", showlegend=len(variants) > 1
+    )
 
 
 def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mapping[str, Any]) -> Any:
@@ -107,12 +112,12 @@ def profile_figure(rows: Sequence[Row], variants: Sequence[str], settings: Mappi
     axis = np.linspace(low, high, PROFILE_POINTS)
     thresholds = np.sign(axis) * np.expm1(np.abs(axis) * np.log(10)) / 100
     figure = new_figure("Performance profile", x="human-normalised score", y="share of runs above it")
-    for variant, colour in zip(variants, _colours(variants), strict=True):
+    for variant, style in zip(variants, _lines(variants), strict=True):
         if scores[variant]:
             if (band := profile_band(scores[variant], thresholds, **settings)) is not None:
-                add_band(figure, axis, *band, colour)
+                add_band(figure, axis, *band, style["color"])
             share = performance_profile(scores[variant], thresholds)
-            line = {"color": colour, "width": 2.5, "shape": "hv"}
+            line = {**style, "width": 2.5, "shape": "hv"}
             hover = f"{variant}: %{{y:.0%}}<extra></extra>"
             name = f"{variant}, n {sum(map(len, scores[variant].values()))} runs"
             figure.add_scatter(x=axis, y=share, mode="lines", name=name, line=line, hovertemplate=hover)
@@ -144,9 +149,9 @@ def curves_figure(
     gap = LABEL_HEIGHT / (panel_height * len(grids))
     figure = make_subplots(rows=len(grids), cols=1, vertical_spacing=gap if len(grids) > 1 else 0)
     for row, (game, found) in enumerate(grids.items(), start=1):
-        for variant, colour in zip(variants, _colours(variants), strict=True):
+        for variant, line in zip(variants, _lines(variants), strict=True):
             if variant in found:
-                _add_curve(figure, *found[variant], variant, colour, confidence, row)
+                _add_curve(figure, *found[variant], variant, line, confidence, row)
         place = {"x": 0, "xref": "paper", "y": 1, "yref": f"y{row if row > 1 else ''} domain"}
         anchors = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
         figure.add_annotation(text=_panel_title(game, found, variants), font={"size": 12.5}, **place, **anchors)
@@ -183,16 +188,15 @@ def _add_curve(
     frames: NDArray[np.float64],
     seeds: list[NDArray[np.float64]],
     variant: str,
-    colour: str,
+    line: dict[str, str],
     confidence: float,
     row: int,
 ) -> None:
     mean = mean_of(np.stack(seeds, axis=-1))  # [K]
     if len(seeds) > 1:
         reach = mean.reach(confidence)
-        add_band(figure, frames, mean.value - reach, mean.value + reach, colour, row=row, col=1)
-    line = {"color": colour, "width": 2}
-    figure.add_scatter(x=frames, y=mean.value, mode="lines", name=variant, line=line, row=row, col=1)
+        add_band(figure, frames, mean.value - reach, mean.value + reach, line["color"], row=row, col=1)
+    figure.add_scatter(x=frames, y=mean.value, mode="lines", name=variant, line={**line, "width": 2}, row=row, col=1)
 
 
 def _panel_title(game: str, found: Mapping[str, Any], variants: Sequence[str]) -> str:
@@ -201,8 +205,10 @@ def _panel_title(game: str, found: Mapping[str, Any], variants: Sequence[str]) -
     title = f'{_spaced(game)}<br><span style="font-size:11px">return, game points, {seeds}</span>'
     if len(variants) == 1:
         return title
-    colours = dict(zip(variants, _colours(variants), strict=True))
-    names = " ".join(legend_mark(colours[variant], variant) for variant in variants if variant in found)
+    lines = dict(zip(variants, _lines(variants), strict=True))
+    names = " ".join(
+        legend_mark(line["color"], variant, DASHES[line["dash"]]) for variant, line in lines.items() if variant in found
+    )
     return f"{title}   {names}"
 
 
@@ -222,6 +228,12 @@ def _best(scores: Mapping[str, Mapping[str, Sequence[float]]], game: str) -> flo
 
 def _colours(variants: Sequence[str]) -> list[str]:
     return [PALETTE[position % len(PALETTE)] for position in range(len(variants))]
+
+
+def _lines(variants: Sequence[str]) -> list[dict[str, str]]:
+    """Give each variant a colour, and another dash where the colours begin again."""
+    dashes = [list(DASHES)[position // len(PALETTE) % len(DASHES)] for position in range(len(variants))]
+    return [{"color": colour, "dash": dash} for colour, dash in zip(_colours(variants), dashes, strict=True)]
 
 
 def _signed_log(percent: Sequence[float]) -> list[float]:

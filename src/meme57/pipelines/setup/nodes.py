@@ -95,15 +95,18 @@ def estimate_resources(parameters: dict[str, Any], place: dict[str, str]) -> dic
     from dataclasses import asdict
 
     from meme57.blueprint import find_device
+    from meme57.checkpoints.store import newest_frames
     from meme57.envs import env_spec
     from meme57.learning import estimate
     from meme57.learning.device import too_long_on_cpu
     from meme57.learning.machine import free_resources
+    from meme57.tracking.overview import run_folder
 
     settings, project = parse_parameters(parameters), Path(place["project"])
     on_device = find_device().type != "cpu"
     spec = env_spec(settings.env)
-    needed = estimate.estimate_resources(settings, spec, on_device=on_device)
+    done = newest_frames(run_folder(project, "models", settings.run_name) / "checkpoints")
+    needed = estimate.estimate_resources(settings, spec, on_device=on_device, done_frames=done)
     free = free_resources(project / "data", run_folders(project, settings.run_name))
     log.info("run %s %s", settings.run_name, estimate.describe(needed))
     if not on_device and (too_long := too_long_on_cpu(settings, spec)):
