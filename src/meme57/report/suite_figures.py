@@ -88,7 +88,8 @@ def games_figure(rows: Sequence[Row], variants: Sequence[str]) -> Any:
         runs = [(game, 100 * score) for game in found for score in scores[variant][game]]
         figure.add_scatter(
             x=_signed_log([score for _, score in runs]), y=[game for game, _ in runs], mode="markers",
-            marker={"color": GREY, "size": 6, "line": {"color": "white", "width": 1}}, showlegend=False, hoverinfo="skip", orientation="h", offsetgroup=variant,
+            marker={"color": GREY, "size": 6, "line": {"color": "white", "width": 1}}, showlegend=False,
+            hoverinfo="skip", orientation="h", offsetgroup=variant,
         )  # fmt: skip
     figure.add_vline(x=_signed_log([100.0])[0], line={"color": GREY, "width": 1.2, "dash": "dash"})
     ticks = {"tickmode": "array", "tickvals": _signed_log(TICKS), "ticktext": [f"{tick:,} %" for tick in TICKS]}
