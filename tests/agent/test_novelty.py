@@ -80,10 +80,14 @@ def test_any_leading_dimensions() -> None:
 
 
 class NaiveMemory:
-    """A list an environment, searched number by number; written from the specification."""
+    """A list an environment, searched number by number; written from the specification.
 
-    def __init__(self, num_envs: int, *, size: int, neighbours: int, decay: float) -> None:
+    With `once_long`, a memory that has had so many entries does not store again what it holds K times.
+    """
+
+    def __init__(self, num_envs: int, *, size: int, neighbours: int, decay: float, once_long: float = math.inf) -> None:
         self.lists: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
+        self.entries, self.once_long = [0] * num_envs, once_long
         self.size, self.neighbours, self.decay = size, neighbours, decay
         self.total, self.weight = 0.0, 0.0
 
@@ -102,25 +106,31 @@ class NaiveMemory:
             kernels = [1e-4 / (max(distance / mean - 0.008, 0.0) + 1e-4) for distance in distances]
             similarity = math.sqrt(sum(kernels)) + 1e-3
             rewards.append(1 / similarity if distances and similarity <= 8 else 0.0)
-        for memory, embedding in zip(self.lists, embeddings, strict=True):
+        for env, (memory, embedding) in enumerate(zip(self.lists, embeddings, strict=True)):
+            copies = sum(np.array_equal(entry, embedding) for entry in memory)
+            if self.entries[env] >= self.once_long and copies >= self.neighbours:
+                continue
             memory.append(embedding)
+            self.entries[env] += 1
             del memory[: -self.size]
         return rewards
 
 
-def compare(memory: EpisodicMemory, naive: NaiveMemory, *, num_steps: int, reset_rate: float, seed: int) -> int:
+def compare(
+    memory: EpisodicMemory, naive: NaiveMemory, *, num_steps: int, reset_rate: float, seed: int, few: int = 10_000
+) -> int:
     rng, num_resets = np.random.default_rng(seed), 0
     num_envs, visited = len(naive.lists), []
     for _ in range(num_steps):
         resets = rng.random(num_envs) < reset_rate
         memory.reset(torch.from_numpy(resets))
         for env in np.flatnonzero(resets):
-            naive.lists[env] = []
+            naive.lists[env], naive.entries[env] = [], 0
             num_resets += 1
         embeddings = rng.normal(size=(num_envs, 4)).astype(np.float16).astype(np.float32)
         visited.append(embeddings)
         if rng.random() < 0.3:  # a frame seen before, if it is still remembered
-            embeddings = visited[rng.integers(len(visited))]
+            embeddings = visited[rng.integers(min(len(visited), few))]
         got = memory.reward(torch.from_numpy(embeddings))
         np.testing.assert_allclose(got.numpy(), naive.reward(embeddings.astype(np.float64)), rtol=2e-4)
     return num_resets
@@ -133,8 +143,36 @@ def test_memory_equals_plain_lists_through_wraps_and_resets(
 ) -> None:
     monkeypatch.setattr(novelty, "LONG", long)  # shorter episodes are searched together, longer ones by themselves
     memory = EpisodicMemory(spec(memory_size=size), 3)
-    naive = NaiveMemory(3, size=size, neighbours=3, decay=0.99)
+    naive = NaiveMemory(3, size=size, neighbours=3, decay=0.99, once_long=long)
     assert compare(memory, naive, num_steps=120, reset_rate=0.02, seed=size) > 2
+
+
+@pytest.mark.parametrize("long", [1, 20])
+def test_what_is_not_stored_again_changes_no_reward(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four frames that come again and again, K copies are enough, while the episode fits into the memory."""
+    monkeypatch.setattr(novelty, "LONG", long)
+    memory, naive = EpisodicMemory(spec(memory_size=1000), 3), NaiveMemory(3, size=1000, neighbours=3, decay=0.99)
+    compare(memory, naive, num_steps=200, reset_rate=0.0, seed=5, few=4)
+    assert [len(entries) for entries in naive.lists] == [200] * 3
+    assert memory._counts.tolist() == [len(stored) for stored in map(capped, naive.lists, [long] * 3)]
+    compare(memory, naive, num_steps=100, reset_rate=0.05, seed=6, few=4)
+
+
+def capped(entries: list[np.ndarray], long: int) -> list[np.ndarray]:
+    kept: list[np.ndarray] = []
+    for entry in entries:
+        if len(kept) < long or sum(np.array_equal(entry, other) for other in kept) < 3:
+            kept.append(entry)
+    return kept
+
+
+def test_a_game_that_stands_still_keeps_its_memory_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "LONG", 10)
+    memory = EpisodicMemory(spec(memory_size=1000), 2)
+    moving = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    for step in range(300):
+        memory.reward(torch.stack([moving[step], moving[step % 2]]))
+    assert memory._counts.tolist() == [300, 10]
 
 
 @pytest.mark.parametrize("size", [1100, 30_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from meme57.agent.torso import small_torso
 from meme57.agent.transfer import upload
 
 LONG = 2048
-"""From so many steps on, a CPU searches each memory by itself, as far as it is filled: bytes cost more than calls."""
+"""From so many entries on, a CPU searches each memory by itself, as far as it is filled: bytes cost more than calls."""
 
 
 class NoveltyReward(NamedTuple):
@@ -166,6 +167,10 @@ class EpisodicMemory:
     Neighbours are found by a matrix product. Their distances are then computed from differences, so a frame that was
     seen before is at distance exactly 0: where the running mean is tiny, a rounding error would look novel.
 
+    On a CPU a long memory does not store again what it holds K times already, K being the number of neighbours [ours]:
+    a game that stands still stays cheap. More copies change no reward, until an episode is longer than the memory: then
+    what is kept reaches further back.
+
     The running mean of squared neighbour distances is shared by the environments and survives episodes; it is an
     exponential average with bias correction [ours].
     """
@@ -177,7 +182,9 @@ class EpisodicMemory:
         self._memory = torch.zeros(num_envs, self._capacity, spec.embedding_size, device=device)
         self._norms = torch.full((num_envs, self._capacity), torch.inf, device=device)
         self._counts = torch.zeros(num_envs, dtype=torch.long)  # on the host, which knows them without asking
-        self._rows = torch.arange(num_envs, device=device)
+        self._copies: list[Counter[bytes] | None] = [None] * num_envs
+        self._all = torch.arange(num_envs)
+        self._rows = self._all.to(device)
         self._distance_sum = torch.zeros((), device=device)
         self._distance_weight = torch.zeros((), dtype=torch.float64, device=device)
 
@@ -186,6 +193,8 @@ class EpisodicMemory:
         (cleared,) = upload([which.numpy()], self._norms.device)
         self._norms.masked_fill_(cleared.unsqueeze(-1), torch.inf)
         self._counts[which] = 0
+        for i in which.numpy().nonzero()[0].tolist():
+            self._copies[i] = None
 
     def reward(self, embedding: Tensor) -> Tensor:
         """Compute the episodic reward of the new embeddings [E, D] -> [E], then add them to the memory."""
@@ -233,10 +242,34 @@ class EpisodicMemory:
     def _remember(self, embedding: Tensor) -> None:
         if int(self._counts.max()) >= self._capacity < self._spec.memory_size:
             self._grow()
-        (slots,) = upload([(self._counts % self._capacity).numpy()], embedding.device)
-        self._memory[self._rows, slots] = embedding
-        self._norms[self._rows, slots] = embedding.square().sum(-1)
-        self._counts += 1
+        rows, which = self._rows, self._all  # on the device and on the host
+        if embedding.device.type == "cpu" and int(self._counts.max()) >= LONG:
+            new = [i for i in range(self._num_envs) if self._is_to_be_stored(i, embedding[i])]
+            rows = which = torch.tensor(new, dtype=torch.long)
+            embedding = embedding[which]
+        (slots,) = upload([(self._counts[which] % self._capacity).numpy()], embedding.device)
+        self._memory[rows, slots] = embedding
+        self._norms[rows, slots] = embedding.square().sum(-1)
+        self._counts[which] += 1
+
+    def _is_to_be_stored(self, i: int, embedding: Tensor) -> bool:
+        """Say whether a long memory holds the embedding [D] fewer than K times, and count it in."""
+        count = int(self._counts[i])
+        if count < LONG:
+            return True
+        memory, entry = self._memory[i].numpy(), embedding.numpy().tobytes()
+        copies = self._copies[i]
+        if copies is None:
+            copies = self._copies[i] = Counter(row.tobytes() for row in memory[:count])
+        if copies[entry] >= self._spec.num_neighbours:
+            return False
+        copies[entry] += 1
+        if count >= self._capacity:
+            oldest = memory[count % self._capacity].tobytes()  # makes room
+            copies[oldest] -= 1
+            if not copies[oldest]:
+                del copies[oldest]
+        return True
 
     def _grow(self) -> None:
         capacity = min(2 * self._capacity, self._spec.memory_size)
