@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from kedro.framework import project as kedro_project
 from kedro.framework.session import KedroSession
@@ -23,6 +24,9 @@ from mlflow.entities import Run
 
 from meme57.addresses import sqlite_address
 from meme57.tracking.store import create_store
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a loaded one is slow, and that is no fault
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 300

@@ -55,6 +55,10 @@ with open("{log}", "a") as stream:
 """Stands in for `python`, hence for Kedro: writes what the catalog says, other content for other parameters."""
 
 
+SHARED = {"report_folder", "episodes_folder"}
+"""Folders whose files are outputs by themselves; what else lies there, DVC must not remove before a stage."""
+
+
 @pytest.fixture(scope="module")
 def laptop() -> dict[str, Any]:
     return yaml.safe_load((ROOT / PARAMETERS).read_text())
@@ -75,7 +79,7 @@ def catalog_paths() -> dict[str, dict[str, set[str]]]:
     pipelines.set_requested(None)
     entries = ProjectConfigLoader(str(ROOT / "conf"), env="laptop", **CONFIG_LOADER_ARGS)["catalog"]
     paths = {name: entry["filepath"] for name, entry in entries.items() if not name.startswith("_")}
-    folders = {name: path for name, path in paths.items() if name.endswith("_folder") and name != "report_folder"}
+    folders = {name: path for name, path in paths.items() if name.endswith("_folder") and name not in SHARED}
 
     def place(name: str) -> str:
         return next((folder for folder in folders.values() if f"{paths[name]}/".startswith(f"{folder}/")), paths[name])
@@ -85,7 +89,7 @@ def catalog_paths() -> dict[str, dict[str, set[str]]]:
     for name in FLOW:
         pipeline = pipelines[name]
         outs = {place(out) for out in pipeline.all_outputs() if out in paths}
-        ins = {place(entry) for entry in pipeline.inputs() if entry in paths and entry != "report_folder"}
+        ins = {place(entry) for entry in pipeline.inputs() if entry in paths and entry not in SHARED}
         outs |= {folder for folder in ins if folder in folders.values() and folder not in made}
         made |= outs
         found[name] = {"outs": outs, "deps": ins - outs}

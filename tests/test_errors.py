@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meme57.errors import Meme57Error, TuningError, first_line, one_line, without_passwords
+from meme57.errors import Meme57Error, TuningError, first_line, one_line, own_error, without_passwords
 from meme57.tracking.runs import flatten
 
 SECRET = "postgresql+psycopg://me:s3cr%2Ft@db.example:5432/studies"
@@ -37,3 +37,21 @@ def test_no_message_and_no_parameter_holds_a_password() -> None:
         assert "\n" not in words
     assert str(Meme57Error("two\nlines")) == "two lines"
     assert flatten({"tune": {"storage": SECRET}}) == {"tune.storage": without_passwords(SECRET)}
+
+
+def test_one_line_names_the_type_of_a_foreign_error_and_is_not_long() -> None:
+    assert one_line(ValueError("a\nb")) == "ValueError: a b"
+    assert one_line(TuningError("a\nb")) == "a b"
+    assert one_line(ValueError("x" * 600)) == "ValueError: " + "x" * 500
+
+
+def test_an_error_while_another_is_handled_is_not_that_one() -> None:
+    def faulty_handler() -> None:
+        try:
+            raise TuningError("ours")
+        except TuningError:
+            raise ValueError("a fault in the handler")  # noqa: B904 - that is the case
+
+    with pytest.raises(ValueError, match="a fault") as caught:
+        faulty_handler()
+    assert own_error(caught.value) is None

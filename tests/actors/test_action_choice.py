@@ -68,3 +68,8 @@ def test_noise_is_kept_where_the_policy_does_not_care_and_draws_follow_the_polic
         independent = steps * (1.0 - share) / (1.0 + share)  # a mean of values that stay varies as one of so many
         shares = np.bincount(drawn[:, env], minlength=3) / steps
         assert shares == pytest.approx(policy[env], abs=4 * math.sqrt(0.25 / independent)), env
+
+
+def test_environments_explore_independently() -> None:
+    actions, _ = explore(np.zeros(1_000, np.int64), 0.5, 4, np.random.default_rng(0))
+    assert 330 < np.count_nonzero(actions) < 420  # 1,000 x 1/2 x 3/4 = 375, standard deviation 15

@@ -223,6 +223,8 @@ def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(mak
     from meme57.blueprint import make_networks
 
     _, fresh = make_networks(played.spec, seed=3)
+    found = np.concatenate([chunk.steps.lifelong for chunks in episodes.values() for chunk in chunks])
+    assert len(np.unique(found)) > 10  # so that it shows if it were left out
     for pair in ((0, 1), (2, 3)):
         steps = [[chunk for chunk in episodes[e]] for e in pair]
         frames = [np.concatenate([frames_of(c)[: None if c.is_last else -1] for c in chunks]) for chunks in steps]
@@ -414,3 +416,19 @@ def test_same_seed_same_chunks_and_collecting_in_parts_changes_nothing(make_acto
     assert all(same(a, b) for a, b in zip(whole.chunks, parts.chunks, strict=True))
     other = make_actor(env=PONG, run={"seed": 4}, epsilon=0.3).actor.collect(34)
     assert not any(same(a, b) for a, b in zip(whole.chunks, other.chunks, strict=False))
+
+
+def test_a_prediction_is_made_at_the_first_step_alone(make_actor) -> None:
+    actor = make_actor(env={"num_envs": 2}, epsilon=1.0).actor
+    actor._lengths[:], actor._predicted_returns[:] = [0, 5], [7.0, 7.0]
+    actor.collect(1)
+    assert actor._predicted_returns[0] != 7.0
+    assert actor._predicted_returns[1] == 7.0
+
+
+def test_bandits_learn_from_whole_undiscounted_returns(make_actor) -> None:
+    played = make_actor(env={"game": "Breakout", "num_envs": 2, "max_episode_frames": 240}, epsilon=0.5)
+    episodes = played.actor.collect(130).episodes
+    plays = [play for bandit in played.actor._bandits for play in bandit.plays]
+    assert any(reward for _, reward in plays)
+    assert sorted(plays) == sorted((episode.policy, episode.extrinsic_return) for episode in episodes)

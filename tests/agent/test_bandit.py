@@ -147,3 +147,10 @@ def test_a_shared_window_and_what_others_selected_count_like_own_plays() -> None
     assert bandit.select() == 1
     assert bandit.pending == [0, 1, 1]
     assert bandit.plays == [(0, 1.0), (1, 5.0), (2, 0.0)]
+
+
+def test_a_play_that_is_open_does_not_make_the_choice_random() -> None:
+    ucb = bandit(3, beta=0.0)
+    assert [ucb.select() for _ in range(3)] == [0, 1, 2]
+    ucb.update(0, 1.0)  # 1 and 2 are still being played
+    assert [ucb.select() for _ in range(20)] == [0] * 20

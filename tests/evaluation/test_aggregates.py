@@ -150,3 +150,10 @@ def test_games_count_alike_whatever_their_number_of_runs():
 def test_impossible_arguments_are_refused(call, message):
     with pytest.raises(ConfigurationError, match=message):
         call()
+
+
+def test_the_band_is_expanded_by_hand():
+    # Two of five runs are above 2.5: all five drawn ones are with 0.4^5 = 1.02 %. t(4) = 2.1318 leaves 1.65 % at 90 %;
+    # times sqrt(5 / 4) it is 2.3835 and leaves 0.86 %. So the upper end is 1, and not 4 / 5.
+    band = a.profile_band({"Pong": np.arange(5.0)}, [2.5], repetitions=100_000, confidence=0.9, seed=0)
+    assert [float(end[0]) for end in band] == [0.0, 1.0]

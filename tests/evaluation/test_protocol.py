@@ -259,3 +259,17 @@ def test_film_can_be_stopped(pong) -> None:
     next(frames)
     with pytest.raises(Interrupted):
         next(frames)
+
+
+def test_a_policy_is_told_what_was_played(uneven, corridor) -> None:
+    """And not what it chose, where an action was random."""
+    told = []
+
+    class Watching(Constant):
+        def observe(self, actions: np.ndarray, result: StepResult) -> None:
+            told.append(actions.copy())
+            super().observe(actions, result)
+
+    play_episodes(Watching, corridor, episodes=8, num_envs=2, seed=SEED, epsilon=0.5)
+    np.testing.assert_array_equal(told, uneven[0].actions)
+    assert len(np.unique(told)) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import agent_spec, make_networks
 from meme57.config import parse_parameters
 from meme57.envs import env_spec
+from meme57.learning import distillation
 from meme57.learning.distillation import OwnPlay, distillation_loss
 from meme57.learning.policies import Teacher
+from meme57.learning.tensors import to_tensors
 
 SMALL = {
     "env": {"game": "Corridor", "num_envs": 3, "height": 16, "width": 16},
@@ -70,10 +73,49 @@ def test_the_unrolled_student_is_the_one_that_played(play: OwnPlay) -> None:
     assert (acted[began] == play._student.network.spec.num_actions).all()
 
 
-def test_fidelity_of_a_student_that_agrees_and_of_one_that_does_not(play: OwnPlay) -> None:
-    found = play.fidelity(60, temperature=1.0)
-    assert 0.0 <= found["agreement"] <= 1.0
-    assert found["kl"] >= 0.0
-    play._student.network.logits.bias.data[:] = torch.tensor([50.0, 0.0, 0.0, 0.0])
-    certain = play.fidelity(60, temperature=1.0)
-    assert certain["kl"] > found["kl"] + 5.0
+def test_fidelity_by_hand(play: OwnPlay, monkeypatch: pytest.MonkeyPatch) -> None:
+    play._student.network.logits.bias.data[2] = 50.0  # so it prefers 2, and a teacher rolled by 1, 2, 3 prefers 3, 0, 1
+    segment = play.play(6, exploration=0.0)
+    with torch.no_grad():
+        own = distillation._unroll(play._student.network, segment)
+    half, asked = torch.arange(6).view(6, 1, 1) < 3, []
+
+    def fidelity(teacher: torch.Tensor) -> dict[str, float]:
+        def replay(num_steps: int, *, exploration: float) -> distillation.Segment:
+            asked.append((num_steps, exploration))
+            return segment._replace(teacher=teacher)
+
+        monkeypatch.setattr(play, "play", replay)
+        return play.fidelity(18, temperature=1.0)
+
+    same = fidelity(own)
+    assert (same["agreement"], same["kl"]) == (1.0, pytest.approx(0.0, abs=1e-5))
+    for other in (1, 2, 3):
+        assert fidelity(own.roll(other, -1))["agreement"] == 0.0
+        halves = fidelity(torch.where(half, own, own.roll(other, -1)))
+        assert halves["agreement"] == 0.5
+        assert halves["kl"] > 1.0
+    assert set(asked) == {(6, 0.0)}
+
+
+def test_a_replayed_segment_is_aligned(make_parameters, make_batch) -> None:
+    """The teacher's preferences are those at the frame; action and reward are of the step before it."""
+    batch = make_batch(lengths=[6, 4], terminal=[False, True], seed=3)
+    parameters = make_parameters()
+    network, _ = make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1)
+    for head in network.policies.parameters():
+        torch.nn.init.normal_(head)
+    student = StudentNetwork(StudentSpec(16, 16, 4, 8, (4, 4)))
+    replay = SimpleNamespace(sample=lambda size, rng: batch)
+    segment = distillation.replayed_segment(
+        SimpleNamespace(network=network), student, replay, 2, np.random.default_rng(0)
+    )
+    tensors = to_tensors(batch, torch.device("cpu"))
+    with torch.no_grad():
+        logits = network(tensors.frames, tensors.features, tensors.state).logits
+    for t in range(6):
+        assert torch.equal(segment.teacher[t], logits[t, :, 0])
+        assert segment.actions[t].tolist() == batch.inputs.action[t].tolist()
+        assert segment.rewards[t].tolist() == batch.inputs.reward[t].tolist()
+        assert segment.frames[t].tolist() == batch.frames[:, t].tolist()
+    assert not segment.state.any()

@@ -16,7 +16,7 @@ from meme57.blueprint import agent_spec
 from meme57.config import Parameters
 from meme57.envs import env_spec
 from meme57.errors import NonFiniteLossError
-from meme57.learning.learner import Learner, last_steps
+from meme57.learning.learner import Learner, Pending, last_steps
 from meme57.learning.optimisers import parameter_groups
 
 CASE: dict[str, Any] = {"lengths": [6, 3, 6, 1], "terminal": [False, True, False, True], "seed": 5}
@@ -261,3 +261,25 @@ def test_weights_for_actors_are_copies(learner, make_batch) -> None:
     learner.update(make_batch(**CASE))
     assert all(torch.equal((network | novelty)[name], value) for name, value in kept.items())
     assert learner.weights()[2] == 1
+
+
+def pending(novelty: float) -> Pending:
+    metrics = {name: torch.ones(()) for name in ("loss/total", "novelty/rnd_loss", "novelty/action_loss")}
+    return Pending(torch.tensor([1.0] * 4 + [0.5, 1.0, 1.0, novelty, 1.0]), None, metrics)
+
+
+def test_bad_novelty_losses_count_in_a_row(make_parameters) -> None:
+    learner = build(make_parameters(learner={"max_bad_updates": 2}))
+    for novelty in (np.inf, 0.1, np.inf):  # not in a row
+        _, metrics = learner.finish(pending(novelty))
+    assert metrics.keys() == {"loss/total"}
+    with pytest.raises(NonFiniteLossError, match=r"2 updates in a row: lower novelty\.learning_rate"):
+        learner.finish(pending(np.nan))
+
+
+def test_a_finite_loss_with_a_gradient_that_is_not_changes_nothing(learner: Learner) -> None:
+    weight = next(learner.network.parameters())
+    before = weight.detach().clone()
+    _, usable = learner._step((weight * 0.0).abs().sqrt().sum())  # loss 0, gradient 0 times infinity
+    assert not usable
+    assert torch.equal(weight, before)

@@ -11,6 +11,7 @@ from naive_objective import Batch, Result, naive_objective
 from meme57.agent.family import PolicyFamily
 from meme57.agent.network import NetworkOutput
 from meme57.config.groups import LossParameters
+from meme57.learning.learner import _metrics
 from meme57.learning.objective import Objective, Scales, objective
 from meme57.learning.tensors import TensorBatch
 
@@ -277,3 +278,13 @@ def test_targets_carry_no_gradient_and_theta_t_is_not_bootstrapped_from(online, 
     assert torch.equal(
         compute(online, target, batch, **without)[0].loss, compute(online, other, batch, **without)[0].loss
     )
+
+
+def test_rates_and_lifelong_novelty_by_loops(batch: TensorBatch, online: NetworkOutput, target: NetworkOutput) -> None:
+    result, _ = compute(online, target, batch, trust_region_alpha=0.3)
+    naive = compute_naively(online, target, batch, trust_region_alpha=0.3)
+    found, steps = _metrics(result, batch, torch.zeros(())), sum(LENGTHS)
+    assert found["learner/trust_region_rate"].item() == pytest.approx(naive.num_dropped["e"] / (3 * steps))
+    assert found["learner/kl_rate"].item() == pytest.approx(naive.num_dropped["pi"] / (3 * steps))
+    lifelong = [batch.features.lifelong[t + 1, b].item() for b, n in enumerate(LENGTHS) for t in range(n)]
+    assert found["novelty/lifelong"].item() == pytest.approx(sum(lifelong) / steps, rel=1e-5)

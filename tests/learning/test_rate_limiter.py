@@ -33,7 +33,7 @@ def test_by_hand() -> None:
     st.integers(0, 50),
     st.integers(1, 64),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_drawn_never_exceeds_the_ratio_and_lags_less_than_a_batch(
     inserts: list[int], ratio: float, warm_up: int, batch: int
 ) -> None:

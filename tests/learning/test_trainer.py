@@ -530,3 +530,25 @@ def test_a_score_that_was_made_up_for_changes_nothing_else(make_parameters, tmp_
     told = [[row["evaluation/return"] for row in run.rows() if "evaluation/return" in row] for run in (whole, resumed)]
     assert told[0] == told[1]
     assert len(told[0]) == 2
+
+
+def test_every_sequence_of_the_replay_counts_as_inserted(make_parameters, tmp_path: Path) -> None:
+    """Also those that a lost actor or a stop ends early: the rate limiter counts what the replay counts."""
+
+    def counts(trainer: Trainer) -> tuple[float, int]:
+        return trainer.state.limiter.state_dict()["inserted"], trainer.state.replay.num_inserted
+
+    parameters = parameters_for(make_parameters, "Corridor")
+    trainer = Trainer(parameters, env_spec(parameters.env), tmp_path)
+    collected = trainer.state.pool.collect(100)
+    trainer.state.pool.close()
+    first = next(chunk for chunk in collected.chunks if chunk.index == 0 and not chunk.is_last)
+    trainer.state.take(Collected(chunks=[first]))
+    assert counts(trainer) == (0, 0)
+    trainer.state.save(trainer.state.row(), score=None, measure=None)
+    trainer.state.take(Collected(lost_actors=[first.actor]))
+    assert counts(trainer) == (1, 1)
+    again = Trainer(parameters, env_spec(parameters.env), tmp_path)
+    again.state.resume()
+    again.state.pool.close()
+    assert counts(again) == (1, 1)  # what was open at the checkpoint is a sequence

@@ -59,7 +59,7 @@ def check_sequence(flat, b, want):
         np.testing.assert_array_equal(got, value, err_msg=name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 19), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_sequences_equal_those_cut_from_whole_episodes(make_episode, make_replay, flatten, lengths, random):
     episodes = [make_episode(n, actor=k % 2, episode=k, terminal=k % 3 != 0) for k, n in enumerate(lengths)]

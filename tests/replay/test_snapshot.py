@@ -7,6 +7,7 @@ import pytest
 
 from meme57.errors import CheckpointError, ReplayError
 from meme57.replay import collect_garbage, load_snapshot, save_snapshot
+from meme57.replay.store import chunk_checksum
 
 P = 4
 
@@ -278,3 +279,11 @@ def test_inconsistent_tables_are_refused(saved, make_replay):
             fresh.load_state_dict(tables, bad_chunks)
     fresh.load_state_dict(tables, chunks)
     assert same_tables(replay, fresh)
+
+
+def test_every_byte_of_the_frames_is_in_the_checksum(make_episode) -> None:
+    chunk = make_episode(8).chunks[0]
+    for at in (0, len(chunk.frames) // 2, len(chunk.frames) - 1):
+        other = bytearray(chunk.frames)
+        other[at] ^= 1
+        assert chunk_checksum(dataclasses.replace(chunk, frames=bytes(other))) != chunk_checksum(chunk)

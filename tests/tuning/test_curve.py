@@ -55,3 +55,12 @@ def test_a_look_back_sees_what_was_seen_then(tmp_path: Path) -> None:
         curve.add(frames, 1.0)
     assert [at for at, _ in curve.until(200, slack=100)] == [110, 210]
     assert [at for at, _ in curve.until(100, slack=5)] == []
+
+
+def test_edges_of_the_curve_by_hand(tmp_path: Path) -> None:
+    curve = Curve(tmp_path / "scores.json")
+    curve.add(4, 1.0)
+    curve.add(14, 2.0)
+    assert curve.until(10, slack=4) == [(4, 1.0)]  # 14 is a whole round beyond
+    # the last quarter of 10 frames begins at 7.5: (0.5 x 2 + 2 x 5) / 2.5
+    assert summarise([(8, 2.0), (10, 5.0)], "final", frames=10) == 4.4

@@ -17,9 +17,11 @@ from meme57.config import parse_parameters
 from meme57.config.labels import short_hash
 from meme57.errors import Interrupted
 from meme57.files import write_json
+from meme57.intervals import mean_of
 from meme57.lock import hold
 from meme57.tuning import evidence
-from meme57.tuning.learning_run import NORMALISED, RETURN, Unit
+from meme57.tuning.learning_run import NORMALISED, RETURN, Health, Unit
+from meme57.tuning.objective import constraint_excess
 from meme57.tuning.result import environment_text, evidence_lines
 
 RATES = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "rates.py"), run_name="rates")
@@ -179,3 +181,22 @@ def test_a_stop_ends_the_wait_for_another_terminal(tmp_path: Path, monkeypatch: 
     run = evidence.FreshRun(make_parameters(), {}, Unit("Corridor", 101), tmp_path, RETURN)
     with hold(tmp_path), pytest.raises(Interrupted, match="the same command resumes"):
         evidence.learn_fresh(run)
+
+
+def test_two_equal_differences_by_hand() -> None:
+    """4^-2 = 0.0625; each end may err with 0.05 at 90 %, and with 0.1 at 80 %."""
+    assert int(evidence.shown(mean_of([1.0, 1.0]), 0.9)) == 0
+    assert int(evidence.shown(mean_of([1.0, 1.0]), 0.8)) == 1
+
+
+def test_fresh_runs_are_as_long_as_the_evidence_asks() -> None:
+    parameters = make_parameters(evidence_frames=960, evidence_seeds=[101])
+    assert parameters.tune.frames != 960
+    assert evidence._fresh_parameters(parameters, {}, Unit("Corridor", 101)).run.total_frames == 960
+
+
+def test_the_speed_of_a_trial_is_the_median() -> None:
+    limits = {"min_frames_per_second": 50.0}
+    tune = make_parameters(constraints=limits).tune
+    assert constraint_excess(Health(frames_per_second=[10.0, 40.0, 90.0]), tune) == {"min_frames_per_second": 10.0}
+    assert constraint_excess(Health(), tune) == {"min_frames_per_second": 0.0}

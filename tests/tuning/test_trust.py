@@ -264,3 +264,14 @@ def test_contract_with_optunas_private_model() -> None:
     assert covariance[0, 0] == pytest.approx(float(variance + seen[0].noise_var) * scores.var(), rel=0.05)
     assert "deterministic_objective" in inspect.signature(gp.fit_kernel_params).parameters
     assert module.gp is gp
+
+
+def test_another_choice_is_one_away() -> None:
+    values = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 1.5]])  # 1 whatever its number, and not 9; 1.5 is 2.25
+    assert Points(values, np.zeros(3), np.array([True, False])).nearest(0).tolist() == [0, 1, 2]
+
+
+def test_both_intervals_must_be_above_nothing() -> None:
+    good, bad = ({"interval": [low, 1.0], "noise_limit": None} for low in (0.1, -0.1))
+    assert module._verdict(good, good) == BETTER
+    assert module._verdict(good, bad) == module._verdict(bad, good) == NOT_BETTER
