@@ -532,11 +532,13 @@ def test_a_score_that_was_made_up_for_changes_nothing_else(make_parameters, tmp_
     assert len(told[0]) == 2
 
 
+def counts(trainer: Trainer) -> tuple[float, int]:
+    """Sequences that the rate limiter and the replay have counted."""
+    return trainer.state.limiter.state_dict()["inserted"], trainer.state.replay.num_inserted
+
+
 def test_every_sequence_of_the_replay_counts_as_inserted(make_parameters, tmp_path: Path) -> None:
     """Also those that a lost actor or a stop ends early: the rate limiter counts what the replay counts."""
-
-    def counts(trainer: Trainer) -> tuple[float, int]:
-        return trainer.state.limiter.state_dict()["inserted"], trainer.state.replay.num_inserted
 
     parameters = parameters_for(make_parameters, "Corridor")
     trainer = Trainer(parameters, env_spec(parameters.env), tmp_path)
@@ -552,3 +554,14 @@ def test_every_sequence_of_the_replay_counts_as_inserted(make_parameters, tmp_pa
     again.state.resume()
     again.state.pool.close()
     assert counts(again) == (1, 1)  # what was open at the checkpoint is a sequence
+
+
+def test_a_sequence_that_a_seed_replay_leaves_open_counts_too(make_parameters, tmp_path: Path, monkeypatch) -> None:
+    parameters = parameters_for(make_parameters, "Corridor")
+    trainer = Trainer(parameters, env_spec(parameters.env), tmp_path)
+    chunks = trainer.state.pool.collect(100).chunks
+    trainer.state.pool.close()
+    first = next(chunk for chunk in chunks if chunk.index == 0 and not chunk.is_last)
+    monkeypatch.setattr(run_state, "load_seed_replay", lambda parameters, folder: ([first], {"frames": 40}))
+    trainer.state.take_seed_replay(tmp_path)
+    assert counts(trainer) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from meme57.pipelines.register import nodes
 from meme57.tracking.promotion import (
     ERROR,
     PolicyScore,
@@ -142,3 +144,17 @@ def test_a_score_of_games_that_were_cut_makes_no_champion() -> None:
         assert not promoted
         assert "1 of" in why
         assert "games were cut before their end" in why
+
+
+def test_the_score_of_a_run_is_read_from_its_own_entries() -> None:
+    teacher = {"mean": 3.0, "std": 0.5, "interval": [2.0, 4.5], "episodes": 7, "cut_short": 1}
+    random = {"mean": -1.0, "std": 0.25, "interval": None, "episodes": 9}
+    scores = {"agents": {"teacher": teacher, "random": random}, "protocol": {"name": "p1"}}
+    expected = PolicyScore(
+        mean=3.0, std=0.5, low=2.0, high=4.5, episodes=7, protocol="p1", random_mean=-1.0, random_std=0.25,
+        random_episodes=9, cut_short=1,
+    )  # fmt: skip
+    assert nodes._policy_score("teacher", scores) == expected
+    teacher |= {"interval": None}
+    found = nodes._policy_score("teacher", scores)
+    assert (found.low, found.high) == (-math.inf, math.inf)  # of one game nothing is known
