@@ -38,7 +38,7 @@ class ConstraintParameters(Group):
     max_memory_mb: Positive | None = None
     """Resident memory of the worker, sampled at each report (Linux)."""
     min_frames_per_second: Positive | None = None
-    """Slower trials are infeasible."""
+    """Slower trials are infeasible. It is the median speed of a learning run by itself, not of several together."""
     max_skipped_updates: Whole | None = None
     """Updates skipped for a non-finite loss or gradient."""
 
@@ -68,7 +68,7 @@ class TuneParameters(Group):
     report_period_frames: Count = 20_000
     """ALE frames between two reports of a trial's score; pruning happens there."""
     checkpoint_period_frames: Count = 100_000
-    """ALE frames between two checkpoints of a trial."""
+    """ALE frames between two checkpoints of a trial; with `score: evaluation` also between two of its scores."""
     num_trials: Count = 30
     """Largest number of trials."""
     max_frames: Count | None = None
