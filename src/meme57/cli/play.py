@@ -59,7 +59,7 @@ def play(
 
     SOURCE is a run's name, a folder with a checkpoint or a student, models:/meme57-pong@champion, or a game whose
     policy comes with meme57, such as pong. The policy plays by the protocol of its training; --sticky, --noops and
-    --epsilon change it. Dopamine's agents are scored with an epsilon of 0.001, which frees a policy that stands still.
+    --epsilon change it. Dopamine's agents are scored with an epsilon of 0.001.
     """
     from meme57.api.find import find_policy
     from meme57.envs import refuse_code

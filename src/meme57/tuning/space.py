@@ -47,7 +47,8 @@ def label(choice: Any) -> Any:
 def configured_values(tree: Mapping[str, Any], space: Sequence[Dimension]) -> dict[str, Any]:
     """Return the configured values as Optuna stores them, for every dimension whose range contains them."""
     values = {dimension.name: look_up(tree, dimension.name) for dimension in space}
-    inside = {d.name: _stored(d, values[d.name]) for d in space if _holds(d, values[d.name])}
+    equal = {d.name: [*_equal_choices(d, values[d.name]), values[d.name]][0] for d in space}
+    inside = {d.name: label(equal[d.name]) for d in space if _holds(d, values[d.name])}
     active = {d.name for d in space if is_active(d, values)}
     return {name: value for name, value in inside.items() if name in active}
 
@@ -66,7 +67,7 @@ def _suggest_one(trial: Suggestions, dimension: Dimension) -> Any:
 
 def _holds(dimension: Dimension, value: Any) -> bool:
     if dimension.choices is not None:
-        return _choice(dimension, value) is not None
+        return bool(_equal_choices(dimension, value))
     assert dimension.low is not None
     assert dimension.high is not None
     if not dimension.low <= value <= dimension.high:
@@ -74,15 +75,10 @@ def _holds(dimension: Dimension, value: Any) -> bool:
     return dimension.step is None or divides(dimension.step, value - dimension.low)
 
 
-def _stored(dimension: Dimension, value: Any) -> Any:
-    choice = _choice(dimension, value)
-    return label(value if choice is None else choice[0])
-
-
-def _choice(dimension: Dimension, value: Any) -> tuple[Any] | None:
-    """Find the choice that equals the value: 6 equals 6.0, and 1 is not True; None if there is none."""
-    kinds = ((choice, isinstance(choice, bool) == isinstance(value, bool)) for choice in dimension.choices or ())
-    return next(((choice,) for choice, same in kinds if same and choice == value), None)
+def _equal_choices(dimension: Dimension, value: Any) -> list[Any]:
+    """List the choices that equal the value: 6 equals 6.0, and 1 is not True."""
+    is_switch = isinstance(value, bool)
+    return [choice for choice in dimension.choices or () if choice == value and isinstance(choice, bool) == is_switch]
 
 
 def divides(step: float, width: float) -> bool:
