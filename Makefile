@@ -13,8 +13,9 @@ DONE := $(VENV)/.setup-done
 SLIM := $(VENV)/.setup-slim
 # What the run needs: the full set-up, or the slim one where only that was asked for.
 READY := $(if $(wildcard $(SLIM)),$(SLIM),$(DONE))
-# A process a core, eight at most. A file's tests stay together: they share what they train.
-PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+# A process a core, eight at most. A file's tests stay together: they share what they train. They are of a CPU, so a GPU is
+# hidden from them; those marked cuda are run by benchmarks/gpu_check.py.
+PYTEST = CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --override requirements.override \
 	--no-header --no-annotate

@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ class Ledger:
             self.checksums[name] = chunk_checksum(chunk)
         return self._add(chunks)
 
-    def _given_up(self, actors: list[int] | None = None) -> int:
+    def _given_up(self, actors: list[int] | None = None, ended: Collection[tuple[int, int]] = ()) -> int:
         self._lost.update(actors or ())
-        return self._end(actors)
+        return self._end(actors, ended)
 
     def _count_cut(self) -> Collected:
         collected = self._cut()

@@ -1,6 +1,7 @@
 """Runs the benchmarks, each in its own process, and writes their tables into docs/performance.md.
 
-    python benchmarks/run.py [NAME ...]          all of them without a name; `peer` only with --peer FOLDER
+    python benchmarks/run.py [NAME ...]          all of them without a name; `peer` and `update` only with --peer and
+                                                 --before, each with a FOLDER
     python benchmarks/run.py --write             only write the tables again, from the figures of the last runs
 
 Figures go to docs/data/performance/NAME.json. A table stands between `<!-- NAME -->` and `<!-- /NAME -->`.
@@ -20,7 +21,7 @@ from typing import Any
 
 from presets import ROOT
 
-NAMES = ("collection", "learner", "peer", "modes", "replay", "memory", "growth")
+NAMES = ("collection", "learner", "update", "peer", "modes", "replay", "memory", "growth")
 FIGURES, PAGE = ROOT / "docs/data/performance", ROOT / "docs/performance.md"
 
 
@@ -64,14 +65,16 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="only write the tables again")
     parser.add_argument("--runs", nargs="+", default=[], help="folders of finished runs, to measure their replays")
     parser.add_argument("--peer", help="folder of a clone of deep_rl_zoo (bench_peer.py)")
+    parser.add_argument("--before", help="folder of a clone of this project at an earlier commit (bench_update.py)")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: take {', '.join(NAMES)}")
     options = {
         "replay": ["--runs", *arguments.runs] if arguments.runs else [],
         "peer": ["--peer", arguments.peer] if arguments.peer else [],
+        "update": ["--before", arguments.before] if arguments.before else [],
     }
-    names = arguments.names or [name for name in NAMES if name != "peer" or arguments.peer]
+    names = arguments.names or [name for name in NAMES if name not in ("peer", "update") or options[name]]
     for name in () if arguments.write else names:
         run(name, options.get(name, []))
     write_page()

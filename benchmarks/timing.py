@@ -34,7 +34,7 @@ def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures]
     parser.add_argument("--json", type=Path, help="where all figures go")
     options = vars(parser.parse_args())
     path = options.pop("json")
-    shown = {name: Path(value).name if name == "peer" else value for name, value in options.items()}
+    shown = {name: Path(value).name if name in ("peer", "before") else value for name, value in options.items()}
     figures = {"machine": machine(), "options": shown, **measure(**options)}
     print(table(figures))
     if path is not None:

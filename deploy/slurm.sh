@@ -3,7 +3,8 @@
 #
 #   sbatch deploy/slurm.sh --env gpu --params env.game=Seaquest
 #
-# Type it in the project's folder, on a file system that all machines share, after `make setup` there. Five minutes before
+# Type it in the project's folder, on a file system that all machines share, after `make setup TORCH_INDEX=https://pypi.org/simple`
+# there: where no NVIDIA driver is, as on most login machines, `make setup` alone takes PyTorch for the CPU. Five minutes before
 # the time limit Slurm sends SIGUSR1: the run writes a checkpoint and ends with status 130. Then the job goes back into the
 # queue under its number, and the same command resumes. Slurm does the same by itself (--requeue) when it pre-empts the job
 # or loses the machine. `scancel JOB` ends it for good. Set time, memory, partition and account to what your cluster has.
@@ -24,6 +25,10 @@ cd "${SLURM_SUBMIT_DIR:?type: sbatch deploy/slurm.sh}" || exit 1
 if [ -f .venv/bin/activate ]; then . .venv/bin/activate; fi
 export OMP_NUM_THREADS=1 SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 
+if [ -n "${SLURM_GPUS_ON_NODE:-}" ] && ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+  echo "the job has a GPU, which this PyTorch cannot use: rm -rf .venv && make setup TORCH_INDEX=https://pypi.org/simple" >&2
+  exit 1
+fi
 srun python -m kedro run "$@"
 status=$?
 case "$status" in

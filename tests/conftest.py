@@ -23,10 +23,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from meme57.addresses import sqlite_address
+from meme57.tracking import settle_mlflow
 from meme57.tracking.store import create_store
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a loaded one is slow, and that is no fault
 hypothesis.settings.load_profile("any machine")
+settle_mlflow()  # as Kedro's settings and the commands do
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 300

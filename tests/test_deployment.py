@@ -95,13 +95,13 @@ def slurm(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
     programs.mkdir()
     project.mkdir()
 
-    def run(srun: str) -> subprocess.CompletedProcess[str]:
-        for name, line in {"srun": srun, "scontrol": 'echo "scontrol $*"'}.items():
+    def run(srun: str, *, python: str = "exit 1", **given: str) -> subprocess.CompletedProcess[str]:
+        for name, line in {"srun": srun, "python": python, "scontrol": 'echo "scontrol $*"'}.items():
             (programs / name).write_text(f"#!/bin/bash\n{line}\n")
             (programs / name).chmod(0o755)
         environment = {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(project),
-            "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "16",
+            "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "16", **given,
         }  # fmt: skip
         command = ["bash", str(ROOT / "deploy" / "slurm.sh"), "--env", "gpu", "--params", "env.game=Up N Down"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -122,6 +122,13 @@ def test_a_slurm_job_that_was_stopped_is_queued_again(slurm: Any, status: int) -
 def test_a_slurm_job_that_is_finished_or_failed_is_not(slurm: Any, status: int) -> None:
     done = slurm(f"exit {status}")
     assert (done.returncode, done.stdout) == (status, "")
+
+
+@pytest.mark.parametrize(("sees_it", "status"), [(0, 0), (1, 1)])
+def test_a_slurm_job_with_a_gpu_does_not_begin_with_pytorch_for_the_cpu(slurm: Any, sees_it: int, status: int) -> None:
+    done = slurm("echo it runs", python=f'[[ "$2" == *cuda.is_available* ]]; exit {sees_it}', SLURM_GPUS_ON_NODE="1")
+    assert (done.returncode, done.stdout) == (status, "" if status else "it runs\n")
+    assert ("make setup TORCH_INDEX=https://pypi.org/simple" in done.stderr) == bool(status)
 
 
 def test_scancel_ends_a_slurm_job_for_good(slurm: Any) -> None:

@@ -27,7 +27,7 @@ READ = {
     "setup": ["run.seed", "run.total_frames", *LEARNING_GROUPS],
     "collect": ["run.seed", "loss.distil_policy", *SEED_REPLAY_GROUPS],
     "learn": ["run", *LEARNING_GROUPS],
-    "distill": ["run.seed", "env", "replay", "distill"],
+    "distill": ["run.seed", "env", "replay", "distill", "evaluate.temperature"],
     "evaluate": ["run.seed", "env", "evaluate"],
     "report": [],
     "register": ["run.seed", "env.game", "register"],

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from meme57.errors import RunConflictError
+from meme57.errors import RunConflictError, StorageError
 from meme57.lock import LOCK, hold, refuse_if_held, share
 
 HOLDER = """
@@ -108,6 +109,26 @@ def test_a_lock_removed_by_its_holder_is_not_held_by_the_next(tmp_path) -> None:
         with pytest.raises(RunConflictError):
             refuse_if_held(tmp_path)
     late.close()
+
+
+@pytest.mark.parametrize("lock", [hold, share])
+def test_a_holder_whose_folder_was_removed_leaves_the_next_ones_lock(tmp_path, lock) -> None:
+    folder = tmp_path / "run"
+    with lock(folder):
+        shutil.rmtree(folder)
+        second = hold(folder)
+        second.__enter__()
+    with pytest.raises(RunConflictError):
+        refuse_if_held(folder)
+    second.__exit__(None, None, None)
+    assert not (folder / LOCK).exists()
+
+
+@pytest.mark.parametrize("lock", [hold, share])
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path, lock) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match=r"file cannot be written .*make room"), lock(tmp_path / "file"):
+        pass
 
 
 def test_many_share_a_folder_and_keep_one_away_who_would_hold_it(tmp_path) -> None:

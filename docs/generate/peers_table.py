@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,6 +13,8 @@ from results import COLOURS, NOT_RUN, Row, in_order, svg
 from meme57.evaluation.reference import reference_score
 
 NAMES = {"meme57": "meme57", "ppo": "PPO", "qrdqn": "QR-DQN", "pqn": "PQN, LSTM"}
+PLAN = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "peers" / "all.py"))
+"""The games and seeds that were fixed before the first run."""
 MARKS = (10, 20, 30)
 """Minutes of learning at which scores are shown."""
 SLACK_SECONDS = 30
@@ -36,7 +40,23 @@ def table(rows: Sequence[Row]) -> str:
             ", ".join(_human_after(run, game) for run in seeds),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", _missing(rows), ""])
+
+
+def _missing(rows: Sequence[Row]) -> str:
+    """Name the runs that were fixed beforehand and are not there."""
+    done = {(row["game"], row["agent"], int(row["seed"])) for row in rows}
+    begun, parts = {game for game, *_ in done}, []
+    for game in PLAN["GAMES"]:
+        absent = [
+            f"{NAMES[agent]}, seed {seed}"
+            for seed in PLAN["SEEDS"]
+            for agent in NAMES
+            if (game, agent, seed) not in done
+        ]
+        if absent:
+            parts.append(f"{game} ({'; '.join(absent) if game in begun else 'every run'})")
+    return f"Not run: {', '.join(parts)}." if parts else ""
 
 
 def _score_at(run: Sequence[Row], minutes: int) -> str:

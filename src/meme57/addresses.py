@@ -120,7 +120,7 @@ def _fault(path: Path) -> str | None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return "it is no file"
     if path.exists() and not os.access(path, os.W_OK):
-        return "it cannot be written to"
+        return f"it cannot be written to: `chmod u+w {path}`, or make it yours (`chown`)"
     folder = next(folder for folder in path.parents if folder.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} is no folder that can be written to"

@@ -90,7 +90,8 @@ class RayExecutor:
         ray = import_ray("tune.executor=ray")
         connect(ray)
         remote = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
-        tasks = [remote.remote(function, argument) for argument in arguments]
+        shared = ray.put(function)  # once, whatever it carries, such as an agent's weights
+        tasks = [remote.remote(shared, argument) for argument in arguments]
         asked, pending = False, tasks
         while pending:
             if stop() and not asked:

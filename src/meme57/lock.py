@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from meme57.errors import RunConflictError, without_passwords
+from meme57.files import storage_errors
 
 LOCK = ".lock"
 LONGEST_COMMAND = 200
@@ -34,18 +35,21 @@ def hold(folder: Path) -> Iterator[None]:
 
     Raises:
         RunConflictError: a living process holds it; one line that names the process.
-        OSError: the folder cannot be written to.
+        StorageError: the folder cannot be written to.
     """
     path = folder / LOCK
-    stream = _acquire(path)
+    with storage_errors(folder):
+        stream = _acquire(path)
     try:
-        if left := stream.read().strip():
-            logger.warning("took over %s from %s, which is gone", folder, _describe(left))
-        stream.truncate(0)
-        _sign(stream)
+        with storage_errors(folder):
+            if left := stream.read().strip():
+                logger.warning("took over %s from %s, which is gone", folder, _describe(left))
+            stream.truncate(0)
+            _sign(stream)
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: a process that opened it meanwhile finds it gone and retries
+        if _is_at(path, stream):  # else the folder was removed, and another process may hold a new one
+            path.unlink(missing_ok=True)  # while it is held: who opened it meanwhile finds it gone and retries
         stream.close()
 
 
@@ -57,17 +61,20 @@ def share(folder: Path) -> Iterator[None]:
 
     Raises:
         RunConflictError: a living process holds it; one line that names the process.
-        OSError: the folder cannot be written to.
+        StorageError: the folder cannot be written to.
     """
     path = folder / LOCK
-    stream = _acquire_shared(path)
+    with storage_errors(folder):
+        stream = _acquire_shared(path)
     try:
-        _sign(stream)
+        with storage_errors(folder):
+            _sign(stream)
         yield
     finally:
         with contextlib.suppress(OSError):  # others share it
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
+            if _is_at(path, stream):
+                path.unlink(missing_ok=True)
         stream.close()
 
 

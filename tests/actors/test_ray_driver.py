@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
+from meme57.actors import ray_crew
 from meme57.actors.ray_cluster import CLOUDS, connect
 from meme57.actors.ray_pool import RayPool
 from meme57.actors.ray_slots import one_line, placement
@@ -25,17 +27,22 @@ from tiny_agent import changed
 
 
 class Reference:
-    """An answer, or the error in its place; None as long as nobody answers."""
+    """An answer, or the error in its place; None as long as nobody answers. A late actor's answers are on their way."""
 
-    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
-        self.value, self.error = value, error
+    def __init__(self, value: Any = None, error: Exception | None = None, *, handle: Handle | None = None) -> None:
+        self.value, self.error, self.handle = value, error, handle
 
     @property
     def is_there(self) -> bool:
-        return self.value is not None or self.error is not None
+        is_late = self.handle is not None and self.handle.is_late
+        return not is_late and (self.value is not None or self.error is not None)
 
 
 class RayError(Exception):
+    pass
+
+
+class RayActorError(RayError):
     pass
 
 
@@ -50,9 +57,9 @@ class Handle:
 
     def __init__(self, cluster: Cluster, actor: Any, options: dict[str, Any]) -> None:
         self.cluster, self.actor, self.given = cluster, actor, options
-        self.is_silent, self.is_killed = cluster.starts_silent, False
+        self.is_silent, self.is_late, self.is_killed = cluster.starts_silent, cluster.starts_late, False
         self.asked: Counter[str] = Counter()
-        self.failure: Exception | None = None
+        self.failure = cluster.fails
         self.plan: Any = None
 
     def __getattr__(self, name: str) -> Any:
@@ -73,9 +80,13 @@ class Question:
             self.handle.plan = arguments[2]
         if self.handle.failure is not None:
             return Reference(error=self.handle.failure)
-        if self.handle.is_silent:
+        if self.handle.is_silent or (self.handle.cluster.only_begins and self.method.__name__ != "begin"):
             return Reference()
-        return Reference(self.method(*(a.value if isinstance(a, Reference) else a for a in arguments)))
+        try:
+            answer = self.method(*(a.value if isinstance(a, Reference) else a for a in arguments))
+            return Reference(answer, handle=self.handle)
+        except ActorError as error:
+            return Reference(error=RayTaskError(error))
 
 
 class Cluster:
@@ -86,7 +97,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.now, self.is_connected, self.handles = 1_000.0, False, list[Handle]()
-        self.starts_silent = False
+        self.starts_silent = self.starts_late = self.only_begins = False
+        self.fails: Exception | None = None
 
     def clock(self) -> float:
         self.now += 0.001
@@ -248,6 +260,49 @@ def test_an_actor_that_does_not_begin_is_asked_for_once_more(cluster: Cluster, m
     assert row["actors/waiting_seconds"] > 30
 
 
+def test_in_turn_a_shared_bandit_does_not_depend_on_who_answers_first(cluster: Cluster, make_pool) -> None:
+    def window(late: int) -> list[tuple[int, float]]:
+        pool = make_pool(bandit={"scope": "shared", "window": 6}, learner={"mode": "synchronous"})
+        assert pool.collect(15).num_steps > 0
+        handle = cluster.handles[-2 + late]
+        for _ in range(4):
+            handle.is_late = True
+            assert pool.collect(15).num_steps == 0  # the other one has answered
+            handle.is_late = False
+            assert pool.collect(15).num_steps > 0
+        return list(pool._bandit.plays)
+
+    assert window(0) == window(1)
+
+
+def test_in_turn_nobody_is_asked_before_all_have_begun(cluster: Cluster, make_pool) -> None:
+    pool = make_pool(learner={"mode": "synchronous"})
+    cluster.starts_late = True
+    pool.collect(3)
+    cluster.handles[0].is_late = False
+    pool.collect(3)
+    assert cluster.handles[0].asked == {"begin": 1}
+    cluster.handles[1].is_late = False
+    assert pool.collect(3).num_steps == 12
+
+
+def test_a_place_without_room_is_named_once_and_another_number_of_workers_too(
+    cluster: Cluster, make_pool, caplog
+) -> None:
+    pool = make_pool(ray={"start_seconds": 30.0})
+    cluster.starts_silent = True
+    for _ in range(22):
+        cluster.now += 4.0
+        pool.collect(10)
+    assert len(cluster.handles) > 4
+    assert caplog.text.count("did not start") == 2  # one for each place
+    assert "more than ray.start_seconds" in caplog.text
+    state = pool.state_dict()
+    cluster.starts_silent = False
+    make_pool(ray={"workers": 1}).load_state_dict(state)
+    assert "the bandits of 2 actors, and ray.workers is 1 now: they begin anew" in caplog.text
+
+
 def test_a_shared_bandit_learns_from_all_and_survives_another_number_of_workers(cluster: Cluster, make_pool) -> None:
     shared = {"bandit": {"scope": "shared"}}
     pool = make_pool(**shared)
@@ -333,13 +388,51 @@ def test_what_the_driver_did_for_long_is_not_an_actors_silence(cluster: Cluster,
         pool.collect(10)
     cluster.now += 1_000.0  # an evaluation
     assert pool.collect(10).lost_actors == []
+    cluster.now += 1_000.0  # and another one: by now it would have answered
+    assert pool.collect(10).lost_actors == [2_002, 2_003]
 
 
 def test_what_ray_could_not_do_is_a_loss(cluster: Cluster, make_pool) -> None:
     pool = make_pool()
     pool.collect(5)
-    cluster.handles[0].failure = RayTaskError(RayError("a machine is gone"))
+    cluster.handles[0].failure = RayTaskError(RayActorError("a machine is gone"))
     assert [actor for _ in range(3) for actor in pool.collect(5).lost_actors] == [2_000, 2_001]
+
+
+def collect_again_and_again(cluster: Cluster, pool: RayPool) -> None:
+    for _ in range(60):
+        cluster.now += 4.0  # below half of the limit: the driver does nothing else
+        pool.collect(5)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), torch.OutOfMemoryError()])
+def test_a_machines_trouble_is_a_loss_and_an_error_only_again_and_again(
+    cluster: Cluster, make_pool, error: Exception
+) -> None:
+    pool = make_pool()
+    pool.collect(5)
+    cluster.handles[0].failure = RayTaskError(error)
+    assert [actor for _ in range(3) for actor in pool.collect(5).lost_actors] == [2_000, 2_001]
+    assert cluster.handles[2].given["label_selector"] == {"ray.io/node-id": "!in(here)"}
+    cluster.fails = RayTaskError(error)
+    pool.crew.slots[0].worker.handle.failure = cluster.fails
+    with pytest.raises(ActorError, match=f"an actor failed: {type(error).__name__}"):
+        collect_again_and_again(cluster, pool)
+    assert len(cluster.handles) == 6  # two, one for the first loss, and three in a row
+
+
+def test_rounds_that_all_take_longer_than_the_limit_end_the_run_with_what_to_type(cluster: Cluster, make_pool) -> None:
+    pool = make_pool()
+    cluster.only_begins = True
+    with pytest.raises(ActorError, match=r"ray\.timeout_seconds=10, and 6 were given up: raise it, or lower actors\."):
+        collect_again_and_again(cluster, pool)
+
+
+def test_a_machine_with_other_code_is_named(cluster: Cluster, make_pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = make_pool()
+    monkeypatch.setattr(ray_crew, "code_digest", lambda: "another")
+    with pytest.raises(ActorError, match=r"has another meme57 than the driver .*: install the same version"):
+        pool.collect(5)
 
 
 @pytest.mark.parametrize(
@@ -347,6 +440,7 @@ def test_what_ray_could_not_do_is_a_loss(cluster: Cluster, make_pool) -> None:
     [
         (EnvironmentSetupError("no such ROM"), EnvironmentSetupError, "^no such ROM$"),
         (ZeroDivisionError("by zero"), ActorError, "an actor failed: ZeroDivisionError: by zero"),
+        (RayError("X isn't serializable"), ActorError, "an actor failed: RayError: X isn't serializable"),
     ],
 )
 def test_what_our_code_could_not_do_ends_the_run(cluster: Cluster, make_pool, error, kind, words: str) -> None:
@@ -433,4 +527,34 @@ def test_a_cluster_that_an_address_names_has_its_own_sizes(cluster: Cluster, mon
     cluster.shutdown()
     monkeypatch.setenv("RAY_ADDRESS", "nowhere:6379")
     with pytest.raises(ResourceError, match=r"a Ray cluster at nowhere:6379: .*\(nobody answers\)"):
+        connect(cluster)
+
+
+def test_a_cluster_of_our_own_asks_for_a_token_whatever_the_shell_says(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    connect(cluster)
+    assert "RAY_AUTH_MODE" not in os.environ  # then Ray sets it to "token"
+    cluster.shutdown()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_ADDRESS", "machine:6379")
+    connect(cluster)
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"  # that cluster is the user's
+
+
+@pytest.mark.parametrize("error", [RayError("no token"), OSError("AF_UNIX path too long"), RuntimeError("no port")])
+@pytest.mark.parametrize(("address", "kind", "words"), [
+    ("", ActorError, "Ray could not start on this machine .*: the same command tries again"),
+    ("machine:6379", ResourceError, "could not reach a Ray cluster at machine:6379: start one .*give its token"),
+])  # fmt: skip
+def test_a_cluster_that_cannot_be_is_one_line(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, error: Exception, address: str, kind: type, words: str
+) -> None:
+    def init(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(kind, match=words):
         connect(cluster)

@@ -107,8 +107,9 @@ def test_two_workers_train_on_a_real_game_and_one_is_killed(settings, tmp_path: 
     steps = sum(chunk.num_steps for chunk in chunks)
     assert rows[-1]["frames"] / 4 - steps < 4 * 8 * 3  # open chunks of the actor that was killed, at most
     assert {actor for actor, _, _ in identities} >= {killed, killed + 1}
-    events = list(Trainer(parameters, env_spec(parameters.env), tmp_path).run())  # its driver is gone: a resume
-    assert events[0].frames == rows[-1]["frames"]
+    again = Trainer(parameters, env_spec(parameters.env), tmp_path)  # its driver is gone: a resume
+    assert [event.frames for event in again.run()] == [rows[-1]["frames"]]
+    assert not again.state.pool.crew._has_started  # it is finished: nobody need play
 
 
 @pytest.mark.slow

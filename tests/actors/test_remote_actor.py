@@ -6,8 +6,10 @@ import threading
 from typing import Any
 
 import pytest
+import torch
 
 from meme57.actors import Collected
+from meme57.actors import actor as actor_module
 from meme57.actors.messages import pack_weights, unpack_answer
 from meme57.actors.remote_actor import Plan, RemoteActor
 from meme57.envs import env_spec
@@ -60,6 +62,24 @@ def test_an_exact_successor_plays_on_as_the_one_before_would_have(parameters) ->
     expected = actions(plays(actor))
     assert len(expected) > 3
     assert actions(plays(successor)) == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0, 2), (1, 1)])
+def test_an_actor_steps_its_emulators_with_the_cores_that_are_its_own(
+    make_parameters, monkeypatch: pytest.MonkeyPatch, given: int, expected: int
+) -> None:
+    """One thread a core of the machine is for those that have the machine alone."""
+    seen, make = [], actor_module.make_env
+    monkeypatch.setattr(
+        actor_module, "make_env", lambda *a, **given: seen.append(given["num_threads"]) or make(*a, **given)
+    )
+    parameters = make_parameters(env={"num_threads": given}, ray={"workers": 1, "cpus_per_worker": 2.0})
+    threads = torch.get_num_threads()
+    try:
+        begin(parameters, Plan(slot=0, life=1))
+    finally:
+        torch.set_num_threads(threads)
+    assert set(seen) == {expected}
 
 
 def test_another_successor_inherits_the_bandits_and_has_seeds_of_its_own(parameters) -> None:

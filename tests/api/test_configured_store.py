@@ -44,3 +44,19 @@ def test_a_damaged_file_is_one_line(file: Path, content: bytes, message: str) ->
     with pytest.raises(ConfigurationError, match=message) as caught:
         configured_store(file.parents[2])
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_env_and_the_commands_read_the_same_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("server: {mlflow_tracking_uri: 'sqlite:///own.db'}")
+    for name in ("laptop", "local"):
+        folder = file.parents[1] / name
+        folder.mkdir()
+        (folder / "mlflow.yml").write_text(f"server: {{mlflow_tracking_uri: 'sqlite:///{name}.db'}}")
+        assert configured_store(file.parents[2]) == f"sqlite:///{name}.db"
+    (folder / "mlflow.yml").write_text("server: {mlflow_tracking_uri: '${env:MY_STORE}'}")
+    with pytest.raises(ConfigurationError, match="MY_STORE is not set"):
+        configured_store(file.parents[2])
+    monkeypatch.setenv("MY_STORE", "http://127.0.0.1:5000")
+    assert configured_store(file.parents[2]) == "http://127.0.0.1:5000"
+    (folder / "mlflow.yml").write_text("server: {mlflow_tracking_uri: 'http://${env:HOST_NAME, here}:1'}")
+    assert configured_store(file.parents[2]) == "http://here:1"

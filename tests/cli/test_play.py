@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import numpy as np
@@ -68,6 +69,16 @@ def test_a_film_shows_the_whole_episode_and_the_same_score(here: Path, meme57) -
     assert frames == found["length_steps"][0] + 1 == 151  # 600 emulator frames are 150 steps; and the first frame
 
 
+def test_a_film_of_some_seconds_ends_there(here: Path, meme57) -> None:
+    result = meme57("play", RUN, "--video", "short.mp4", "--seconds", "1")
+    assert result.exit_code == 0, result.output
+    assert "episode 1" not in result.output
+    assert "15/15 pictures at most" in result.output
+    numbers = meme57("play", RUN, "--seconds", "1")
+    assert numbers.exit_code == 2
+    assert "--seconds is for --video and --window" in numbers.output
+
+
 def test_sticky_actions_change_protocol_and_play(here: Path, meme57) -> None:
     found = json.loads(meme57("play", RUN, "--episodes", "2", "--sticky", "0.25", "--noops", "0", "--json").output)
     assert found["protocol"].startswith("sticky0.25-noop0-")
@@ -126,6 +137,17 @@ def test_export_writes_a_file_and_says_what_it_weighs(here: Path, meme57) -> Non
     assert "limit 1e-4" in text
     assert "% of the teacher's" in text
     assert torch.is_grad_enabled()
+
+
+def test_export_runs_no_code_that_only_a_file_names(here: Path, meme57, monkeypatch) -> None:
+    from meme57.learning.policies import Teacher
+
+    own = SimpleNamespace(env=SimpleNamespace(gymnasium=SimpleNamespace(id="mine:Walk-v0", wrappers=())))
+    monkeypatch.setattr(Teacher, "load", lambda *_, **__: own)
+    result = meme57("export", RUN, "--agent", "teacher")
+    assert result.exit_code == 1
+    assert "names mine:Walk-v0, which is code that this command does not name" in result.output
+    assert not Path(f"{RUN}-teacher.onnx").exists()
 
 
 def test_export_writes_the_teacher_and_compares_an_episode(here: Path, meme57) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 import meme57 as package
 from meme57.api import find, pretrained
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, RefusalError
 from meme57.files import checksum, read_json
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +72,44 @@ def test_a_run_of_that_name_comes_first(shipped: Path, here: Path, monkeypatch: 
     assert find.find_folder("PONG").is_relative_to(shipped)
 
 
-def test_other_names_are_told_as_before(shipped: Path, meme57: Any) -> None:
-    assert "no meme57 project" in meme57("play", "Breakout").output
-    assert "no meme57 project" in meme57("play", "Pnog").output
+def test_other_names_are_told_what_there_is(shipped: Path, meme57: Any) -> None:
+    for name in ("Breakout", "Pnog"):
+        output = meme57("play", name).output
+        assert "no meme57 project" in output
+        assert "a policy comes with Pong" in output
+
+
+def test_any_spelling_and_any_folder_here_will_do(shipped: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's name is a run's although a folder has it; of a game only a folder with a policy takes the name."""
+    assert find.find_folder("ALE/Pong-v5").is_relative_to(shipped)
+    Path("pong").mkdir()
+    assert find.find_folder("pong").is_relative_to(shipped)
+    (Path("pong") / "agent.json").write_text("{}")
+    assert find.find_folder("pong") == Path("pong")
+    monkeypatch.chdir(here / "data" / "06_models")
+    assert (find.find_folder(RUN) / "agent.json").is_file()
+
+
+def test_another_agent_than_the_folder_holds_is_refused(shipped: Path) -> None:
+    for source in (str(shipped / "student"), shipped / "student"):
+        assert package.load(source).agent == "student"
+        with pytest.raises(RefusalError, match="is a student: leave out teacher"):
+            package.load(source, agent="teacher")
+
+
+def test_loading_leaves_the_program_as_it_was(shipped: Path) -> None:
+    """Importing meme57 switches telemetry off, which is documented; a policy changes nothing more."""
+    code = """
+import logging, os, sys, meme57, torch
+torch.manual_seed(1)
+before = dict(os.environ), torch.get_rng_state().tolist(), logging.getLogger("mlflow.store.db.utils").level
+meme57.load(sys.argv[1]), meme57.load(sys.argv[2])
+assert before == (dict(os.environ), torch.get_rng_state().tolist(), logging.getLogger("mlflow.store.db.utils").level)
+meme57.load("pong", agent="student")
+assert before[0] == dict(os.environ)
+"""
+    folders = [str(shipped / agent) for agent in ("teacher", "student")]
+    subprocess.run([sys.executable, "-c", code, *folders], check=True)
 
 
 @pytest.mark.parametrize("game", SHIPPED)

@@ -44,6 +44,22 @@ def test_table_round_trip_and_preview(tmp_path: Path) -> None:
     assert dataset.preview(nrows=2)["data"] == [["Pong", 1.5], ["Pong", None]]
 
 
+def test_a_name_may_be_one_that_pandas_takes_for_no_value(tmp_path: Path) -> None:
+    """A suite's variant called `None` made its finished results "damaged"."""
+    dataset = TableDataset(filepath=str(tmp_path / "results.csv"), columns={"variant": "str"})
+    dataset.save(pd.DataFrame({"variant": ["None", "NA", "nan", "null"], "return": [1.0, np.nan, 2.0, 3.0]}))
+    table = dataset.load()
+    assert list(table["variant"]) == ["None", "NA", "nan", "null"]
+    assert np.isnan(table["return"][1])
+
+
+def test_an_optional_file_that_is_missing_is_read_as_empty_and_does_not_exist(tmp_path: Path) -> None:
+    """Else `kedro run --only-missing-outputs` leaves out the node that makes it."""
+    dataset = JsonDataset(filepath=str(tmp_path / "student.json"), optional=True)
+    assert not dataset.exists()
+    assert dataset.load() == {}
+
+
 def test_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     dataset = TableDataset(filepath=str(tmp_path / "episodes.csv"))
     dataset.save(pd.DataFrame({"game": [], "return": []}))

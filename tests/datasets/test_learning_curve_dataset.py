@@ -21,6 +21,39 @@ def test_rows_are_appended_with_the_union_of_columns(dataset: LearningCurveDatas
     pd.testing.assert_frame_equal(dataset.load(), expected)
 
 
+def test_rows_that_only_continue_are_appended_without_reading_the_rest(
+    dataset: LearningCurveDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of a billion frames has ten thousand rows: to read all of them for each one took hours."""
+    dataset.save([{"frames": 100, "loss": 0.5, "return": None}])
+    monkeypatch.setattr(dataset, "_read", lambda: pytest.fail("it was read"))
+    dataset.save([{"frames": 200, "loss": 0.25}, {"frames": 300, "return": 1.0}])
+    assert dataset.path.read_text() == "frames,loss,return\n100,0.5,\n200,0.25,\n300,,1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([{"frames": 200, "new": 1}], "frames,loss,new\n100,0.5,\n200,,1\n"),
+        ([{"frames": 100, "loss": 2}], "frames,loss\n100,2\n"),
+    ],
+)
+def test_a_new_column_or_a_repeated_row_rewrites_the_file(dataset: LearningCurveDataset, rows, expected: str) -> None:
+    dataset.save([{"frames": 100, "loss": 0.5}])
+    dataset.save(rows)
+    assert dataset.path.read_text() == expected
+
+
+def test_a_curve_that_somebody_else_changed_is_read_again(dataset: LearningCurveDataset) -> None:
+    dataset.save([{"frames": 100, "loss": 0.5}])
+    dataset.path.write_text("frames,other\n50,7\n")
+    dataset.save([{"frames": 200, "loss": 0.25}])
+    assert dataset.path.read_text() == "frames,other,loss\n50,7,\n200,,0.25\n"
+    dataset.path.unlink()
+    dataset.save([{"frames": 300, "loss": 0.125}])
+    assert dataset.path.read_text() == "frames,loss\n300,0.125\n"
+
+
 def test_empty_list_means_unchanged(dataset: LearningCurveDataset) -> None:
     dataset.save([])
     assert not dataset.exists()

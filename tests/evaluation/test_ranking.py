@@ -46,9 +46,19 @@ def test_no_episodes_asked_for_no_evaluation() -> None:
     assert ranking.checkpoint_evaluation(parse_parameters({**TREE, "learner": {"evaluation_episodes": 0}})) is None
 
 
-def test_it_can_be_stopped() -> None:
+def test_it_can_be_stopped_and_the_network_goes_on_learning() -> None:
     parameters = parse_parameters({**TREE, "learner": {"evaluation_episodes": 2}})
-    evaluate = ranking.checkpoint_evaluation(parameters, stop=lambda: True)
+    seen = []
+
+    def stop() -> bool:
+        seen.append(network.training)
+        return True
+
+    evaluate = ranking.checkpoint_evaluation(parameters, stop=stop)
     assert evaluate is not None
+    network, novelty = make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1)
+    network.train()
     with pytest.raises(Interrupted):
-        evaluate(*make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1))
+        evaluate(network, novelty)
+    assert set(seen) == {False}  # so that folded weights are kept from step to step
+    assert network.training

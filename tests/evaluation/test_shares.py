@@ -62,30 +62,30 @@ def _folder(tmp_path_factory):
     return folder
 
 
-def share(agent: str, files, **changes) -> Share:
+def share(agent: str, **changes) -> Share:
     sizes = {"first_env": 0, "num_envs": 3, "episodes": 7, **changes}
-    return Share(agent, env_spec(PARAMETERS.env), SEED, 0.0, **sizes, files=files)
+    return Share(agent, env_spec(PARAMETERS.env), SEED, 0.0, **sizes)
 
 
 def test_shares_cover_every_environment_with_its_quota() -> None:
-    parts = split(share("random", {}, num_envs=5, episodes=13), 3)  # quotas 3, 3, 3, 2, 2
+    parts = split(share("random", num_envs=5, episodes=13), 3)  # quotas 3, 3, 3, 2, 2
     assert [(part.first_env, part.num_envs, part.episodes) for part in parts] == [(0, 2, 6), (2, 2, 5), (4, 1, 2)]
-    assert len(split(share("random", {}, num_envs=2, episodes=2), 8)) == 2
+    assert len(split(share("random", num_envs=2, episodes=2), 8)) == 2
 
 
 def test_the_teachers_episodes_in_shares_are_those_of_one_process_although_a_share_is_lost(folder) -> None:
-    whole = share("teacher", read_files("teacher", folder))
-    assert set(whole.files) == {"agent.json", "network.safetensors", "novelty.safetensors"}
+    whole, files = share("teacher"), read_files("teacher", folder)
+    assert set(files) == {"agent.json", "network.safetensors", "novelty.safetensors"}
     expected = play_episodes(policy_maker(whole, folder), whole.spec, episodes=7, num_envs=3, seed=SEED)
     executor = Losing(times=1)
-    assert play_shares(whole, workers=2, executor=executor) == expected
+    assert play_shares(whole, files, workers=2, executor=executor) == expected
     assert executor.played == 3  # two shares, and one of them again
-    assert play_share(split(whole, 3)[2]) == expected[-2:]
+    assert play_share(split(whole, 3)[2], files) == expected[-2:]
 
 
 def test_draws_are_the_same_for_the_same_seed_and_others_for_another_share(folder) -> None:
     def actions(seed: int, **changes) -> list:
-        policy = policy_maker(replace(share("teacher", {}, **changes), seed=seed), folder)(3)
+        policy = policy_maker(replace(share("teacher", **changes), seed=seed), folder)(3)
         policy.begin(np.zeros((3, 36, 36), np.uint8))
         return [policy.act().tolist() for _ in range(20)]
 
@@ -118,10 +118,11 @@ def test_a_teacher_that_names_an_impossible_temperature_is_damaged(folder, tmp_p
 
 
 def test_a_share_that_fails_again_and_again_ends_the_evaluation() -> None:
-    with pytest.raises(ActorError, match=r"evaluation failed 5 times on Ray .*gone.*actors.pool=local"):
-        play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=99))
+    whole = share("random", num_envs=1, episodes=1)
+    with pytest.raises(ActorError, match=r"evaluation failed 5 times on Ray .*gone.*: the same command tries again"):
+        play_shares(whole, {}, workers=1, executor=Losing(times=99))
     with pytest.raises(Interrupted):
-        play_shares(share("random", {}, num_envs=1, episodes=1), workers=1, executor=Losing(times=0), stop=lambda: True)
+        play_shares(whole, {}, workers=1, executor=Losing(times=0), stop=lambda: True)
 
 
 class Evaluation:

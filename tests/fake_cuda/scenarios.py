@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "retrace": {"loss": {"target": "retrace", "bootstrap": "target", "trust_region": False, "normalise_td": False}},
     "q lambda": {"loss": {"target": "q_lambda", "kappa": float("inf"), "cross_mixture": False}},
     "no novelty": {"novelty": {"enabled": False}},
+    "model and moved pictures": {"network": {"dynamics_size": 8}, "learner": {"shift_pixels": 2}},
     "nfnet": {"network": {"torso": "nfnet", "nfnet_widths": [8, 8, 8, 8], "nfnet_group_width": 4}},
 }
 FULL_ENVS = 32

@@ -7,8 +7,8 @@ import pytest
 from kedro.framework.project import pipelines
 from omegaconf import OmegaConf
 
+from meme57.config.variables import environment_variable
 from meme57.errors import ConfigurationError
-from meme57.hooks.configuration import environment_variable
 from meme57.settings import CONFIG_LOADER_ARGS
 
 

@@ -21,10 +21,12 @@ class Counting:
         self.fails_at, self.round, self.versions = fails_at, 0, []
         self.is_playing = False
         self.threads: set[str] = set()
+        self.loaded_in: list[str] = []
         self.steps: list[int] = []
 
     def load_weights(self, network: dict, novelty: dict, version: int) -> None:
         self.versions.append(version)
+        self.loaded_in.append(threading.current_thread().name)
 
     def collect(self, num_vector_steps: int, *, stop: Callable[[], bool]) -> Collected:
         self.is_playing = True
@@ -76,6 +78,7 @@ def test_rounds_come_in_order_from_another_thread(threaded) -> None:
     collector = threaded(pool, [0])
     assert [collector.next().num_steps for _ in range(20)] == list(range(1, 21))
     assert pool.threads == {"meme57-actors"}
+    assert pool.loaded_in[0] == threading.current_thread().name  # it may start Ray, which ends with its thread
 
 
 def test_actors_wait_for_the_learner(threaded) -> None:

@@ -162,6 +162,31 @@ def test_a_foreign_state_with_right_checksums(trained, tmp_path, name: str) -> N
     assert knowledge(restored(parameters, copy)) == first
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        torch.AcceleratorError("CUDA error: device-side assert triggered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_cards_trouble_is_no_damage_of_the_checkpoint(trained, monkeypatch, tmp_path, error: Exception) -> None:
+    """Else the newest checkpoint would be renamed, and its progress lost."""
+    parameters, folder, *_ = trained
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+
+    def load(*_: Any) -> None:
+        raise error
+
+    trainer = Trainer(parameters, env_spec(parameters.env), copy)
+    monkeypatch.setattr(trainer.state.pool, "load_state_dict", load)
+    with pytest.raises(type(error)):
+        list(trainer.run())
+    assert (copy / "checkpoint-000002").is_dir()
+
+
 TENSORS: dict[str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]] = {
     "one missing": lambda tensors: dict(list(tensors.items())[1:]),
     "another shape": lambda tensors: {

@@ -15,6 +15,8 @@ from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.learning.estimate import (
     GIB,
+    MIB,
+    PROCESS_BYTES,
     Estimate,
     Resources,
     describe,
@@ -87,6 +89,31 @@ def test_a_device_takes_the_update_from_the_host() -> None:
     assert on_cpu.device == {}
     assert {"update", "networks"} <= set(on_device.device)
     assert not {"update", "networks"} & set(on_device.memory)
+
+
+def test_the_episodic_memories_are_where_the_actors_act() -> None:
+    settings = [small(novelty={"memory_size": size}) for size in (1_000, 2_000)]
+    for on_device, place, part in ((False, "memory", "environments"), (True, "device", "acting")):
+        before, after = (getattr(estimated(each, on_device=on_device), place) for each in settings)
+        assert after[part] - before[part] == 4 * 4 * 1_000 * settings[0].novelty.embedding_size
+        assert {name: after[name] for name in after if name != part} == {
+            name: before[name] for name in before if name != part
+        }
+
+
+def test_actors_on_ray_need_processes_here_and_nothing_if_the_cluster_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parameters = small(actors={"pool": "ray"}, ray={"workers": 3, "object_store_mb": 100})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    local, here = estimated(small()).memory, estimated(parameters).memory
+    assert here["actors"] == 3 * PROCESS_BYTES + 100 * MIB
+    assert here["acting"] == 3 * local["acting"]
+    assert here["environments"] == local["environments"]
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    away = estimated(parameters).memory
+    assert away == {name: size for name, size in here.items() if name not in ("environments", "acting", "actors")}
+    assert "acting" not in estimated(parameters, on_device=True).device
 
 
 @pytest.mark.parametrize("kind", ["disk", "memory", "device"])

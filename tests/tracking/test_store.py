@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from meme57.tracking.store import (
     create_store,
     create_store_or_local,
     experiment_id,
+    first_line,
     suppress_existing,
     tracking_uri,
 )
@@ -100,6 +102,14 @@ def test_a_store_of_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="the MLflow store elsewhere://x cannot be used") as info:
         create_store(tmp_path, "elsewhere://x")
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("words", ["database or disk is full", "disk I/O error"])
+def test_a_full_disk_is_no_damaged_database(words: str) -> None:
+    """It told people to move their whole history away."""
+    error = MlflowException(f"(sqlite3.OperationalError) {words}")
+    error.__cause__ = sqlite3.OperationalError(words)
+    assert first_line(error).endswith(": make room on the disk of the database, by default mlruns/mlflow.db")
 
 
 def test_a_damaged_database_of_ours_says_how_to_move_it_away(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from meme57.datasets import LearningCurveDataset
+from meme57.datasets import CheckpointsDataset, LearningCurveDataset
 from meme57.errors import TrackingError
 from meme57.tracking import runs
 from meme57.tracking.runs import open_run, set_active_run
@@ -62,6 +62,24 @@ def test_names_steps_and_values_are_those_of_mlflow(active, tmp_path) -> None:
     for name in ("loss/total", "episodes/return", "teacher/mean"):
         history = [(point.step, point.value) for point in active.client.get_metric_history(active.run_id, name)]
         assert history == [(step, value) for _, tag, step, value in written if tag == name]
+
+
+def test_a_checkpoints_metrics_are_there_although_mlflow_had_them_first(active, tmp_path) -> None:
+    (tmp_path / "checkpoint-000001").mkdir()
+    (tmp_path / "checkpoint-000001" / "manifest.json").write_text("{}")
+    dataset = CheckpointsDataset(filepath=str(tmp_path), upload=["manifest.json"])
+    row = {"episodes/return": -3.0, "evaluation/return": 7.0}
+    record = {"name": "checkpoint-000001", "folder": str(tmp_path / "checkpoint-000001"), "frames": 200, "updates": 9,
+              "score": 7.0, "measure": "greedy episodes", "is_best": True, "metrics": row}  # fmt: skip
+    dataset._track(record, tmp_path / "checkpoint-000001")
+    LearningCurveDataset(filepath=str(tmp_path / "curve.csv")).save([{"frames": 200, **row, "speed": 3.0}])
+    active.close("FINISHED")
+    written = {(tag, step): value for _, tag, step, value in events(tmp_path / "tensorboard")}
+    assert (
+        written.items()
+        >= {("episodes/return", 200): -3.0, ("evaluation/return", 200): 7.0, ("speed", 200): 3.0}.items()
+    )
+    assert len(written) == len(events(tmp_path / "tensorboard"))  # none twice
 
 
 def test_what_a_resumed_run_measures_again_is_hidden_first(active, tmp_path) -> None:

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
+from meme57.tracking.checkpoints import log_checkpoint
 from meme57.tracking.deletion import delete_runs
 from meme57.tracking.process import is_alive, process_tags, start_time
 from meme57.tracking.runs import (
@@ -67,6 +70,25 @@ def test_parent_stays_open_while_another_child_runs(active: ActiveRun) -> None:
     active.close("FAILED", "why")
     assert _status(active, active.parent_run_id) == "FAILED"
     assert active.client.get_run(active.run_id).data.tags[NOTE] == "why"
+
+
+def test_what_another_machine_left_open_is_closed_once_nobody_works_on_the_run(active: ActiveRun) -> None:
+    """As in a container, whose host has another name each time, or on a machine that was lost."""
+    elsewhere = {"meme57.process": "another-host 1 2"}
+    lost = create_run(
+        active.client, active.experiment_id, "lost", {**elsewhere, "meme57.run_name": "Pong-s1", PARENT: "p"}, {}
+    )
+    other = create_run(
+        active.client, active.experiment_id, "other", {**elsewhere, "meme57.run_name": "Pong-s1", PARENT: "q"}, {}
+    )
+    assert close_stale_runs(active.client, active.experiment_id, "Pong-s1") == []  # they may live
+    assert close_stale_runs(active.client, active.experiment_id, "Pong-s1", abandoned="p") == [lost]
+    assert (_status(active, lost), _status(active, other)) == ("KILLED", "RUNNING")
+
+
+def test_a_refused_run_that_keeps_its_parent_did_not_finish(active: ActiveRun) -> None:
+    active.discard(keep_parent=True)
+    assert _status(active, active.parent_run_id) == "KILLED"
 
 
 def test_parent_unknown_to_this_store_is_found_by_name_and_fingerprint(active: ActiveRun) -> None:
@@ -183,6 +205,35 @@ def test_a_deleted_run_takes_its_children_along_and_leaves_other_kinds(active: A
 
     assert {stage(active.run_id), stage(active.parent_run_id)} == {"deleted"}
     assert {stage(study.parent_run_id), stage(other.run_id), stage(other.parent_run_id)} == {"active"}
+
+
+def test_where_others_share_the_store_only_ones_own_runs_are_deleted(active: ActiveRun) -> None:
+    """Two machines with one server both have the default name."""
+    theirs = _reopened(active, parent_run_id=None, tags={"meme57.fingerprint": "theirs"})
+    assert theirs.parent_run_id != active.parent_run_id
+    assert delete_runs(active.client, "Pong-s1", parent=active.parent_run_id) == 2
+    stages = [
+        active.client.get_run(run).info.lifecycle_stage
+        for run in (active.run_id, active.parent_run_id, theirs.run_id, theirs.parent_run_id)
+    ]
+    assert stages == ["deleted", "deleted", "active", "active"]
+
+
+def test_a_deleted_runs_checkpoints_are_deleted_and_policies_stay(active: ActiveRun, tmp_path: Path) -> None:
+    """`mlflow gc` frees no checkpoint that is not deleted itself."""
+    (tmp_path / "weights").write_text("w")
+    checkpoints = [
+        log_checkpoint(active.client, active.run_id, f"c{n}", tmp_path, frames=n, metrics={}, files=["weights"])
+        for n in (1, 2)
+    ]
+    policy = active.client.create_logged_model(active.experiment_id, "policy", active.run_id, model_type="policy")
+    active.client.log_outputs(active.run_id, models=[LoggedModelOutput(policy.model_id, 1)])
+    active.client.delete_logged_model(checkpoints[0])  # an earlier try got so far
+    delete_runs(active.client, "Pong-s1")
+    for model in checkpoints:
+        with pytest.raises(MlflowException):
+            active.client.get_logged_model(model)
+    assert active.client.get_logged_model(policy.model_id).model_type == "policy"
 
 
 def test_of_two_that_open_a_study_at_once_the_older_run_stays(store: Store, experiment: str) -> None:

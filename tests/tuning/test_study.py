@@ -27,11 +27,11 @@ from tiny_study import FRAMES, PERIOD, SPACE, make_parameters
 
 from meme57.addresses import sqlite_address
 from meme57.config import parse_parameters
-from meme57.errors import AddressError, Interrupted, RunConflictError, StorageError, TuningError
+from meme57.errors import AddressError, ConfigurationError, Interrupted, RunConflictError, StorageError, TuningError
 from meme57.evaluation import ranking
 from meme57.files import commit_folder
 from meme57.learning.trainer import TrainingEvent
-from meme57.tuning import learning_run
+from meme57.tuning import learning_run, workers
 from meme57.tuning import study as study_module
 from meme57.tuning.curve import Curve
 from meme57.tuning.learning_run import LearningRun
@@ -410,6 +410,17 @@ def test_half_a_line_does_not_spoil_the_journal(place: Place) -> None:
     study = open_study(make_parameters(), place)
     study.ask()
     assert len(open_study(make_parameters(), place).trials) == 2
+
+
+def test_a_file_of_this_machine_is_no_study_of_several(
+    place: Place, never: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "import_ray", lambda wish: None)
+    monkeypatch.setattr(workers, "connect", lambda ray: True)
+    monkeypatch.setattr(workers, "machines", lambda ray: ["here", "there"])
+    with pytest.raises(ConfigurationError, match=r"has 2 machines, .*: give tune\.storage the address of a database"):
+        workers.run_study(make_parameters(executor="ray"), place, never)
+    assert not place.journal.exists()
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(place: Place) -> None:

@@ -48,6 +48,8 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
     if not address:
         address = "local"
         settings |= {"num_cpus": num_cpus, "include_dashboard": False, "dashboard_host": "127.0.0.1"}
+        if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+            os.environ.pop("RAY_AUTH_MODE", None)  # without it Ray asks everyone for a token, in a cluster of its own
         settings |= {"object_store_memory": object_store_mb * 2**20} if object_store_mb else {}
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
@@ -55,17 +57,26 @@ def connect(ray: Any, *, num_cpus: int | None = None, object_store_mb: int | Non
         # without it, closing the terminal would end the processes that Ray starts here
         with _no_cloud_asked(), kept_from_children() if address == "local" else nullcontext():
             ray.init(address=address, **settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        kind = ActorError if address == "local" else ResourceError
-        raise kind(
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error)[:200]
+        if address == "local":
+            raise ActorError(
+                f"Ray could not start on this machine ({reason}): the same command tries again, and actors.pool=local "
+                "with another run.name does without Ray"
+            ) from error
+        raise ResourceError(
             f"could not reach a Ray cluster at {address}: start one with `ray start --head`, give its token "
-            "(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine "
-            f"({str(error)[:200]})"
+            f"(RAY_AUTH_MODE=token, ~/.ray/auth_token), or unset RAY_ADDRESS to play on this machine ({reason})"
         ) from error
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, handler)
     return True
+
+
+def machines(ray: Any) -> list[str]:
+    """Return Ray's names of the connected cluster's machines that can run a task."""
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
 
 @contextlib.contextmanager

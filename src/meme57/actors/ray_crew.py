@@ -12,18 +12,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from meme57.actors.actor import Collected
 from meme57.actors.local_pool import num_groups
 from meme57.actors.messages import unpack_answer
 from meme57.actors.ray_cluster import connect, import_ray
 from meme57.actors.ray_slots import Attendance, Slot, Suspects, Worker, one_line, placement
-from meme57.actors.remote_actor import Plan, RemoteActor, Shared
+from meme57.actors.remote_actor import Plan, RemoteActor, Shared, code_digest
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import ActorError, Meme57Error, ReplayError
 
 CONTROL = "control"
 """A second thread of each actor, which answers while the first one plays a round."""
+MOST_SILENCES = 3
+"""Actors of each place that may fall silent, in a row, while no actor at all answers a round."""
+MOST_MACHINE_FAILURES = 3
+"""Actors of one place that may fail, in a row, by what may be their machine's trouble."""
+MACHINE_ERRORS = (OSError, MemoryError, torch.OutOfMemoryError)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +66,7 @@ class RayCrew:
         self.attendance = Attendance(clock)
         self._suspects = Suspects(3 * self._settings.timeout_seconds, clock)
         self._is_ours = self._has_started = False
+        self._num_silences = 0
         self._last_poll = clock()
 
     def start(self) -> None:
@@ -107,6 +115,7 @@ class RayCrew:
 
         Raises:
             Meme57Error: code of this project failed in an actor, which it would in any other.
+            ActorError: actors failed again and again, or every round takes longer than the limit.
         """
         now = self._clock()
         if now - self._last_poll > self._settings.timeout_seconds / 2:  # the driver was busy with something else
@@ -134,13 +143,20 @@ class RayCrew:
             limit = self._settings.timeout_seconds if worker.has_begun else self._settings.start_seconds
             if now - worker.since > limit:
                 self._suspects.add(worker.node)
-                self._lose(slot, f"silent for {now - worker.since:.0f} s")
+                self._num_silences += worker.has_begun
+                name = "timeout_seconds" if worker.has_begun else "start_seconds"
+                self._lose(slot, f"silent for {now - worker.since:.0f} s, more than ray.{name}")
+        if self._num_silences >= MOST_SILENCES * len(self.slots):
+            raise ActorError(
+                f"no actor has answered a round within ray.timeout_seconds={self._settings.timeout_seconds:g}, and "
+                f"{self._num_silences} were given up: raise it, or lower actors.weights_period_steps"
+            )
 
     def _begin(self, slot: Slot, weights: tuple[Any, int], shared: ShareBandit) -> Worker:
         is_exact, life = slot.life is not None, slot.life
         if life is None:
             life, self.next_life = self.next_life, self.next_life + 1
-        plan = Plan(slot.number, life, shared(slot, slot.num_failures == 0), slot.state, is_exact)
+        plan = Plan(slot.number, life, shared(slot, slot.num_failures == 0), slot.state, is_exact, code_digest())
         handle = (
             self.ray.remote(concurrency_groups={CONTROL: 1})(self._actor_class)
             .options(**placement(self.ray, self._settings, self._suspects.current()))
@@ -152,8 +168,8 @@ class RayCrew:
 
     def _forgive(self) -> None:
         for slot in self.slots:
-            if slot.worker is not None:
-                slot.worker.since = self._clock()
+            if slot.worker is not None and not slot.worker.is_forgiven:
+                slot.worker.since, slot.worker.is_forgiven = self._clock(), True
 
     def _answered(self, slot: Slot, reference: Any, take: Callable[[Slot, Collected], None]) -> None:
         worker = slot.worker
@@ -168,23 +184,28 @@ class RayCrew:
             self._lose(slot, one_line(error))
             return
         worker.questions.popleft()
-        worker.since = self._clock()
+        worker.since, worker.is_forgiven = self._clock(), False
         if not worker.has_begun:
             worker.has_begun, worker.node = True, facts["node"]
             worker.where = f"{facts['host']} (process {facts['process']})"
             if slot.num_failures:
                 logger.info("actor %d plays on %s", worker.life, worker.where)
         else:
-            slot.num_failures = 0
+            slot.num_failures = self._num_silences = 0
         slot.state, slot.pending = facts.get("state", slot.state), facts.get("pending", slot.pending)
         take(slot, collected)
         self.counts["steps"] += collected.num_steps
         self.counts["bytes"] += len(data)
 
     def _raise_or_lose(self, slot: Slot, error: Any) -> None:
-        """Treat a failure of Ray as a lost actor; raise a failure of our code, which would fail everywhere."""
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, self.ray.exceptions.RayError):
+        """Treat a failure of Ray or of a machine as a lost actor; raise one of our code: it would fail everywhere."""
+        cause: Any = getattr(error, "cause", None)
+        # an error of exactly this class stands for one of our code that could not be pickled
+        is_rays = isinstance(cause, self.ray.exceptions.RayError) and type(cause) is not self.ray.exceptions.RayError
+        is_machines = isinstance(cause, MACHINE_ERRORS) and not isinstance(cause, Meme57Error)
+        if is_rays or (is_machines and slot.num_failures < MOST_MACHINE_FAILURES):
+            if is_machines and slot.worker is not None:
+                self._suspects.add(slot.worker.node)
             self._lose(slot, one_line(cause))
             return
         if isinstance(cause, Meme57Error):
@@ -194,8 +215,9 @@ class RayCrew:
     def _lose(self, slot: Slot, reason: str) -> None:
         worker = slot.lose(self._clock())
         self._kill(worker)
-        if not worker.has_begun:
-            logger.warning("actor %d did not start (%s): requesting another one", worker.life, reason)
+        if not worker.has_begun:  # a place that the cluster has no room for fails again and again
+            level = logging.WARNING if slot.num_failures == 1 else logging.DEBUG
+            logger.log(level, "actor %d did not start (%s): requesting another one", worker.life, reason)
             return
         groups = num_groups(self._parameters, slot.num_envs)
         self.lost += range(worker.life * groups, (worker.life + 1) * groups)

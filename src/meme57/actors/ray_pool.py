@@ -7,6 +7,7 @@ no queue grows. `ray_crew` starts the actors, takes their answers, and replaces 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,12 +31,14 @@ STATE_SECONDS = 30.0
 LIVES = 1_000
 """First life of pool 0, and the distance between two pools' lives: above every actor number of a local pool."""
 
+logger = logging.getLogger(__name__)
+
 
 class RayPool:
     """See the module. `collect` returns about one round of all environments, from whichever actors were fastest.
 
     With `learner.mode: synchronous` it returns exactly one round of each actor, in a fixed order, with the newest
-    weights. That is bit-reproducible as long as no actor is lost.
+    weights. On CPUs that is bit-reproducible as long as no actor is lost.
     """
 
     def __init__(
@@ -131,7 +134,12 @@ class RayPool:
         self.crew.next_life = int(state["next_life"])
         if self._bandit is not None:
             self._bandit.load_state_dict(state["bandit"])
-        if len(state["states"]) == len(self.crew.slots):
+        if len(state["states"]) != len(self.crew.slots):
+            logger.warning(
+                "the checkpoint has the bandits of %d actors, and ray.workers is %d now: they begin anew",
+                len(state["states"]), len(self.crew.slots),
+            )  # fmt: skip
+        else:
             for slot, life, known in zip(self.crew.slots, state["lives"], state["states"], strict=True):
                 slot.state, slot.life = known, (int(life) if state["is_exact"] else None)
         self.crew.start()
@@ -170,12 +178,16 @@ class RayPool:
             for slot in self.crew.slots:
                 for answer in slot.answers:
                     collected.add(answer)
+                    if self._in_lockstep:  # in this order, whoever answered first
+                        self._tell_bandit(answer)
                 slot.answers = []
             collected.lost_actors, self.crew.lost = self.crew.lost, []
         return collected
 
     def _ask_for_rounds(self, num_vector_steps: int) -> None:
         reference, version = self._weights
+        if self._in_lockstep and len(self.crew.playing()) < len(self.crew.slots):
+            return  # all are asked at once, so that all know the same of a shared bandit
         for slot in self.crew.slots:
             worker = slot.worker
             while worker is not None and worker.has_begun and len(worker.questions) < self._depth:
@@ -190,11 +202,15 @@ class RayPool:
                 )
 
     def _take(self, slot: Slot, collected: Collected) -> None:
+        if not self._in_lockstep:
+            self._tell_bandit(collected)
+        if collected.num_steps or collected.chunks:
+            slot.answers.append(collected)
+
+    def _tell_bandit(self, collected: Collected) -> None:
         if self._bandit is not None:
             for episode in collected.episodes:
                 self._bandit.update(episode.policy, episode.extrinsic_return)
-        if collected.num_steps or collected.chunks:
-            slot.answers.append(collected)
 
     def _shared(self, slot: Slot, is_fresh: bool = False) -> Shared | None:
         """Return the shared bandit's window and the other actors' pending plays; if all begin, only those before."""

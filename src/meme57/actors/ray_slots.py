@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meme57.actors.actor import Collected
+from meme57.actors.ray_cluster import machines
 from meme57.config.groups import RayParameters
 
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -28,6 +29,8 @@ class Worker:
     since: float = 0.0
     """When the oldest request began to wait."""
     has_begun: bool = False
+    is_forgiven: bool = False
+    """Whether its silence was forgiven once because the driver was busy; until its next answer it is not again."""
     num_cuts: int = 0
     """How often it was asked to end its episodes."""
     node: str = ""
@@ -134,10 +137,8 @@ def placement(ray: Any, settings: RayParameters, suspects: list[str]) -> dict[st
         "max_restarts": 0,
         "scheduling_strategy": "SPREAD",
     }
-    if suspects:
-        alive = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        if any(node not in suspects for node in alive):
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(suspects)})"}
+    if suspects and any(node not in suspects for node in machines(ray)):
+        options["label_selector"] = {"ray.io/node-id": f"!in({','.join(suspects)})"}
     return options
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import meme57
 from meme57.actors.actor import Collected
 from meme57.actors.exploration import exploration_rates
 from meme57.actors.local_pool import LocalPool
@@ -18,6 +22,7 @@ from meme57.actors.messages import pack_answer, unpack_weights
 from meme57.blueprint import agent_spec, make_bandits
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
+from meme57.errors import ActorError
 
 Shared = tuple[Sequence[tuple[int, float]], Sequence[int]]
 """The shared bandit's window, and the plays of each arm that the other actors have selected and not finished."""
@@ -36,6 +41,8 @@ class Plan:
     """The state of the previous actor in this place: its bandits."""
     is_exact: bool = False
     """Whether it continues exactly as the previous actor would have, with the same seeds (`run.exact_resume`)."""
+    code: str | None = None
+    """The driver's `code_digest`; None: whatever is installed there will do."""
 
 
 class RemoteActor:
@@ -48,8 +55,21 @@ class RemoteActor:
     def begin(
         self, parameters: Parameters, env: EnvSpec, plan: Plan, weights: bytes | None = None, version: int = 0
     ) -> bytes:
-        """Make environments and networks, begin to play, and return where it runs."""
-        torch.set_num_threads(max(1, int(parameters.ray.cpus_per_worker)))
+        """Make environments and networks, begin to play, and return where it runs.
+
+        Raises:
+            ActorError: this machine has other code than the driver.
+        """
+        if plan.code not in (None, code_digest()):
+            raise ActorError(
+                f"{socket.gethostname()} has another meme57 than the driver (there it is {meme57.__version__}): "
+                "install the same version on every machine"
+            )
+        num_threads = max(1, int(parameters.ray.cpus_per_worker))
+        torch.set_num_threads(num_threads)
+        if not parameters.env.num_threads:  # one for each core of a machine, which is not this actor's alone
+            env_group = parameters.env.model_copy(update={"num_threads": num_threads})
+            parameters = parameters.model_copy(update={"env": env_group})
         epsilons = exploration_rates(parameters)[plan.slot :: parameters.ray.workers]
         self._bandits = None
         if plan.shared is not None:
@@ -106,6 +126,16 @@ class RemoteActor:
         if self._bandits is not None:
             facts["pending"] = self._bandits[0].pending
         return pack_answer(collected, facts)
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of this package's code as it is installed here."""
+    digest, root = hashlib.sha256(), Path(meme57.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _inherit(saved: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

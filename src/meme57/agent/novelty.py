@@ -236,8 +236,9 @@ class EpisodicMemory:
         decay, any_present = self._spec.distance_decay, count > 0
         mean = distances.nan_to_num(posinf=0.0).sum() / count.clamp_min(1)
         total, weight = self._distance_sum, self._distance_weight
-        self._distance_sum = torch.where(any_present, decay * total + (1.0 - decay) * mean, total)
-        self._distance_weight = torch.where(any_present, decay * weight + (1.0 - decay), weight)
+        # in place: another stream than today's may have made these tensors, and could use their memory again at once
+        torch.where(any_present, decay * total + (1.0 - decay) * mean, total, out=total)
+        torch.where(any_present, decay * weight + (1.0 - decay), weight, out=weight)
 
     def _remember(self, embedding: Tensor) -> None:
         if int(self._counts.max()) >= self._capacity < self._spec.memory_size:
@@ -274,6 +275,9 @@ class EpisodicMemory:
     def _grow(self) -> None:
         capacity = min(2 * self._capacity, self._spec.memory_size)
         extra = capacity - self._capacity
+        for old in (self._memory, self._norms):
+            if old.is_cuda:  # it may be another stream's, which could use its memory again before it is copied here
+                old.record_stream(torch.cuda.current_stream(old.device))
         self._memory = torch.cat(
             [self._memory, self._memory.new_zeros(self._num_envs, extra, self._memory.shape[2])], 1
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,14 @@ if TYPE_CHECKING:
     from meme57.export.policy_folder import PlayablePolicy
 
 
-def find_policy(source: str, agent: str | None = None, *, torso: str | None = None) -> PlayablePolicy:
+def find_policy(source: str | PathLike[str], agent: str | None = None, *, torso: str | None = None) -> PlayablePolicy:
     """Find the policy of a run of this project, of a folder, of `models:/meme57-pong@champion`, or of a game.
 
-    A game's name stands for the policy that comes with meme57, unless a run has that name.
+    A game's name stands for the policy that comes with meme57, unless a run, or a folder here with a policy, has that
+    name.
 
     Args:
-        agent: teacher or student, of a run or a game; by default the teacher.
+        agent: teacher or student; by default, of a run or a game, the teacher.
         torso: as for `meme57.learning.policies.Teacher.load`.
 
     Raises:
@@ -26,7 +28,10 @@ def find_policy(source: str, agent: str | None = None, *, torso: str | None = No
     """
     from meme57.export.policy_folder import open_policy
 
-    return open_policy(find_folder(source, agent), torso=torso)
+    found = open_policy(find_folder(fspath(source), agent), torso=torso)
+    if agent not in (None, found.agent):
+        raise RefusalError(f"{source} is a {found.agent}: leave out {agent}, or name the {agent}'s own folder or model")
+    return found
 
 
 def find_folder(source: str, agent: str | None = None, *, project: Path | None = None) -> Path:
@@ -40,13 +45,21 @@ def find_folder(source: str, agent: str | None = None, *, project: Path | None =
         from meme57.tracking.pyfunc import policy_data
 
         return policy_data(existing_store(project or project_folder()), source)
+    from meme57.api.pretrained import pretrained_folder, pretrained_games
+    from meme57.export.policy_folder import holds_policy
+
+    if _is_run(source, project):
+        return run_policy(source, agent or "teacher", project=project)
+    if holds_policy(Path(source)):
+        return Path(source)
+    if (found := pretrained_folder(source, agent)) is not None:
+        return found
     if "/" in source or Path(source).is_dir():
         return Path(source)
-    from meme57.api.pretrained import pretrained_folder
-
-    if not _is_run(source, project) and (found := pretrained_folder(source, agent)) is not None:
-        return found
-    return run_policy(source, agent or "teacher", project=project)
+    try:
+        return run_policy(source, agent or "teacher", project=project)
+    except Meme57Error as error:
+        raise RefusalError(f"{error}; a policy comes with {', '.join(pretrained_games())}") from error
 
 
 def _is_run(name: str, project: Path | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from meme57.api.find import find_policy
 from meme57.envs import EnvSpec, StepResult, refuse_code
 from meme57.envs.single import RawEnv, agent_frame, raw_env
+from meme57.errors import RefusalError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,7 @@ MOST_ENVS = 16
 
 
 def load(
-    source: str,
+    source: str | PathLike[str],
     *,
     agent: Literal["teacher", "student"] | None = None,
     torso: str | None = None,
@@ -34,7 +36,7 @@ def load(
     Args:
         source: a run of the project around the working directory, a folder with a checkpoint or a student, or a
             registered model, `models:/meme57-pong@champion`; or a game whose policy comes with meme57, `pong`.
-        agent: of a run or a game: the teacher (the default), or the student, which plays through ONNX Runtime.
+        agent: the teacher, which is the default of a run or a game, or the student, which plays through ONNX Runtime.
         torso: your torso's class path, where the policy has one; a file alone cannot make code run.
         code: likewise the ids and wrappers of your environment that have a module in their name.
 
@@ -88,6 +90,10 @@ class Policy:
             observation: of Gymnasium: an image (H x W, H x W x 1 or H x W x 3, uint8; any size), a vector, or the
                 dictionary that has the policy's entry.
             reward: of the last action; by default what `env` told, 0 with an environment of your own.
+
+        Returns:
+            The action's number, from 0. `env` takes it as it is; an environment of your own with
+            `Discrete(n, start=1)` takes one more.
         """
         frame = agent_frame(self.spec, observation)
         if self._last_action is None:
@@ -103,13 +109,18 @@ class Policy:
     def play(self, episodes: int = 1, *, seed: int = SEED) -> pd.DataFrame:
         """Play whole episodes, a row each: env, seed, return, length_steps, truncated.
 
+        The seed is that of the row's environment; of its episodes the first begins with it, and the later ones go on.
+
         Raises:
+            RefusalError: no episodes.
             EnvironmentSetupError: as `env`.
         """
         import pandas as pd
 
         from meme57.evaluation.protocol import play_episodes
 
+        if episodes < 1:
+            raise RefusalError(f"episodes={episodes}: at least one can be played")
         refuse_code(self.spec, self._code)
         num_envs = min(episodes, MOST_ENVS)
         played = play_episodes(self._make, self.spec, episodes=episodes, num_envs=num_envs, seed=seed)

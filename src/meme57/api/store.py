@@ -12,21 +12,26 @@ if TYPE_CHECKING:
 
 
 def configured_store(project: Path) -> str | None:
-    """Read `server.mlflow_tracking_uri` of `conf/base/mlflow.yml`.
+    """Read `server.mlflow_tracking_uri` of `mlflow.yml` in the environments of a run without `--env`; the last counts.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read, or names an environment variable that is not set.
     """
     import yaml
 
+    from meme57.config.variables import expand
     from meme57.tracking.settings import setting
 
-    path = project / "conf" / "base" / "mlflow.yml"
-    try:
-        tree = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    return setting(tree, "server", "mlflow_tracking_uri")
+    found = None
+    for environment in ("base", "laptop", "local"):
+        path = project / "conf" / environment / "mlflow.yml"
+        try:
+            tree = yaml.safe_load(path.read_text()) if path.is_file() else {}
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        value = setting(tree, "server", "mlflow_tracking_uri")
+        found = found if value is None else value
+    return None if found is None else expand(found)
 
 
 def existing_store(project: Path) -> Store:

@@ -76,9 +76,9 @@ def scores(run: str) -> pd.DataFrame:
         raise Meme57Error(f"run {run!r} has no scores yet: `kedro run --pipelines evaluate` makes them (same options)")
     try:
         rows = [_score(agent, summary) for agent, summary in with_todays_agents(read_json(path))["agents"].items()]
+        return pd.DataFrame(rows).set_index("agent")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Meme57Error(f"{path} is damaged ({error!r}): `kedro run --pipelines evaluate` makes it anew") from error
-    return pd.DataFrame(rows).set_index("agent")
 
 
 def _score(agent: str, summary: dict[str, Any]) -> dict[str, Any]:

@@ -231,7 +231,7 @@ def _copy(source: IO[bytes], sink: IO[bytes], expected: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _refuse_code(tree: Any) -> None:
+def refuse_code(tree: Any) -> None:
     """Refuse a torso, an environment or a wrapper that is code of somebody else.
 
     Args:
@@ -265,10 +265,10 @@ def _check(folder: Path, manifest: Manifest) -> str:
     parameters = environment(record)
     checkpoint = run_folder(folder, "models", run) / "checkpoints" / manifest.checkpoint
     student = run_folder(folder, "models", run) / "student"
-    _refuse_code(parameters)  # before anything is validated: a name may stand for code
-    _refuse_code(read_json(checkpoint / AGENT))
+    refuse_code(parameters)  # before anything is validated: a name may stand for code
+    refuse_code(read_json(checkpoint / AGENT))
     if student.is_dir() and (student / STUDENT_ENV).is_file():
-        _refuse_code({"env": read_json(student / STUDENT_ENV)})
+        refuse_code({"env": read_json(student / STUDENT_ENV)})
     chosen = parse_parameters({key: value for key, value in parameters.items() if key != "extends"})
     if (chosen.env.game, chosen.run.seed) != (record["game"], record["seed"]) or manifest.game != record["game"]:
         raise CapsuleError(f"the run record is of {record['game']}, seed {record['seed']}, the configuration is not")

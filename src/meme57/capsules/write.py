@@ -24,7 +24,7 @@ from meme57.capsules.contents import (
     environment_name,
     place,
 )
-from meme57.capsules.read import open_capsule
+from meme57.capsules.read import open_capsule, refuse_code
 from meme57.checkpoints.manifest import MANIFEST as CHECKPOINT_MANIFEST
 from meme57.checkpoints.manifest import read_manifest
 from meme57.errors import CapsuleError
@@ -89,8 +89,13 @@ def write_capsule(project: Path, run: str, checkpoint: Path, path: Path) -> dict
     record = read_record(project, run)
     if record is None:
         raise CapsuleError(f"run {run!r} has no run record: `kedro run --pipelines setup` writes it")
+    parameters = environment(record)
+    try:
+        refuse_code(parameters)
+    except CapsuleError as error:
+        raise CapsuleError(f"run {run!r} cannot become a capsule: {error}") from error
     files = _collect(project, run, checkpoint)
-    files[PARAMETERS] = as_yaml(environment(record)).encode()
+    files[PARAMETERS] = as_yaml(parameters).encode()
     files[CARD] = _card(project, record, checkpoint.name).encode()
     if absent := [name for name in REQUIRED if name not in files]:
         raise CapsuleError(f"run {run!r} has no {absent[0].partition('/')[2]} yet: `kedro run` makes it (same options)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 FOREIGN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, ReplayError)
 """Errors that the parts of a run raise when they are given a state that is not theirs."""
+
+ACCELERATOR = (torch.OutOfMemoryError, torch.AcceleratorError)
+ACCELERATOR_WORDS = re.compile("CUDA error|CUDNN_|CUBLAS_|CUSOLVER_")
+"""Of errors by which PyTorch reports a library's failure; they have no type of their own."""
 
 
 class _Part(BaseModel):
@@ -71,10 +76,10 @@ def parse_state(tree: Any, path: Path) -> TrainingState:
 
 @contextmanager
 def foreign_state(folder: Path) -> Iterator[None]:
-    """Turn the error of a part that was given a foreign state into a `CheckpointError`."""
+    """Turn the error of a part that was given a foreign state into a `CheckpointError`, but not an accelerator's."""
     try:
         yield
-    except torch.OutOfMemoryError:  # the checkpoint is not the cause
-        raise
     except FOREIGN as error:
+        if isinstance(error, ACCELERATOR) or ACCELERATOR_WORDS.search(str(error)):  # the checkpoint is not the cause
+            raise
         raise CheckpointError(f"{folder} cannot be restored: {type(error).__name__} {str(error)[:200]}") from error

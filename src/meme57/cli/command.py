@@ -25,6 +25,7 @@ from meme57.cli.status import status
 from meme57.cli.ui import ui
 from meme57.errors import Interrupted, Meme57Error, StorageError
 from meme57.streams import never_fail
+from meme57.tracking import settle_mlflow
 
 EXIT_CODES = (
     "Exit status: 0 fine; 1 an error that one line explains; 2 the command was typed wrongly; 130 stopped by Ctrl-C."
@@ -38,6 +39,7 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         never_fail(on_lost=_refuse)
+        settle_mlflow()
         try:
             return super().invoke(ctx)
         except Interrupted as stopped:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from meme57.api.find import run_policy
-from meme57.cli.options import RunName, json_option, print_json, project_folder, torso_option
+from meme57.cli.options import RunName, code_option, json_option, print_json, project_folder, torso_option
 from meme57.errors import Meme57Error
 
 
@@ -35,8 +35,17 @@ from meme57.errors import Meme57Error
     help="Write the whole run instead; `meme57 import` reads it.",
 )
 @torso_option
+@code_option
 @json_option
-def export(run: str, agent: str, output: Path | None, capsule: Path | None, torso: str | None, as_json: bool) -> None:
+def export(
+    run: str,
+    agent: str,
+    output: Path | None,
+    capsule: Path | None,
+    torso: str | None,
+    code: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Write a run's student or teacher as one ONNX file, or the run as a capsule.
 
     It prints the largest difference from PyTorch, the size, the median time of a step on one CPU thread, and the
@@ -55,7 +64,7 @@ def export(run: str, agent: str, output: Path | None, capsule: Path | None, tors
     project = project_folder()
     folder = run_policy(run, agent)
     facts = {"run": run, "agent": agent, "file": str(path)}
-    facts |= _student(project, run, folder, path) if agent == "student" else _teacher(folder, path, torso)
+    facts |= _student(project, run, folder, path) if agent == "student" else _teacher(folder, path, torso, code)
     if as_json:
         print_json(facts)
     else:
@@ -95,9 +104,10 @@ def _student(project: Path, run: str, folder: Path, path: Path) -> dict[str, Any
     return {**asdict(export_facts(student, path)), "multiply_adds_teacher": teacher}
 
 
-def _teacher(folder: Path, path: Path, torso: str | None) -> dict[str, Any]:
+def _teacher(folder: Path, path: Path, torso: str | None, code: tuple[str, ...]) -> dict[str, Any]:
     import torch
 
+    from meme57.envs import refuse_code
     from meme57.export.facts import teacher_facts
     from meme57.export.onnx import export_step
     from meme57.export.steps import step_of_teacher
@@ -105,6 +115,7 @@ def _teacher(folder: Path, path: Path, torso: str | None) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     teacher = Teacher.load(folder, torso=torso)
+    refuse_code(teacher.env, code)  # it plays an episode to compare
     export_step(step_of_teacher(teacher), path)
     return asdict(teacher_facts(teacher, path))
 

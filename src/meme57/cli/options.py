@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from meme57.api.project import project_folder as project_folder
-from meme57.errors import Meme57Error
+from meme57.errors import Interrupted, Meme57Error
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +43,12 @@ def torso_option(command: Command) -> Command:
     return click.option("--torso", metavar="CLASS", help="Your torso's class path, where the policy has one.")(command)
 
 
+def code_option(command: Command) -> Command:
+    """Add the option `--code`: likewise for a policy's environment."""
+    what = "Your environment's id or wrapper, where the policy has one; may be repeated."
+    return click.option("--code", multiple=True, metavar="NAME", help=what)(command)
+
+
 def yes_option(command: Command) -> Command:
     """Add the option `--yes`, which skips the question."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(command)
@@ -58,7 +65,9 @@ def ask(question: str, *, yes: bool) -> None:
         return
     try:
         agreed = click.confirm(question)
-    except click.Abort:
+    except click.Abort:  # of Ctrl-C, or of an end of the input
+        if sys.stdin.isatty():
+            raise Interrupted("nothing was changed") from None
         raise Meme57Error("nobody to ask: give --yes, nothing was changed") from None
     if not agreed:
         raise Meme57Error("nothing was changed")

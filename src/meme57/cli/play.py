@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from meme57.cli.options import RunName, json_option, print_json, torso_option
+from meme57.cli.options import RunName, code_option, json_option, print_json, torso_option
 
 if TYPE_CHECKING:
     from meme57.envs import EnvSpec
@@ -31,14 +33,17 @@ CONSOLE_FRAMES_PER_SECOND = 60
 )
 @click.option("--episodes", type=click.IntRange(1), default=1, show_default=True, help="Whole episodes.")
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")
-@click.option("--noops", type=click.IntRange(0, 30), metavar="N", help="Up to N no-ops at the start of an episode.")
+@click.option(
+    "--noops", type=click.IntRange(0, 30), metavar="N", help="Fewer than N no-ops at the start of an episode."
+)
 @click.option(
     "--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Act at random with probability P."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
 @torso_option
-@click.option("--code", multiple=True, metavar="NAME", help="Your environment's id or wrapper; may be repeated.")
+@code_option
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a film.")
+@click.option("--seconds", type=click.FloatRange(1), metavar="S", help="Of a film or a window: end it after S seconds.")
 @click.option("--window", is_flag=True, help="Show a window.")
 @json_option
 def play(
@@ -52,6 +57,7 @@ def play(
     torso: str | None,
     code: tuple[str, ...],
     video: Path | None,
+    seconds: float | None,
     window: bool,
     as_json: bool,
 ) -> None:
@@ -68,11 +74,13 @@ def play(
         raise click.UsageError("--video or --window, not both.")
     if video and video.suffix != ".mp4":
         raise click.BadParameter(f"{video.name!r} does not end in .mp4.", param_hint="--video")
+    if seconds and not (video or window):
+        raise click.UsageError("--seconds is for --video and --window: numbers are of whole episodes.")
     policy = find_policy(source, agent, torso=torso)
     refuse_code(policy.env, code)
     spec = _changed(policy.env, sticky, noops)
     if video or window:
-        finished = _show(policy, spec, episodes, seed, epsilon, video, source)
+        finished = _show(policy, spec, episodes, seed, epsilon, video, seconds, source, as_json)
     else:
         finished = _play(policy, spec, episodes, seed, epsilon, source, as_json)
     _report(source, policy, spec, finished, epsilon, video, as_json)
@@ -108,24 +116,44 @@ def ignore(done: int, total: int) -> None:
 
 
 def _show(
-    policy: PlayablePolicy, spec: EnvSpec, episodes: int, seed: int, epsilon: float, video: Path | None, title: str
+    policy: PlayablePolicy,
+    spec: EnvSpec,
+    episodes: int,
+    seed: int,
+    epsilon: float,
+    video: Path | None,
+    seconds: float | None,
+    title: str,
+    quiet: bool,
 ) -> list[Episode]:
-    """Play one episode after the other, into a film or in a window."""
+    """Play one episode after the other, into a film, with a progress bar, or in a window; return those that ended."""
     import torch
 
     from meme57.cli.window import show_frames
     from meme57.evaluation.video import write_video
     from meme57.evaluation.watch import watch
+    from meme57.learning.progress import counter
 
     torch.set_num_threads(1)
     finished: list[Episode] = []
     frames = watch(policy.make, spec, episodes=episodes, seed=seed, epsilon=epsilon, finished=finished)
     speed = CONSOLE_FRAMES_PER_SECOND / spec.frame_skip
-    if video is not None:
-        write_video(video, frames, frames_per_second=speed, scale=2)
-    else:
+    most = episodes * (spec.max_episode_frames // spec.frame_skip + 1)
+    if seconds is not None:
+        most = min(most, int(seconds * speed))
+        frames = islice(frames, most)
+    if video is None:
         show_frames(frames, frames_per_second=speed, title=f"meme57 {title}")
+        return finished
+    with nullcontext(ignore) if quiet else counter(f"film {title}", "pictures at most") as progress:
+        write_video(video, _counted(frames, most, progress), frames_per_second=speed, scale=2)
     return finished
+
+
+def _counted(frames: Iterator[Any], most: int, progress: Callable[[int, int], None]) -> Iterator[Any]:
+    for number, frame in enumerate(frames, start=1):
+        progress(number, most)
+        yield frame
 
 
 def _report(

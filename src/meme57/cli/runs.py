@@ -82,19 +82,36 @@ def delete(name: str, yes: bool) -> None:
     refuse_live_run(project, name)
     size = overview(project, name, measure_size=True).size_bytes
     ask(f"Delete run {name} ({size / 1e6:,.1f} MB under data/)?", yes=yes)
+    parent = _parent(project, name)
     removed = remove_run(project, name)
-    tracked = _delete_tracked(project, name)  # before anything is printed: that may fail
+    tracked = _delete_tracked(project, name, parent)  # before anything is printed: that may fail
     for folder in removed:
         click.echo(f"removed {folder.relative_to(project)}")
     click.echo(tracked)
 
 
-def _delete_tracked(project: Path, name: str) -> str:
+def _parent(project: Path, name: str) -> str | None:
+    """Read the id of the run's parent in MLflow, if its record can be read."""
+    from meme57.tracking.run_record import read_record
+
+    try:
+        record = read_record(project, name)
+    except Meme57Error:
+        return None
+    return None if record is None else record["mlflow_run_id"]
+
+
+def _delete_tracked(project: Path, name: str, parent: str | None) -> str:
+    from meme57.addresses import sqlite_path
     from meme57.api.store import existing_store
     from meme57.tracking.deletion import delete_runs
 
     try:
-        count = delete_runs(existing_store(project).client(), name)
+        store = existing_store(project)
+        is_shared = sqlite_path(store.uri) is None  # then others may have a run of that name there
+        if is_shared and not parent:
+            return f"MLflow: nothing marked (which runs of {store.uri} are this project's is not known any more)"
+        count = delete_runs(store.client(), name, parent=parent if is_shared else None)
     except Meme57Error as error:  # the folders are deleted even if the store fails
         return f"MLflow: nothing marked ({error})"
     return f"MLflow: {count} runs marked deleted"

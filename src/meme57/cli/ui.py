@@ -57,13 +57,22 @@ def ui(run: str | None, no_mlflow: bool, no_viz: bool, no_optuna: bool) -> None:
 
 
 def dashboard_commands(project: Path, run: str | None, *, mlflow: bool, viz: bool, optuna: bool) -> Commands:
-    """Build the command of each dashboard that can be shown, on a free port; print which ones cannot."""
+    """Build the command of each dashboard that can be shown, on a free port; print which ones cannot.
+
+    Where MLflow is a server, it needs no command: its link is printed.
+    """
     commands: Commands = {}
     if mlflow:
         with _said("MLflow"):
-            commands["MLflow"] = _mlflow(project)
+            uri = _store_uri(project)
+            if uri.startswith(("http://", "https://")):
+                click.echo(f"{'MLflow':<10}  {uri}{training_view(project)}")
+            else:
+                commands["MLflow"] = _module(
+                    "mlflow", "ui", "--host", HOST, "--workers", "1", "--backend-store-uri", uri, "--port"
+                )
     if viz and _installed("kedro_viz", "Kedro-Viz"):
-        shown = [] if run is None else ["--params", f"run.name={run}"]
+        shown = [] if run is None else ["--params", f"run.name='{run}'"]  # a name may be 007
         commands["Kedro-Viz"] = _module(
             "meme57.cli.viz", "viz", "run", *shown, "--host", HOST, "--no-browser", "--port"
         )
@@ -73,11 +82,10 @@ def dashboard_commands(project: Path, run: str | None, *, mlflow: bool, viz: boo
     return {name: [*command, str(free_port())] for name, command in commands.items()}
 
 
-def _mlflow(project: Path) -> list[str]:
+def _store_uri(project: Path) -> str:
     from meme57.api.store import existing_store
 
-    uri = existing_store(project).uri
-    return _module("mlflow", "ui", "--host", HOST, "--workers", "1", "--backend-store-uri", uri, "--port")
+    return existing_store(project).uri
 
 
 def training_view(project: Path) -> str:

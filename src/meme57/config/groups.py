@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from meme57.agent.bounds import Count, Discount, Fraction, NonNegative, Positive, Whole
-from meme57.config.fields import OPERATIONAL, FrameSkip, Group, Height, Limit, NoopMax, RunName, Seed, Width
+from meme57.config.fields import OPERATIONAL, Alone, FrameSkip, Group, Height, Limit, NoopMax, RunName, Seed, Width
 from meme57.config.games import canonical_game, gymnasium_id, is_toy
 
 
@@ -30,7 +30,7 @@ class RunParameters(Group):
     check_resources: bool = True
     """Refuse, in `setup`, a run whose estimate exceeds this machine's disk or memory."""
     exact_resume: bool = False
-    """End every episode at each checkpoint, so that an interrupted run equals an uninterrupted one."""
+    """End every episode at each checkpoint, so that on a CPU an interrupted run equals an uninterrupted one."""
     total_frames: Count = 200_000_000
     """Emulator frames to learn from, seed replay included."""
     checkpoint_period_frames: Count = 1_000_000
@@ -56,7 +56,7 @@ class EnvParameters(Group):
     """The game; `pong`, `Pong` and `ALE/Pong-v5` are the same. `meme57 games` lists them. With `id`, it is the id."""
     id: str | None = None
     """Gymnasium's id, in the place of `game`: `CartPole-v1`, `MiniGrid-DoorKey-6x6-v0`, `my_package:MyEnv-v0`."""
-    wrappers: tuple[str, ...] = ()
+    wrappers: Annotated[tuple[str, ...], Alone] = ()
     """Wrappers around the environment that `id` names, the innermost first, each as `module:Class`."""
     observation_key: str | None = None
     """The entry that the agent sees, where the observations of `id` are a dictionary."""
@@ -239,7 +239,7 @@ class RayParameters(Group):
     timeout_seconds: Positive = 20.0
     """An actor that is silent for so long counts as lost; set it to several times the duration of a round."""
     start_seconds: Positive = 120.0
-    """An actor that does not start within this time is requested again on another machine."""
+    """An actor that does not start within this time is requested again."""
     max_staleness_updates: Count = 1000
     """A chunk is dropped if its weights are more updates behind than this."""
     object_store_mb: Annotated[int, Field(ge=80)] = 500

@@ -161,6 +161,7 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
                 files=self.upload,
             )
             active.metrics.note(metrics, step=data["frames"])  # the learning curve has them, too
+            active.mirror(metrics, data["frames"])  # what is noted is not given to TensorBoard by that
         except Exception as error:  # the checkpoint is on disk: training continues even if the store fails
             log.warning("%s is not in MLflow: %s", data["name"], " ".join(str(error).split()))
 

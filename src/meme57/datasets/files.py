@@ -99,9 +99,6 @@ class JsonDataset(_PathDataset):
         super().__init__(filepath=filepath, metadata=metadata)
         self.schema, self.optional = schema, optional
 
-    def _exists(self) -> bool:
-        return self.optional or super()._exists()
-
     def load(self) -> Any:
         """Return the value in the file; agents have their names of today.
 
@@ -161,7 +158,9 @@ class TableDataset(_PathDataset):
         import pandas as pd
 
         with damage(self.path, self.metadata):
-            table = pd.read_csv(self.path, dtype=self.columns)
+            table = pd.read_csv(
+                self.path, dtype=self.columns, keep_default_na=False, na_values=[""]
+            )  # a name may be NA
             for name in self.columns:
                 if name not in table or table[name].isin([math.inf, -math.inf, math.nan]).any():
                     raise ValueError(f"column {name} is missing, or one of its cells is empty or infinite")

@@ -6,13 +6,15 @@ import csv
 import io
 import logging
 import math
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
 from meme57.datasets.files import TablePreview, damage, table_preview
-from meme57.files import write_bytes
+from meme57.files import write_atomically, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,7 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self.path = Path(filepath)
         self.metadata = metadata
+        self._written: _Written | None = None
 
     def load(self) -> pd.DataFrame:
         """Return the whole curve; a cell that was not measured is NaN.
@@ -52,19 +55,25 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         """Append rows atomically; drop older rows at or beyond the first new one, since a resumed run repeats them."""
         if not data:
             return
+        written, known = self._written, dict[float, Row]()
+        if written is not None and written.is_continued_by(data, self.path):
+            columns = written.columns
+            write_atomically(self.path, lambda temporary: _append(self.path, temporary, columns, data))
+        else:
+            columns, known = self._rewrite(data)
+        self._written = _Written(_signature(self.path), columns, float(data[-1][FRAMES]))
+        news = (_beyond(row, known.get(float(row[FRAMES]), {})) for row in data)
+        self._track([row for row in news if row], self._written.frames)
+
+    def _rewrite(self, data: list[Row]) -> tuple[list[str], dict[float, Row]]:
+        """Write the whole file; return its columns, and the rows that were there before by their frames."""
         start, before = float(data[0][FRAMES]), self._read()
         rows = [row for row in before if float(row[FRAMES]) < start] + data
-        columns = dict.fromkeys([FRAMES, *(column for row in rows for column in row)])
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_bytes(self.path, text.getvalue().encode())
-        known = {float(row[FRAMES]): row for row in before}
+        columns = list(dict.fromkeys([FRAMES, *(column for row in rows for column in row)]))
+        write_bytes(self.path, _lines(columns, [dict(zip(columns, columns, strict=True)), *rows]))
         if before and float(before[-1][FRAMES]) > start:
             self._hide_tracked_after(start)
-        news = (_beyond(row, known.get(float(row[FRAMES]), {})) for row in data)
-        self._track([row for row in news if row], rows)
+        return columns, {float(row[FRAMES]): row for row in before}
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the last rows, for Kedro-Viz."""
@@ -98,8 +107,8 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         if active is not None and active.tensorboard is not None:
             active.tensorboard.hide_from(int(step) + 1)
 
-    def _track(self, new: list[Row], rows: list[Row]) -> None:
-        """Send new rows to the active run, and all rows to its parent once a checkpoint covers them."""
+    def _track(self, new: list[Row], frames: float) -> None:
+        """Send new rows to the active run, and all rows, up to `frames`, to its parent, once a checkpoint covers it."""
         from meme57.tracking import runs
 
         active = runs.active_run()
@@ -108,14 +117,50 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         for row in new:
             metrics = {key: value for key, value in row.items() if key != FRAMES}
             active.metrics.add(metrics, step=int(row[FRAMES]))
-        if float(rows[-1][FRAMES]) <= active.checkpointed_frames:
-            active.curve.bring_up_to_date([_numbers(row) for row in rows])
+        if frames <= active.checkpointed_frames:
+            active.curve.bring_up_to_date([_numbers(row) for row in self._read()])
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path)}
 
     def _exists(self) -> bool:
         return self.path.exists()
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The file as this dataset wrote it, so that the next rows need not read it again: a long run has thousands."""
+
+    signature: tuple[int, ...]
+    columns: list[str]
+    frames: float
+    """Of the last row."""
+
+    def is_continued_by(self, data: list[Row], path: Path) -> bool:
+        """Say whether the file is still that one, and the rows come after its last one and have no other columns."""
+        return (
+            float(data[0][FRAMES]) > self.frames
+            and all(column in self.columns for row in data for column in row)
+            and path.exists()
+            and _signature(path) == self.signature
+        )
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _append(path: Path, temporary: Path, columns: list[str], data: list[Row]) -> None:
+    shutil.copyfile(path, temporary)
+    with temporary.open("ab") as stream:
+        stream.write(_lines(columns, data))
+
+
+def _lines(columns: list[str], rows: list[Row]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def _beyond(row: Row, known: Row) -> Row:

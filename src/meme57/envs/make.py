@@ -86,7 +86,7 @@ def refuse_code(spec: EnvSpec, named: Collection[str]) -> None:
         if path not in named:
             raise EnvironmentSetupError(
                 f"the file of this policy names {path}, which is code that this command does not name: if it is your "
-                "own, give code= (in Python) or --code (of meme57 play)"
+                "own, give code= (in Python) or --code (of meme57 play and export)"
             )
 
 

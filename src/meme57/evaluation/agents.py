@@ -115,7 +115,7 @@ def _play(
 ) -> list[Episode]:
     if parameters.actors.pool == "ray":
         workers, files = parameters.ray.workers, read_files(share.agent, folder)
-        return play_shares(share.carrying(files), workers=workers, stop=stop, progress=progress)
+        return play_shares(share, files, workers=workers, stop=stop, progress=progress)
     return play_episodes(
         policy_maker(share, folder, device=find_device()), share.spec, episodes=share.episodes,
         num_envs=share.num_envs, seed=share.seed, epsilon=share.epsilon, stop=stop, progress=progress,

@@ -35,8 +35,13 @@ def checkpoint_evaluation(parameters: Parameters, *, stop: Callable[[], bool] = 
     def evaluate(network: MemeNetwork, novelty: NoveltyNetworks) -> float:
         known = novelty if parameters.novelty.enabled else None
         teacher = Teacher(spec, network, known, temperature=parameters.evaluate.temperature)
-        return mean_return(
-            teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED, stop=stop
-        )
+        is_training = network.training
+        network.eval()  # a torso that folds factors into its weights does so once, and not at each step
+        try:
+            return mean_return(
+                teacher.player, spec, episodes=episodes, num_envs=episodes, seed=CHECKPOINT_EVALUATION_SEED, stop=stop
+            )
+        finally:
+            network.train(is_training)
 
     return evaluate

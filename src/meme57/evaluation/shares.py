@@ -7,8 +7,8 @@ episodes are the same, since they start from the same seeds. Source: [ours].
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -56,12 +56,6 @@ class Share:
     """Number of the policy in the teacher's family."""
     torso: str | None = None
     """The torso that the configuration names; a class of the user's is imported only then."""
-    files: dict[str, bytes] = field(default_factory=dict)
-    """The agent's files, for another machine."""
-
-    def carrying(self, files: dict[str, bytes]) -> Share:
-        """Copy the share with the agent's files."""
-        return replace(self, files=files)
 
 
 def read_files(agent: str, folder: Path) -> dict[str, bytes]:
@@ -82,11 +76,11 @@ def split(whole: Share, workers: int) -> list[Share]:
     return shares
 
 
-def play_share(share: Share) -> list[Episode]:
-    """Play the share; its episodes are numbered as environments of the whole evaluation."""
+def play_share(share: Share, files: Mapping[str, bytes]) -> list[Episode]:
+    """Play the share with the agent's files; its episodes are numbered as environments of the whole evaluation."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        for file, content in share.files.items():
+        for file, content in files.items():
             (Path(name) / file).write_bytes(content)
         make_policy = policy_maker(share, Path(name))
         played = play_episodes(
@@ -110,6 +104,7 @@ def policy_maker(share: Share, folder: Path, *, device: torch.device | None = No
 
 def play_shares(
     whole: Share,
+    files: Mapping[str, bytes],
     *,
     workers: int,
     executor: Executor | None = None,
@@ -124,11 +119,10 @@ def play_shares(
     """
     executor = executor or make_executor("ray", workers=workers)
     shares = split(replace(whole, num_envs=min(whole.num_envs, whole.episodes)), workers)
-    done: dict[int, list[Episode]] = {}
-    reason = ""
+    play, done, reason = partial(play_share, files=files), dict[int, list[Episode]](), ""
     for _ in range(ATTEMPTS):
         missing = [number for number in range(len(shares)) if number not in done]
-        outcomes = executor.run(play_share, [shares[number] for number in missing], stop=stop)
+        outcomes = executor.run(play, [shares[number] for number in missing], stop=stop)
         if stop():
             raise Interrupted("stopped while evaluating: start again to evaluate")
         for number, outcome in zip(missing, outcomes, strict=True):
@@ -139,6 +133,4 @@ def play_shares(
         progress(sum(map(len, done.values())), whole.episodes)
         if len(done) == len(shares):
             return [episode for number in sorted(done) for episode in done[number]]
-    raise ActorError(
-        f"evaluation failed {ATTEMPTS} times on Ray ({reason}): actors.pool=local evaluates in this process"
-    )
+    raise ActorError(f"evaluation failed {ATTEMPTS} times on Ray ({reason}): the same command tries again")

@@ -110,12 +110,12 @@ def teacher_facts(teacher: Teacher, path: Path) -> TeacherFacts:
             differences.append(float(np.abs(found - preferences.cpu().numpy()).max()))
             agreements.append(bool(found.argmax(-1) == action))
             result = env.step(action)
-            if (result.terminated | result.truncated).any():
-                break
             observing_ms = _timed(partial(live.observe, action, result))[1]
             observation, reward = result.observation, result.reward
             onnx_ms.append(served_ms)
             torch_ms.append(live_ms + observing_ms)
+            if (result.terminated | result.truncated).any():
+                break
     finally:
         env.close()
     network, novelty = teacher_multiply_adds(teacher)

@@ -20,7 +20,8 @@ from meme57.files import write_atomically
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = 'pip install "meme57[onnx]"'
-REINSTALL = f"{INSTALL} --force-reinstall"
+REINSTALL = "pip install --force-reinstall onnxruntime"
+UPGRADE = "pip install --upgrade onnx onnxscript onnxruntime"
 
 
 def open_runtime(path: Path) -> Any:
@@ -90,7 +91,7 @@ def export_step(step: Step, path: Path) -> float:
             )
     except Exception as error:  # the errors of the exporter and its packages have no common base class
         words = f"{type(error).__name__} {str(error)[:200]}"
-        raise Meme57Error(f"no {path.name}, the exporter failed ({words}): {INSTALL} --upgrade") from error
+        raise Meme57Error(f"no {path.name}, the exporter failed ({words}): {UPGRADE}") from error
     assert program is not None
     _forget_sources(program)
     write_atomically(path, lambda temporary: program.save(str(temporary)))

@@ -30,6 +30,11 @@ class PlayablePolicy:
     """At which it draws its actions; 0: it takes the best ones."""
 
 
+def holds_policy(folder: Path) -> bool:
+    """Say whether the folder holds a teacher or a student, whole or not."""
+    return (folder / AGENT).is_file() or (folder / STUDENT_SPEC).is_file()
+
+
 def open_policy(folder: Path, *, torso: str | None = None) -> PlayablePolicy:
     """Open the teacher of a checkpoint folder, with its weights checked, or a student, which uses ONNX Runtime.
 

@@ -133,18 +133,6 @@ class ProjectConfigLoader(OmegaConfigLoader):  # type: ignore[misc]
         return (LiteralFolders(*folders) if protocol == "file" else found), protocol
 
 
-def environment_variable(name: str, default: str | None = None) -> str | None:
-    """Resolve `${env:NAME}` or `${env:NAME,default}`.
-
-    Raises:
-        ConfigurationError: the variable is not set and there is no default.
-    """
-    value = os.environ.get(name, default)
-    if value is None and default is None:
-        raise ConfigurationError(f"the environment variable {name} is not set: type `export {name}=...`")
-    return value
-
-
 def load_optional(loader: OmegaConfigLoader, name: str) -> dict[str, Any]:
     """Load `conf/<environment>/<name>.yml`, or an empty mapping if there is no such file.
 

@@ -23,6 +23,7 @@ from meme57.tracking.run_record import (
     at_work,
     check_identity,
     read_record,
+    refuse_live_run,
     refuse_lookalike,
     refuse_second_writer,
     remove_run,
@@ -50,7 +51,10 @@ class ParametersHook:
         self._chain: list[str] = []
         self._parameters: Parameters | None = None
         self._made_by: dict[str, str] = {}
+        self._optional: set[str] = set()
         self._at_work = contextlib.ExitStack()
+        self.is_alone = False
+        """Whether nobody else worked on the run when the pipeline began."""
         self.kind: Kind = "run"
         """What the pipeline works on; `tune` and `suite` have identities of their own."""
 
@@ -91,6 +95,7 @@ class ParametersHook:
         """Note which pipeline makes which dataset (`metadata.made_by` in the catalog)."""
         entries = {name: entry.get("metadata") or {} for name, entry in conf_catalog.items()}
         self._made_by = {name: metadata["made_by"] for name, metadata in entries.items() if "made_by" in metadata}
+        self._optional = {name for name, entry in conf_catalog.items() if entry.get("optional")}
 
     @hook_impl(tryfirst=True)  # type: ignore[untyped-decorator]
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -106,9 +111,17 @@ class ParametersHook:
                 self._check_what_it_runs()
             self._check_inputs(pipeline, catalog)
             if self.kind == "run":
+                self.is_alone = self._is_alone()
                 self._begin_work(record)
         place = {"project": str(self.project_path), "environment": self.environment, "chain": self._chain}
         catalog[PLACE] = MemoryDataset(place)
+
+    def _is_alone(self) -> bool:
+        try:
+            refuse_live_run(self.project_path, self.parameters.run_name)
+        except (RunConflictError, OSError):  # somebody's, or not ours to open
+            return False
+        return True
 
     def end_work(self) -> None:
         """Allow the run to be removed again; called when its pipeline has ended, with or without an error."""
@@ -169,7 +182,7 @@ class ParametersHook:
 
     def _check_inputs(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         for name in sorted(pipeline.inputs()):
-            if name in self._made_by and not catalog.exists(name):
+            if name in self._made_by and name not in self._optional and not catalog.exists(name):
                 maker = self._made_by[name]
                 raise RunConflictError(
                     f"{name} of run {self.parameters.run_name!r} is missing: `kedro run --pipelines {maker}` makes it"

@@ -27,7 +27,7 @@ from meme57.hooks.configuration import load_optional
 from meme57.hooks.one_line import OneLineError, one_line_errors
 from meme57.hooks.parameters import GIVEN, ParametersHook
 from meme57.pipelines.words import node_line
-from meme57.tracking.run_record import TrackingRun
+from meme57.tracking.run_record import RunRecord, TrackingRun
 from meme57.tracking.settings import setting
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class TrackingHook:
             experiment_id="",
             tracking_uri="",
             created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=code_version(self._checked.project_path),
+            commit=self._commit(record, code_version(self._checked.project_path)),
         )
 
     def _open(self, run_params: dict[str, Any]) -> tuple[ActiveRun, TrackingRun]:
@@ -157,8 +157,10 @@ class TrackingHook:
         name = setting(self._settings, "tracking", "experiment", "name") or parameters.tracking.experiment
         experiment = experiment_id(store, name)
         client = store.client()
-        runs.close_stale_runs(client, experiment, self._checked.name)
-        record, commit = self._checked.record(), code_version(project)
+        record = self._checked.record()
+        abandoned = record["mlflow_run_id"] if record and self._checked.is_alone else None
+        runs.close_stale_runs(client, experiment, self._checked.name, abandoned=abandoned)
+        commit = code_version(project)
         tensorboard = None
         if parameters.tracking.tensorboard:
             tensorboard = TensorBoardFiles(run_folder(project, "reporting", self._checked.name) / "tensorboard")
@@ -183,8 +185,16 @@ class TrackingHook:
             experiment_id=experiment,
             tracking_uri=store.uri,
             created=record["created"] if record else datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=commit,
+            commit=self._commit(record, commit),
         )
+
+    def _commit(self, record: RunRecord | None, now: str) -> str:
+        """Return the commit that the record names, once there are weights: a later `setup` trained none of them."""
+        from meme57.checkpoints.store import newest_frames
+        from meme57.tracking.overview import run_folder
+
+        checkpoints = run_folder(self._checked.project_path, "models", self._checked.name) / "checkpoints"
+        return record["commit"] if record and newest_frames(checkpoints) else now
 
     def _former_fingerprint(self) -> str:
         """Compute the label under which commit fd8d2c1 opened the same run, study or suite."""

@@ -87,7 +87,9 @@ class ThreadCollector:
         self._playing = threading.Lock()
         self._stop = threading.Event()
         self._pausing = threading.Event()
-        self._latest: Weights | None = weights()
+        pool.load_weights(*weights())  # here, since processes that Ray starts end with the thread that started them
+        _wait_for_streams()
+        self._latest: Weights | None = None
         self._thread = threading.Thread(target=self._run, name="meme57-actors", daemon=True)
         self._thread.start()
 

@@ -6,6 +6,7 @@ guessed. The constants below are measured (docs/evaluation.md says on what). An 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,8 @@ class Resources:
 def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool, done_frames: int = 0) -> Estimate:
     """Estimate a run's largest need: replay full, during an update, while a checkpoint is written.
 
+    Actors on a Ray cluster that RAY_ADDRESS names need nothing here.
+
     Args:
         done_frames: of the newest checkpoint, up to which MLflow has its checkpoints.
     """
@@ -77,13 +80,21 @@ def estimate_resources(parameters: Parameters, env: EnvSpec, *, on_device: bool,
     host = {
         "process": PROCESS_BYTES,
         "replay": replay_bytes(parameters, env),
-        "batches": 2 * _batch_bytes(parameters, env),
-        "environments": parameters.env.num_envs * (ENV_BYTES + _episodic_bytes(parameters)),
-        "acting": network + novelty,
+        "batches": (3 if parameters.learner.mode == "overlapped" else 2) * _batch_bytes(parameters, env),
     }
+    on_ray, acting = parameters.actors.pool == "ray", network + novelty
+    memories = parameters.env.num_envs * _episodic_bytes(parameters)
+    acts_on_device = on_device and not on_ray
+    if not (on_ray and os.environ.get("RAY_ADDRESS")):
+        host |= {
+            "environments": parameters.env.num_envs * ENV_BYTES + (0 if acts_on_device else memories),
+            "acting": acting * (parameters.ray.workers if on_ray else 1),
+        }
+        if on_ray:
+            host["actors"] = parameters.ray.workers * PROCESS_BYTES + parameters.ray.object_store_mb * MIB
     return Estimate(
         memory=host if on_device else host | update,
-        device=update | {"acting": network + novelty} if on_device else {},
+        device=update | ({"acting": acting + memories} if acts_on_device else {}) if on_device else {},
         disk=_disk(parameters, env, network, novelty, done_frames),
     )
 
@@ -141,6 +152,7 @@ REMEDIES = {
     "networks": "choose a smaller network (network.torso, network.lstm_size)",
     "acting": "choose a smaller network (network.torso, network.lstm_size)",
     "environments": "lower env.num_envs or novelty.memory_size",
+    "actors": "lower ray.workers",
     "checkpoints": "make room, or lower run.keep_checkpoints",
     "checkpoints in MLflow": "make room, or raise run.checkpoint_period_frames",
     "small files": "make room",

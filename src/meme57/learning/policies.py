@@ -276,7 +276,8 @@ def load_network(make: Callable[[], Network], path: Path) -> Network:
             shapes = {name: value.shape for name, value in make().state_dict().items()}
         if shapes != {name: value.shape for name, value in weights.items()}:
             raise ValueError("other names or sizes")
-        network = make()
+        with torch.random.fork_rng(devices=[]):  # the program's own draws stay what they were
+            network = make()
         network.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError, ArithmeticError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is missing, damaged or does not fit its network: {first_line(error)}") from error

@@ -60,8 +60,8 @@ class RunState:
             keep=parameters.run.keep_checkpoints,
         )
         self.statistics = TrainingStatistics()
-        is_remote = parameters.actors.pool == "ray"  # a local pool's chunks cannot be older than its rounds
-        self._staleness = Staleness(parameters.ray.max_staleness_updates if is_remote else math.inf)
+        self._is_remote = parameters.actors.pool == "ray"  # a local pool's chunks cannot be older than its rounds
+        self._staleness = Staleness(parameters.ray.max_staleness_updates if self._is_remote else math.inf)
         self.speed = Speed(time.monotonic)
         self.rng = np.random.default_rng([parameters.run.seed, 2])
         self.frames = 0
@@ -182,8 +182,9 @@ class RunState:
             self.statistics.load_state_dict(state.statistics.model_dump())
             self.rng.bit_generator.state = state.random
             self.frames, self.speed.elapsed_seconds = state.frames, state.elapsed_seconds
-            self.pool.load_weights(*self.learner.weights())
-            self.pool.load_state_dict(state.pool)
+            if not (self.is_done and self._is_remote):  # nobody plays any more: no cluster need be there
+                self.pool.load_weights(*self.learner.weights())
+                self.pool.load_state_dict(state.pool)
         logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self.frames:,}")
         return state.row
 

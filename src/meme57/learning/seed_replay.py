@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,8 @@ def collect_seed_replay(
         RunConflictError: another process collects into this folder.
         StorageError: the folder cannot be written to, or its files cannot be read.
     """
-    with ExitStack() as held:
+    with hold(folder):
         with storage_errors(folder / CHUNKS):
-            held.enter_context(hold(folder))
             existing = _matching_record(parameters, folder)
         if existing is not None:
             return existing

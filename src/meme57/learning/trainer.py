@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from meme57.checkpoints.store import CheckpointRecord
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import Interrupted, NonFiniteLossError
-from meme57.files import storage_errors
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
 from meme57.learning.run_state import GREEDY_EPISODES, SCORE, TRAINING_RETURNS, RunState
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
@@ -77,9 +76,7 @@ class Trainer:
             CheckpointError, ReplayError, NonFiniteLossError, StorageError: see there.
         """
         try:
-            with ExitStack() as held:
-                with storage_errors(self._folder):
-                    held.enter_context(hold(self._folder))
+            with hold(self._folder):
                 if (resumed := self.state.resume()) is not None:
                     record, row = resumed
                     needs_score = self.state.is_done or self._parameters.run.exact_resume

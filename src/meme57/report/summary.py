@@ -41,8 +41,8 @@ def print_study_summary(
         console.print(cut, style="dim", highlight=False)
     if evidence is None:
         console.print(
-            "Not compared on fresh seeds: the best of many noisy trials scores too high. tune.evidence_seeds=[101,102] "
-            "compares.",
+            "Not compared on fresh seeds: the best of many noisy trials scores too high. `tune: {evidence_seeds: [101, "
+            "102]}` in conf/local/parameters.yml compares.",
             style="dim", highlight=False,
         )  # fmt: skip
     else:

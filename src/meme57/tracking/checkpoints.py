@@ -16,6 +16,9 @@ from meme57.errors import TrackingError
 from meme57.tracking.metrics import finite_numbers, metric_name
 from meme57.tracking.store import first_line
 
+MODEL_TYPE = "checkpoint"
+"""Of these LoggedModels; a registered policy has another."""
+
 
 def log_checkpoint(
     client: MlflowClient,
@@ -43,7 +46,7 @@ def log_checkpoint(
     try:
         experiment = client.get_run(run_id).info.experiment_id
         tags = {"meme57.frames": str(frames)}
-        model = client.create_logged_model(experiment, logged_model_name(name), run_id, tags, model_type="checkpoint")
+        model = client.create_logged_model(experiment, logged_model_name(name), run_id, tags, model_type=MODEL_TYPE)
         model_id = str(model.model_id)
         _upload(client, model_id, [folder / file for file in files])
         client.log_outputs(run_id, models=[LoggedModelOutput(model_id, frames)])

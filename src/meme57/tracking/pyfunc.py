@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import shutil
 import tempfile
@@ -108,7 +109,7 @@ def policy_data(store: Store, uri: str) -> Path:
         kind = RefusalError if error.error_code in ABSENT else TrackingError
         raise kind(f"{uri} cannot be read from {store.uri}: {first_line(error)}") from error
     try:
-        folder = _download(store, name, number)
+        folder = _download(store, name, number, None if store.artifacts else _until_exit())
         data = loader_of(folder)["data"]
         check_files(version, folder)
     except (MlflowException, OSError, KeyError, TypeError, ValueError) as error:
@@ -117,6 +118,13 @@ def policy_data(store: Store, uri: str) -> Path:
     if not place.is_relative_to(folder.resolve()):
         raise TrackingError(f"{uri} names data outside its own folder ({data}): nothing was read")
     return place
+
+
+def _until_exit() -> str:
+    """Make a folder that is removed when this program ends: a server's files come as a copy."""
+    folder = tempfile.mkdtemp(prefix="meme57-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def load_policy_model(store: Store, name: str, *, alias: str = CHAMPION) -> Any:

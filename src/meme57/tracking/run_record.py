@@ -164,8 +164,7 @@ def remove_run(project_path: Path, run_name: str) -> list[Path]:
         return []
     home = record_path(project_path, run_name).parent
     with contextlib.ExitStack() as held:
-        with storage_errors(home):
-            held.enter_context(hold(home))
+        held.enter_context(hold(home))
         for lock in _locks(project_path, run_name):
             if lock.parent != home:
                 held.enter_context(hold(lock.parent))
@@ -183,10 +182,7 @@ def at_work(project_path: Path, run_name: str) -> Iterator[None]:
         RunConflictError: the run is being removed just now.
         StorageError: its folder cannot be written to.
     """
-    home = record_path(project_path, run_name).parent
-    with contextlib.ExitStack() as held:
-        with storage_errors(home):
-            held.enter_context(share(home))
+    with share(record_path(project_path, run_name).parent):
         yield
 
 

@@ -57,7 +57,7 @@ class ActiveRun:
     """The child has the page `report.html` among its artifacts."""
 
     def __post_init__(self) -> None:
-        self.metrics = MetricsWriter(self.client, self.run_id, also=self._mirror)
+        self.metrics = MetricsWriter(self.client, self.run_id, also=self.mirror)
         self.curve = ParentCurve(self.client, self.parent_run_id)
 
     def close(self, status: Status, note: str | None = None) -> None:
@@ -82,7 +82,7 @@ class ActiveRun:
         if self.parent_before is None and not others and not keep_parent:
             self.client.delete_run(self.parent_run_id)
         elif not _running_children(self.client, self.experiment_id, self.parent_run_id):
-            status, note = self.parent_before or ("FINISHED", "")
+            status, note = self.parent_before or ("KILLED", "it was refused")
             end_run(self.client, self.parent_run_id, "KILLED" if status == "RUNNING" else status, note)  # type: ignore[arg-type]
 
     def has_results(self) -> bool:
@@ -97,9 +97,11 @@ class ActiveRun:
             if writer is not None:
                 writer.close()
 
-    def _mirror(self, metrics: Mapping[str, float], step: int) -> None:
+    def mirror(self, metrics: Mapping[str, object], step: int) -> None:
+        """Give the finite numbers to TensorBoard's files, if they were asked for."""
         if self.tensorboard is not None:
-            self.tensorboard.add(metrics, step)
+            named = {metric_name(name): value for name, value in finite_numbers(metrics).items()}
+            self.tensorboard.add(named, step)
 
 
 _active: ContextVar[ActiveRun | None] = ContextVar("active_run", default=None)
@@ -167,6 +169,14 @@ def log_results(active: ActiveRun, results: Mapping[str, object], *, step: int) 
     writer.flush()
 
 
+def tag_parent(active: ActiveRun, name: str, value: str) -> None:
+    """Set a tag of the whole run; if the store refuses, only warn."""
+    try:
+        active.client.set_tag(active.parent_run_id, name, value)
+    except Exception as error:  # MLflow does not wrap the errors of its stores
+        log.warning("the tag %s is not in MLflow: %s", name, first_line(error))
+
+
 def log_metrics(active: ActiveRun, metrics: Mapping[str, object], *, step: int) -> None:
     """Write metrics immediately (the scores of an evaluation), not in batches."""
     if finite_numbers(metrics):
@@ -183,8 +193,13 @@ def log_file(active: ActiveRun, path: Path) -> None:
         log.warning("%s is not in MLflow: %s", path.name, first_line(error))
 
 
-def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) -> list[str]:
+def close_stale_runs(
+    client: MlflowClient, experiment_id: str, run_name: str, *, abandoned: str | None = None
+) -> list[str]:
     """Mark the runs of `run_name` whose process has ended as KILLED, and return their ids.
+
+    Args:
+        abandoned: id of a parent whose run nobody works on: its runs have ended, on whatever machine they were.
 
     Raises:
         TrackingError: the store refuses.
@@ -192,7 +207,11 @@ def close_stale_runs(client: MlflowClient, experiment_id: str, run_name: str) ->
     running_ones = f"attributes.status = 'RUNNING' and tags.`{RUN_NAME}` = '{run_name}'"
     try:
         running = client.search_runs([experiment_id], running_ones, max_results=1000)
-        stale = [run for run in running if not is_alive(run.data.tags)]
+        stale = [
+            run
+            for run in running
+            if not is_alive(run.data.tags) or (abandoned and abandoned in (run.info.run_id, run.data.tags.get(PARENT)))
+        ]
         for run in stale:
             end_run(client, run.info.run_id, "KILLED", "its process ended without closing the run")
     except MlflowException as error:

@@ -171,6 +171,8 @@ def _remedy(error: BaseException) -> str:
         return " Its address is that of the store, by default sqlite:///mlruns/mlflow.db."
     if not is_unusable(error):
         return ""
+    if "disk is full" in text or "disk I/O error" in text:
+        return ": make room on the disk of the database, by default mlruns/mlflow.db"
     if "readonly" in text or "unable to open" in text:
         return ": make the database and its folder writable, by default `chmod -R u+w mlruns`"
     return (

@@ -9,6 +9,7 @@ import optuna
 import yaml
 
 from meme57.config import Parameters, parse_parameters
+from meme57.config.fields import LONGEST_NAME, joined
 from meme57.config.games import game_settings
 from meme57.config.tree import plain
 from meme57.evaluation.reference import has_reference
@@ -67,7 +68,8 @@ def environment_text(
     """
     games, name = parameters.tune_games, parameters.study_name
     tree = parameters.model_dump(mode="python", by_alias=True)
-    settings = {"run.name": f"tuned-{name}-s{parameters.run.seed}", "run.fresh": False}
+    seed = f"-s{parameters.run.seed}"
+    settings = {"run.name": joined([f"tuned-{name}"], LONGEST_NAME - len(seed)) + seed, "run.fresh": False}
     game = game_settings(games[0], parameters.env.game)
     tree = assign(tree, {**record["best"]["values"], **settings, **game})
     del tree["tune"]

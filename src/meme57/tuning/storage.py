@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from meme57.addresses import prepare_database, sqlite_path
 from meme57.errors import AddressError, TuningError
+from meme57.files import storage_errors
 
 MOST_DEATHS = 3
 """A trial is given up if its worker dies more often, since the trial may be the cause."""
@@ -66,18 +67,23 @@ class Leases:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def study(self) -> Iterator[None]:
         """Lock the study: only one process at a time asks for trials or looks for dead ones."""
-        with (self._folder / "study.lock").open("w") as stream:
+        path = self._folder / "study.lock"
+        with storage_errors(path):
+            stream = path.open("w")
+        with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
 
     def take(self, number: int) -> IO[str]:
         """Take the lease of a trial; it lasts until the stream is closed or the process ends."""
-        stream = self._path(number).open("w")
+        with storage_errors(self._path(number)):
+            stream = self._path(number).open("w")
         fcntl.flock(stream, fcntl.LOCK_EX)
         return stream
 

@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from meme57.actors.ray_cluster import connect, import_ray, machines
 from meme57.config import Parameters
 from meme57.config.tuning import TuneParameters
-from meme57.errors import Interrupted, TuningError
+from meme57.errors import ConfigurationError, Interrupted, TuningError
 from meme57.executor import make_executor
 from meme57.stopping import stop_requested
 from meme57.tuning.study import Place, open_study, work
@@ -24,9 +25,12 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
     Raises:
         Interrupted: a stop was requested; every open trial is back in the queue.
         RunConflictError, TuningError, AddressError: the study cannot be opened.
+        ConfigurationError: its workers would be on several machines, and the study is a file of this one.
     """
-    open_study(parameters, place)
     tune = parameters.tune
+    if tune.executor == "ray" and tune.storage is None:
+        _check_one_machine()
+    open_study(parameters, place)
     if tune.workers > 1 or tune.executor == "ray":
         executor = make_executor(tune.executor, workers=tune.workers)
         for outcome in executor.run(_work, [(parameters, place)] * tune.workers, stop=stop):
@@ -60,6 +64,16 @@ def spread(
     if failed:
         raise TuningError(f"a learning run of the comparison failed: {failed[0]}")
     return [outcome.value for outcome in outcomes]
+
+
+def _check_one_machine() -> None:
+    ray = import_ray("tune.executor=ray")
+    connect(ray)
+    if (count := len(machines(ray))) > 1:
+        raise ConfigurationError(
+            f"the Ray cluster has {count} machines, which do not share this study's file: give tune.storage the "
+            "address of a database that all of them reach"
+        )
 
 
 def _work(task: tuple[Parameters, Place]) -> None:

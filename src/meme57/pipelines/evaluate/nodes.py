@@ -68,12 +68,14 @@ def score(parameters: dict[str, Any], checkpoints: dict[str, Any], episodes: pd.
     """
     from meme57.evaluation.scores import make_scores, score_metrics
     from meme57.tracking.results import score_results
-    from meme57.tracking.runs import active_run, log_metrics, log_results
+    from meme57.tracking.runs import active_run, log_metrics, log_results, tag_parent
 
-    scores = make_scores(parse_parameters(parameters), checkpoints["best"], episodes)
+    settings = parse_parameters(parameters)
+    scores = make_scores(settings, checkpoints["best"], episodes)
     if (active := active_run()) is not None:
         log_metrics(active, score_metrics(scores["agents"]), step=checkpoints["best"]["frames"])
         log_results(active, score_results(scores["agents"]), step=checkpoints["best"]["frames"])
+        tag_parent(active, "meme57.protocol", settings.evaluate.protocol)  # these scores have taken the place of others
     return scores
 
 

@@ -44,11 +44,13 @@ def learn(
         evaluate=checkpoint_evaluation(settings, stop=stop_requested),
         stop=stop_requested,
     )
-    for event in show_progress(events, total_frames=settings.run.total_frames, title=f"learn {settings.run_name}"):
-        yield checkpoint_record(event), event.rows  # what is yielded is saved before the next line
-        if event.checkpoint is not None:
-            _renew(renew_page, place, settings.run_name)
-    _renew(renew_page, place, settings.run_name)  # now that nobody learns
+    try:
+        for event in show_progress(events, total_frames=settings.run.total_frames, title=f"learn {settings.run_name}"):
+            yield checkpoint_record(event), event.rows  # what is yielded is saved before the next line
+            if event.checkpoint is not None:
+                _renew(renew_page, place, settings.run_name)
+    finally:
+        _renew(renew_page, place, settings.run_name)  # now that nobody learns, be it after a stop
 
 
 def _renew(renew_page: Callable[[Path, str], None], place: dict[str, Any], run_name: str) -> None:

@@ -84,10 +84,11 @@ def run_member(task: Task) -> None:
     """
     from meme57.tracking.trials import TrialRun
 
-    before = read_note(task.note)
-    known = before.get("mlflow_run_id") if _is_of(task, before) else None
+    before, parameters = read_note(task.note), parse_parameters(task.parameters)
+    goes_on = _is_of(task, before) and not parameters.run.fresh  # a metric of the old run has no second value
+    known = before.get("mlflow_run_id") if goes_on else None
     member = task.member
-    settings = member_settings(parse_parameters(task.parameters))
+    settings = member_settings(parameters)
     who = {"game": member.game, "seed": member.seed, "variant": member.variant}
     run = TrialRun(task.suite_run, member.name, {**who, **member.values}, known, tags=_tags(task))
     note: dict[str, Any] = {
