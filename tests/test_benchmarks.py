@@ -41,7 +41,7 @@ def test_the_page_holds_the_tables_of_the_figures() -> None:
 def test_an_unknown_benchmark_is_one_clear_line() -> None:
     done = run("benchmarks/run.py", "replya")
     assert done.returncode == 2
-    assert "there is no benchmark replya: take collection, learner, peer" in done.stderr
+    assert "there is no benchmark replya: take collection, learner, update, peer" in done.stderr
 
 
 def test_a_small_benchmark_measures_and_writes(tmp_path) -> None:

@@ -133,7 +133,7 @@ def test_generated_parts_are_current() -> None:
 def test_stale_parts_are_noticed(tmp_path: Path) -> None:
     import shutil
 
-    for name in ("docs", "conf", "experiments"):
+    for name in ("docs", "conf", "experiments", "benchmarks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("local", "__pycache__"))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (tmp_path / "README.md").write_text(readme.replace("| Pong |", "| Pogn |"), encoding="utf-8")

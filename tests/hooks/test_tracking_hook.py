@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -139,6 +140,7 @@ def _without_ray(project: Path) -> None:
 def _no_cluster(project: Path) -> None:
     class Ray:
         is_initialized = staticmethod(lambda: False)
+        exceptions = SimpleNamespace(RayError=RuntimeError)
 
         def init(self, **_: object) -> None:
             raise ConnectionError("nobody answers")
