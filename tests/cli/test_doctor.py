@@ -139,7 +139,7 @@ def test_doctor_says_whether_a_preset_fits_and_how_long_it_takes(
     assert "is made for a GPU, and there is none: its arithmetic alone takes at least" in words
 
     monkeypatch.setattr("meme57.learning.machine.free_memory", lambda: 2**20)
-    verdict, words = verdicts("whole")["whole: size"]
+    verdict, words = verdicts("small")["small: size"]  # `whole` may fail by the disk of the machine first
     assert verdict == "FAIL"
     assert "GiB of memory" in words
 
