@@ -27,10 +27,10 @@ SHOWN_MS = 0.5
 """An operation that takes less than this an update, before and now, is in the table's last row."""
 
 
-def updates_of(folder: Path, batch_size: int) -> dict[str, Any]:
-    """Return the seconds of each update in a new process, and the operations of one."""
+def updates_of(folder: Path, batch_size: int, *more: str) -> dict[str, Any]:
+    """Return the seconds of each update in a new process, and with the word `profile` the operations of one."""
     script = Path(__file__).with_name("updates_of.py")
-    words = [sys.executable, str(script), str(folder.resolve()), str(batch_size), str(UPDATES)]
+    words = [sys.executable, str(script), str(folder.resolve()), str(batch_size), str(UPDATES), *more]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{folder}: {done.stderr.strip()}")
@@ -43,17 +43,15 @@ def measure(before: str, repetitions: int) -> dict[str, Any]:
     folders = {"before": Path(before), "now": ROOT}
     if not (folders["before"] / "benchmarks" / "bench_learner.py").exists():
         raise SystemExit(f"{before} is no clone of this project: git clone . {before}, then check a commit out there")
-    rows, operations = [], {}
+    rows = []
     for batch_size in BATCH_SIZES:
         medians: dict[str, list[float]] = {name: [] for name in folders}
         for _ in range(repetitions):
             for name, folder in folders.items():
-                found = updates_of(folder, batch_size)
-                medians[name].append(1e3 * float(np.median(found["seconds"])))
-                if batch_size == PROFILED:
-                    operations[name] = found["operations"]
+                medians[name].append(1e3 * float(np.median(updates_of(folder, batch_size)["seconds"])))
         then, now = (np.array(medians[name]) for name in folders)
         rows.append({"batch_size": batch_size, "before": spread(then), "now": spread(now), "ratio": spread(then / now)})
+    operations = {name: updates_of(folder, PROFILED, "profile")["operations"] for name, folder in folders.items()}
     commit = subprocess.run(
         ["git", "-C", before, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,6 @@
 """Times updates of the meme57 in a folder, this one or a clone at another commit; prints JSON. For `bench_update.py`.
 
-python benchmarks/updates_of.py FOLDER BATCH_SIZE UPDATES
+python benchmarks/updates_of.py FOLDER BATCH_SIZE UPDATES [profile]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WARM_UP = 5
 
 
 def main() -> None:
-    """Make the updates, then profile as many."""
+    """Make the updates, and with the last word profile as many more."""
     assert Path(meme57.__file__).is_relative_to(FOLDER), "another meme57 was imported"
     torch.set_num_threads(1)
     batch_size, count = int(sys.argv[2]), int(sys.argv[3])
@@ -37,7 +37,8 @@ def main() -> None:
         start = time.process_time()
         update()
         seconds.append(time.process_time() - start)
-    print(json.dumps({"seconds": seconds, "operations": operations(update, count)}))
+    found = operations(update, count) if sys.argv[4:] == ["profile"] else []
+    print(json.dumps({"seconds": seconds, "operations": found}))
 
 
 def operations(update: Update, count: int) -> list[dict[str, Any]]:
