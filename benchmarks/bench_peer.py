@@ -1,7 +1,8 @@
 """Our learner compared with a public Agent57 learner, in turn, on the same batch size.
 
     git clone https://github.com/michaelnny/deep_rl_zoo
-    python benchmarks/bench_peer.py --peer deep_rl_zoo [--repetitions 8] [--json PATH]
+    pip install --target zoo-needs python-snappy
+    PYTHONPATH=zoo-needs python benchmarks/bench_peer.py --peer deep_rl_zoo [--repetitions 8] [--json PATH]
 
 Theirs is `Learner._update_q_network` of deep_rl_zoo's Agent57: two recurrent networks on 84 x 84 frames, online and
 target passes, Retrace, backward, Adam. Ours is `Learner.update` without novelty: the 16-policy MEME agent of
@@ -33,7 +34,7 @@ def agent57(folder: Path) -> tuple[Callable[[], object], int]:
         from deep_rl_zoo.networks.curiosity import NguEmbeddingConvNet, RndConvNet
         from deep_rl_zoo.networks.value import Agent57Conv2dNet
     except ImportError as error:
-        raise SystemExit(f"{folder} does not contain deep_rl_zoo ({error}): clone it, then name its folder") from error
+        raise SystemExit(f"{folder}: {error}: the first lines of {Path(__file__).name} say how to get it") from error
     network = Agent57Conv2dNet((1, 84, 84), ACTIONS, POLICIES)
     curiosity = [NguEmbeddingConvNet((1, 84, 84), ACTIONS), RndConvNet((1, 84, 84)), RndConvNet((1, 84, 84))]
     learner = agent.Learner(

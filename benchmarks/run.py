@@ -30,7 +30,8 @@ def run(name: str, options: list[str]) -> None:
     print(f"\n{name}", flush=True)
     FIGURES.mkdir(parents=True, exist_ok=True)
     script = Path(__file__).with_name(f"bench_{name}.py")
-    subprocess.run([sys.executable, script, "--json", FIGURES / f"{name}.json", *options], check=True)
+    if code := subprocess.run([sys.executable, script, "--json", FIGURES / f"{name}.json", *options]).returncode:
+        raise SystemExit(code)
 
 
 def write_page() -> None:

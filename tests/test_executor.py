@@ -97,6 +97,20 @@ def test_two_ray_tasks() -> None:
     assert (outcomes[1].value, str(outcomes[1].error)[:10]) == (None, "TypeError:")
 
 
+def test_a_ray_task_sees_the_gpus_that_it_reserves(caplog: pytest.LogCaptureFixture) -> None:
+    ray = pytest.importorskip("ray")
+    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        for gpus, seen in ((0.5, "0"), (0.0, None)):
+            [outcome] = make_executor("ray", workers=1, cpus=0.5, gpus=gpus).run(os.getenv, ["CUDA_VISIBLE_DEVICES"])
+            assert outcome.value == seen
+        assert "waits" not in caplog.text
+        make_executor("ray", workers=1, gpus=2.0).run(os.getenv, ["HOME"], stop=lambda: True)
+        assert "a task reserves 2 GPUs, and the Ray cluster has 1: it waits for more" in caplog.text
+    finally:
+        ray.shutdown()
+
+
 def wait_for_two_stops(folder: str) -> str:
     """As when a scheduler warns the whole group, and SIGTERM then comes from it and from the parent."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):

@@ -21,6 +21,8 @@ from meme57 import stopping, streams
 from meme57.actors.ray_cluster import connect, import_ray
 from meme57.errors import one_line
 
+log = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.2
 
 Task = Callable[[Any], Any]
@@ -81,7 +83,13 @@ class LocalExecutor:
 
 
 class RayExecutor:
-    """One Ray task for each argument; Ray places them, on this machine or on the cluster that RAY_ADDRESS names."""
+    """One Ray task for each argument; Ray places them, on this machine or on the cluster that RAY_ADDRESS names.
+
+    A task reserves `cpus` and `gpus`, which may be fractions. It sees those GPUs, or all if it reserved none.
+    """
+
+    def __init__(self, *, cpus: float = 1.0, gpus: float = 0.0) -> None:
+        self._cpus, self._gpus = cpus, gpus
 
     def run(
         self, function: Task, arguments: Sequence[Any], *, stop: Callable[[], bool] = stopping.never
@@ -89,7 +97,9 @@ class RayExecutor:
         """Run the tasks as `Executor` says; to stop a task, Ray cancels it, which raises SIGINT inside Python."""
         ray = import_ray("tune.executor=ray")
         connect(ray)
-        remote = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
+        if (has := ray.cluster_resources().get("GPU", 0.0)) < self._gpus:
+            log.warning("a task reserves %g GPUs, and the Ray cluster has %g: it waits for more", self._gpus, has)
+        remote = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_ray_task)
         shared = ray.put(function)  # once, whatever it carries, such as an agent's weights
         tasks = [remote.remote(shared, argument) for argument in arguments]
         asked, pending = False, tasks
@@ -102,9 +112,9 @@ class RayExecutor:
         return [_ray_outcome(ray, task) for task in tasks]
 
 
-def make_executor(name: str, *, workers: int) -> Executor:
-    """Make the executor named `local` or `ray`."""
-    return RayExecutor() if name == "ray" else LocalExecutor(workers)
+def make_executor(name: str, *, workers: int, cpus: float = 1.0, gpus: float = 0.0) -> Executor:
+    """Make the executor named `local`, with `workers` processes, or `ray`, with `cpus` and `gpus` for each task."""
+    return RayExecutor(cpus=cpus, gpus=gpus) if name == "ray" else LocalExecutor(workers)
 
 
 def _ray_task(function: Task, argument: Any) -> Any:

@@ -231,9 +231,9 @@ class RayParameters(Group):
     workers: Count = 2
     """Actors; each plays its share of `env.num_envs` with a copy of the policy."""
     cpus_per_worker: Positive = 1.0
-    """CPUs that Ray reserves for an actor."""
+    """CPUs that Ray reserves for an actor, or for a worker of a study with `tune.executor: ray`."""
     gpus_per_worker: NonNegative = 0.0
-    """GPUs that Ray reserves for an actor; above 0, the policy's copy acts on one."""
+    """GPUs that Ray reserves for an actor or such a worker. With 0 an actor acts on the CPU."""
     rounds_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
     """Rounds of `actors.weights_period_steps` that are queued for an actor; it waits once all are done."""
     timeout_seconds: Positive = 20.0

@@ -81,7 +81,7 @@ def compare(
         progress(sum((folder / SCORE).exists() for folder in unique), len(unique))
         return stop()
 
-    scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), tune, watched_stop), strict=True))
+    scores = dict(zip(unique, spread(learn_fresh, list(unique.values()), parameters, watched_stop), strict=True))
     progress(len(unique), len(unique))
     configured, tuned = ([scores[run.folder] for run in runs[side]] for side in SIDES)
     return summarise_evidence(parameters, units, configured, tuned, scale=scale)

@@ -10,9 +10,8 @@ from typing import Any
 
 from meme57.actors.ray_cluster import connect, import_ray, machines
 from meme57.config import Parameters
-from meme57.config.tuning import TuneParameters
 from meme57.errors import ConfigurationError, Interrupted, TuningError
-from meme57.executor import make_executor
+from meme57.executor import Executor, make_executor
 from meme57.stopping import stop_requested
 from meme57.tuning.study import Place, open_study, work
 
@@ -32,7 +31,7 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
         _check_one_machine()
     open_study(parameters, place)
     if tune.workers > 1 or tune.executor == "ray":
-        executor = make_executor(tune.executor, workers=tune.workers)
+        executor = _executor(parameters)
         for outcome in executor.run(_work, [(parameters, place)] * tune.workers, stop=stop):
             if outcome.error is not None:
                 log.warning("a worker ended early: %s", outcome.error)
@@ -42,7 +41,7 @@ def run_study(parameters: Parameters, place: Place, stop: Callable[[], bool]) ->
 
 
 def spread(
-    function: Callable[[Any], Any], tasks: Sequence[Any], tune: TuneParameters, stop: Callable[[], bool]
+    function: Callable[[Any], Any], tasks: Sequence[Any], parameters: Parameters, stop: Callable[[], bool]
 ) -> list[Any]:
     """Return the function's values for all tasks; `stop` is called before each, or again and again beside them.
 
@@ -50,20 +49,25 @@ def spread(
         Interrupted: a stop was requested.
         TuningError: a task failed; the message is one line.
     """
-    if tune.workers == 1 and tune.executor == "local":
+    if parameters.tune.workers == 1 and parameters.tune.executor == "local":
         values = []
         for task in tasks:
             if stop():
                 raise Interrupted("stopped while comparing: the same command resumes")
             values.append(function(task))
         return values
-    outcomes = make_executor(tune.executor, workers=tune.workers).run(function, tasks, stop=stop)
+    outcomes = _executor(parameters).run(function, tasks, stop=stop)
     if stop():
         raise Interrupted("stopped while comparing: the same command resumes")
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failed:
         raise TuningError(f"a learning run of the comparison failed: {failed[0]}")
     return [outcome.value for outcome in outcomes]
+
+
+def _executor(parameters: Parameters) -> Executor:
+    tune, ray = parameters.tune, parameters.ray
+    return make_executor(tune.executor, workers=tune.workers, cpus=ray.cpus_per_worker, gpus=ray.gpus_per_worker)
 
 
 def _check_one_machine() -> None:
