@@ -142,6 +142,11 @@ def test_a_policy_is_registered_at_the_temperature_of_its_score(make_teacher, st
     ]  # fmt: skip
     assert [Teacher.load(folder).temperature for folder, _ in copies] == [0.0, 0.25]
     assert [load_student(folder).spec.temperature for _, folder in copies] == [0.0, 0.25]
+    assert nodes._actions(0.0) == {}
+    assert (
+        nodes._actions(0.25)["actions"]
+        == "the score is of actions drawn at temperature 0.25; served here are the best ones"
+    )
     for original, copy, name in ((teacher, copies[0][0], "agent.json"), (student_folder, copies[0][1], "student.json")):
         assert (copy / name).read_bytes() == (original / name).read_bytes()  # so that the version's checksum stays
 

@@ -20,7 +20,7 @@ import pytest
 
 from meme57.config import parse_parameters
 from meme57.config.members import Member, member_settings, suite_members
-from meme57.errors import Interrupted
+from meme57.errors import Interrupted, RunConflictError
 from meme57.files import read_json, write_json
 from meme57.hooks.one_line import OneLineError
 from meme57.pipelines import FLOW
@@ -101,6 +101,21 @@ def test_a_failed_member_is_named_and_the_other_is_done(story: dict[str, Any]) -
 def test_the_second_start_touches_nothing_that_is_done(story: dict[str, Any]) -> None:
     assert story["second"] == story["first"]
     assert story["touched"] == []
+
+
+def test_a_run_that_learned_for_longer_is_refused_and_stays_done(story: dict[str, Any]) -> None:
+    folder = story["project"].folder
+    note = folder / "data" / "07_model_output" / "suite-two" / "Pong-s1.json"
+    tree = parse_parameters({"env": {"game": "Pong"}, "run": {"total_frames": 1_600}}).model_dump(
+        mode="json", by_alias=True
+    )
+    task = Task(
+        Member("Pong", 1, "configured", "Pong-s1"), tree, str(folder), "test", note, ("setup",), None, "as_trained"
+    )
+    before = note.read_bytes()
+    with pytest.raises(RunConflictError, match=r"'Pong-s1' has learned 2,\d+ frames, more than run\.total_frames=1600"):
+        run_member(task)
+    assert note.read_bytes() == before
 
 
 def test_results_name_protocol_and_agents(story: dict[str, Any]) -> None:

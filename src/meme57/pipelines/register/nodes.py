@@ -49,7 +49,7 @@ def register_policies(
     source = checkpoint_source(Path(best["folder"]))
     check_student(student, student_folder, source)
     check_scores(scores, run_name=settings.run_name, source=source, student_sha256=student["weights_sha256"])
-    temperature = scores["protocol"].get("temperature", 0.0)  # scores from before it could be chosen are greedy
+    temperature = _temperature(scores)
     data = {
         "teacher": _copy_teacher(Path(best["folder"]), policy_folder, settings.network.torso, temperature),
         "student": _copy_student(student_folder, policy_folder, temperature),
@@ -71,6 +71,17 @@ def register_policies(
         agent: _register(agent, folder, policy_folder, scores, tags, lineage, settings)
         for agent, folder in data.items()
     }
+
+
+def _temperature(scores: dict[str, Any]) -> float:
+    return float(scores["protocol"].get("temperature", 0.0))  # scores from before it could be chosen are greedy
+
+
+def _actions(temperature: float) -> dict[str, str]:
+    """Return the card's row about a policy that was scored with drawn actions; the served file never draws."""
+    if temperature == 0.0:
+        return {}
+    return {"actions": f"the score is of actions drawn at temperature {temperature:g}; served here are the best ones"}
 
 
 def _protocol(scores: dict[str, Any]) -> str:
@@ -108,6 +119,7 @@ def _register(
     shutil.rmtree(target, ignore_errors=True)
     facts = {
         "mean return": f"{score.mean:,.4g} ({score.episodes} episodes)",
+        **_actions(_temperature(scores)),
         **{key.removeprefix("meme57."): value for key, value in tags.items()},
         "whole protocol": score.protocol,
         **{key.replace("_", " "): value for key, value in lineage.items()},

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from meme57.config import parse_parameters
+from meme57.config import Parameters, parse_parameters
 from meme57.config.identity import former_member_digest, is_same
 from meme57.config.labels import digest
 from meme57.config.members import Member, member_settings
 from meme57.config.renames import with_todays_agents
 from meme57.datasets.schemas import MemberNote
-from meme57.errors import CheckpointError, Interrupted, Meme57Error, one_line, own_error
+from meme57.errors import CheckpointError, Interrupted, Meme57Error, RunConflictError, one_line, own_error
 from meme57.files import checked, read_json, write_json
 from meme57.stopping import stop_requested
 
@@ -85,6 +85,7 @@ def run_member(task: Task) -> None:
     from meme57.tracking.trials import TrialRun
 
     before, parameters = read_note(task.note), parse_parameters(task.parameters)
+    _refuse_a_longer_run(task, parameters)
     goes_on = _is_of(task, before) and not parameters.run.fresh  # a metric of the old run has no second value
     known = before.get("mlflow_run_id") if goes_on else None
     member = task.member
@@ -116,6 +117,21 @@ def run_member(task: Task) -> None:
         raise Meme57Error(why) from error
     finally:
         run.close(state, why)
+
+
+def _refuse_a_longer_run(task: Task, parameters: Parameters) -> None:
+    """Refuse a run that has learned for more frames than the suite wants: it would be scored as if it had not."""
+    from meme57.tracking.overview import overview, run_names
+
+    project, name, wanted = Path(task.project), task.member.name, parameters.run.total_frames
+    if parameters.run.fresh or name not in run_names(project):
+        return
+    run = overview(project, name)
+    if run.total_frames is not None and wanted < min(run.frames, run.total_frames):
+        raise RunConflictError(
+            f"run {name!r} has learned {run.frames:,} frames, more than run.total_frames={wanted}: another "
+            "suite.prefix learns beside it, run.fresh=true in its place"
+        )
 
 
 def _play(task: Task) -> dict[str, Any]:
