@@ -24,7 +24,7 @@ TESTS = {
     "A torso": "tests/agent/test_torso.py",
     "A torso of your own, outside this code": "tests/test_changing.py",
     "An environment of your own, outside this code": "tests/test_changing.py",
-    "A small game of our own": "tests/envs/test_toys.py",
+    "A built-in small game": "tests/envs/test_toys.py",
     "A pipeline stage": "tests/test_docs.py",
     "A network input": "tests/agent/test_inputs.py",
 }

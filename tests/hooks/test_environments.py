@@ -133,7 +133,7 @@ def test_an_older_environment_is_told_its_base_once(project: Path, caplog) -> No
         assert parameters(project, "older") == parse_parameters({"env": {"height": 42}})
         parameters(project, "older")
     (line,) = caplog.messages
-    assert "older has no `extends`, so it extends base, the paper's agent" in line
+    assert "older has no `extends`, so it extends base, the specification's agent" in line
     assert "write `extends: laptop`" in line
     assert "\n" not in line
     caplog.clear()

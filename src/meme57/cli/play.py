@@ -29,7 +29,8 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option(
     "--agent",
     type=click.Choice(["teacher", "student"]),
-    help="Of a run or a game, by default the teacher; a student plays through ONNX Runtime.",
+    help="Of a run or a game, by default the teacher; of a game the student, where the teacher is not installed. "
+    "A student plays through ONNX Runtime.",
 )
 @click.option("--episodes", type=click.IntRange(1), default=1, show_default=True, help="Whole episodes.")
 @click.option("--sticky", type=click.FloatRange(0, 1), metavar="P", help="Repeat the last action with probability P.")

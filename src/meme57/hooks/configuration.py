@@ -171,7 +171,7 @@ def _unknown(conf_source: str, name: str, above: str) -> str:
 def _warn_of_base(folder: str) -> None:
     """Warn once per process: before version 0.2 every environment extended the laptop's."""
     log.warning(
-        "%s has no `extends`, so it extends base, the paper's agent: write `extends: laptop` into its parameters.yml "
-        "to extend the laptop, as before version 0.2, or `extends: base` to keep this",
+        "%s has no `extends`, so it extends base, the specification's agent: write `extends: laptop` into its "
+        "parameters.yml to extend the laptop, as before version 0.2, or `extends: base` to keep this",
         folder,
     )
