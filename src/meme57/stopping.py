@@ -22,7 +22,8 @@ TO_ALL = (signal.SIGINT, *NOTICES)
 """What terminals and schedulers send to every process of a group: workers ignore these, their parent handles them."""
 LAST_WORDS_SECONDS = 3.0
 
-_requested = threading.Event()
+_requested = False
+"""No `threading.Event`: a signal that comes while another's handler sets that would wait for its lock for ever."""
 _installed = 0
 """How many of our handlers are installed, one over another: a suite's member runs a pipeline inside its process."""
 _is_worker = False
@@ -30,12 +31,13 @@ _is_worker = False
 
 def stop_requested() -> bool:
     """Return whether this process was asked to stop."""
-    return _requested.is_set()
+    return _requested
 
 
 def request_stop() -> None:
     """Ask every loop of this process to stop at its next checkpoint."""
-    _requested.set()
+    global _requested
+    _requested = True
 
 
 def never() -> bool:
@@ -51,11 +53,11 @@ def install_handlers(on_second: Callable[[], object] | None = None) -> Callable[
     The first signal sets the flag and prints one line. The second demand calls `on_second`, for three seconds at most,
     and exits with `128 + signal`. Outside the main thread Python allows no handlers: there only the flag is cleared.
     """
-    global _installed
+    global _installed, _requested
     if _is_worker:
         return lambda: None
     if _installed == 0:
-        _requested.clear()
+        _requested = False
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     demanded = False
@@ -91,8 +93,8 @@ def obey_parent(number: signal.Signals) -> Callable[[], None]:
     Signals to the whole group are ignored: the parent gets them too, and passes them on. Returns the function that
     restores the previous handlers.
     """
-    global _is_worker
-    _requested.clear()
+    global _is_worker, _requested
+    _requested = False
     give_back = _take_over({**dict.fromkeys(TO_ALL, signal.SIG_IGN), number: lambda *_: request_stop()})
     _is_worker = True
 

@@ -76,8 +76,10 @@ def test_state_goes_through_json_and_on_identically(make_pool) -> None:
     first, second = make_pool(), make_pool()
     first.collect(100)
     state = json.loads(json.dumps(first.state_dict()))
-    first.load_state_dict(state)
-    second.load_state_dict(state)
+    first.restore(state)
+    first.resume()
+    second.restore(state)
+    second.resume()
     left, right = first.collect(80), second.collect(80)
     assert left.episodes == right.episodes
     for a, b in zip(left.chunks, right.chunks, strict=True):
@@ -93,7 +95,8 @@ def test_a_restored_pool_begins_the_episodes_that_a_restarted_one_begins(make_po
     first.cut_episodes()
     state = json.loads(json.dumps(first.state_dict()))
     first.restart()  # as an uninterrupted run does at a checkpoint
-    second.load_state_dict(state)
+    second.restore(state)
+    second.resume()
     assert first.state_dict() == second.state_dict()
 
 

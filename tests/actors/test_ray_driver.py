@@ -299,7 +299,9 @@ def test_a_place_without_room_is_named_once_and_another_number_of_workers_too(
     assert "more than ray.start_seconds" in caplog.text
     state = pool.state_dict()
     cluster.starts_silent = False
-    make_pool(ray={"workers": 1}).load_state_dict(state)
+    pool = make_pool(ray={"workers": 1})
+    pool.restore(state)
+    pool.resume()
     assert "the bandits of 2 actors, and ray.workers is 1 now: they begin anew" in caplog.text
 
 
@@ -318,7 +320,8 @@ def test_a_shared_bandit_learns_from_all_and_survives_another_number_of_workers(
     pool.cut_episodes()
     state = pool.state_dict()
     other = make_pool(**shared, ray={"workers": 1})
-    other.load_state_dict(state)
+    other.restore(state)
+    other.resume()
     assert other._bandit.plays == [tuple(play) for play in state["bandit"]["plays"]]
     assert cluster.handles[-1].plan.life == state["next_life"]
     assert cluster.handles[-1].plan.state is None
@@ -458,10 +461,12 @@ def test_a_cut_state_goes_on_with_the_same_lives_and_any_other_with_new_ones(clu
     pool.cut_episodes()
     cut = pool.state_dict()
     assert (running["is_exact"], cut["is_exact"], cut["lives"]) == (False, True, [1_000, 1_001])
-    pool.load_state_dict(cut)
+    pool.restore(cut)
+    pool.resume()
     assert lives(cluster)[2:] == [1_000, 1_001]
     assert all(handle.plan.is_exact for handle in cluster.handles[2:])
-    pool.load_state_dict(running)
+    pool.restore(running)
+    pool.resume()
     assert lives(cluster)[4:] == [1_002, 1_003]
     assert not any(handle.plan.is_exact for handle in cluster.handles[4:])
     assert pool.collect(10).num_steps > 0

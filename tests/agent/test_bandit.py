@@ -125,11 +125,16 @@ def test_restored_state_goes_on_identically() -> None:
         second.update(arm, reward)
 
 
-def test_forgotten_plays_are_tried_again() -> None:
+def test_forgotten_plays_are_tried_again_after_those_that_were_never_selected() -> None:
+    """Else 8 environments whose episodes are always cut would play the first 8 of 16 policies for ever."""
     ucb = bandit(3)
     assert [ucb.select(), ucb.select()] == [0, 1]
     ucb.forget_pending()
-    assert ucb.select() == 0
+    other = bandit(3)
+    other.load_state_dict(ucb.state_dict())
+    assert [ucb.select() for _ in range(2)] == [other.select() for _ in range(2)] == [2, 0]
+    ucb.forget_pending()
+    assert ucb.select() == 1
 
 
 def test_ladder_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from meme57.agent.frames import FrameNormaliser, shift
+from meme57.agent.frames import FIT_FRAMES, FrameNormaliser, shift
 
 
 def test_fresh_it_only_scales() -> None:
@@ -31,6 +31,20 @@ def test_a_picture_that_never_changes_stays_finite() -> None:
     normaliser.fit(frames)
     assert normaliser(frames).abs().max().item() < 1e-4
     assert normaliser.scale.item() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_fitted_in_portions_as_at_once(dtype: str) -> None:
+    """All of a large replay's frames as numbers would be many gigabytes."""
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 255, (2 * FIT_FRAMES + 7, 3, 4), generator=generator).to(getattr(torch, dtype))
+    normaliser = FrameNormaliser(3, 4, dtype)
+    normaliser.fit(frames)
+    numbers = frames.double() / (255.0 if dtype == "uint8" else 1.0)
+    torch.testing.assert_close(normaliser.mean.double(), numbers.mean(0))
+    squares = (numbers - numbers.mean(0)).square()
+    expected = squares.mean() if dtype == "uint8" else squares.mean(0)
+    torch.testing.assert_close(normaliser.scale.double(), 1.0 / expected.sqrt())
 
 
 def test_it_travels_with_the_weights() -> None:

@@ -48,6 +48,18 @@ from meme57.errors import ConfigurationError
             {"evaluate": {"temperature": 0.5}, "loss": {"distil_policy": False}},
             r"evaluate\.temperature=0\.5 draws from the distilled policy",
         ),
+        (
+            {"actors": {"noise_steps": 4}},
+            r"actors\.noise_steps=4 keeps the noise of drawn actions, and .* none are drawn",
+        ),
+        (
+            {"actors": {"noise_steps": 4, "temperature": 1.0}, "loss": {"target": "retrace"}},
+            r"loss\.target=retrace needs the probabilities of the actions, and with actors\.noise_steps=4",
+        ),
+        (
+            {"family": {"num_policies": 200}},
+            r"bandit\.window=160 is less than family\.num_policies=200: .* raise bandit\.window",
+        ),
         ({"run": {"name": "../evil"}}, r"run\.name='\.\./evil' is not possible"),
         ({"run": {"seed": -1}}, r"run\.seed=-1 is not possible"),
         ({"run": {"seed": 2**31}}, r"run\.seed=2147483648 is not possible"),
@@ -209,12 +221,13 @@ def changed(value: Any) -> Any:
     return value * 0.99 if value else 0.25
 
 
-OF_GYMNASIUM = {
+WITH_OTHERS = {
     "id": {"id": "CartPole-v1"},
     "wrappers": {"id": "CartPole-v1", "wrappers": ["a:B"]},
     "observation_key": {"id": "CartPole-v1", "observation_key": "image"},
+    "noise_steps": {"temperature": 0.25, "noise_steps": 2},
 }
-"""Parameters of `env` that need others."""
+"""Parameters that need others of their group."""
 
 
 def test_every_learning_parameter_changes_the_fingerprint() -> None:
@@ -225,7 +238,7 @@ def test_every_learning_parameter_changes_the_fingerprint() -> None:
         for name, value in tree[group].items():
             if (group, name) == ("actors", "pool") or f"{group}.{name}" in OPERATIONAL_NAMES:
                 continue  # the pool has one value that needs no more of the tree
-            print_ = parse_parameters({group: OF_GYMNASIUM.get(name) or {name: changed(value)}}).fingerprint()
+            print_ = parse_parameters({group: WITH_OTHERS.get(name) or {name: changed(value)}}).fingerprint()
             assert print_ not in seen, f"{group}.{name}"
             seen.add(print_)
     for run in ({"seed": 2}, {"exact_resume": True}, {"exact_resume": True, "checkpoint_period_frames": 5}):

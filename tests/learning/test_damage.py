@@ -181,8 +181,23 @@ def test_a_cards_trouble_is_no_damage_of_the_checkpoint(trained, monkeypatch, tm
         raise error
 
     trainer = Trainer(parameters, env_spec(parameters.env), copy)
-    monkeypatch.setattr(trainer.state.pool, "load_state_dict", load)
+    monkeypatch.setattr(trainer.state.pool, "restore", load)
     with pytest.raises(type(error)):
+        list(trainer.run())
+    assert (copy / "checkpoint-000002").is_dir()
+
+
+def test_an_environment_that_fails_to_begin_is_no_damage_of_the_checkpoint(trained, monkeypatch, tmp_path) -> None:
+    parameters, folder, *_ = trained
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+
+    def reset(*_: Any, **__: Any) -> None:
+        raise ValueError("the simulator's licence server does not answer")
+
+    trainer = Trainer(parameters, env_spec(parameters.env), copy)
+    monkeypatch.setattr(trainer.state.pool._actors[0]._env, "reset", reset)
+    with pytest.raises(ValueError, match="licence server"):
         list(trainer.run())
     assert (copy / "checkpoint-000002").is_dir()
 

@@ -73,6 +73,20 @@ def test_the_unrolled_student_is_the_one_that_played(play: OwnPlay) -> None:
     assert (acted[began] == play._student.network.spec.num_actions).all()
 
 
+def test_steps_whose_action_the_game_ignores_do_not_count() -> None:
+    """After an episode's end comes a step that only begins the next one: its teacher is of no use."""
+    parameters = parse_parameters({**SMALL, "env": {"game": "DeepSea5"}, "network": {"torso": "small"}})
+    env = env_spec(parameters.env)
+    network, novelty = make_networks(agent_spec(parameters, env), seed=1)
+    student = StudentNetwork(StudentSpec(env.height, env.width, env.num_actions, 8, (4, 4)))
+    play = OwnPlay(Teacher(env, network, novelty), student, num_envs=2, seed=1, rng=np.random.default_rng(0))
+    segment = play.play(18, exploration=0.0)
+    play.close()
+    ignored = torch.arange(18) % 6 == 5  # five steps an episode
+    assert torch.equal(segment.mask, ~ignored.unsqueeze(1).expand(18, 2))
+    assert torch.equal(segment.first[1:], ~segment.mask[:-1])
+
+
 def test_fidelity_by_hand(play: OwnPlay, monkeypatch: pytest.MonkeyPatch) -> None:
     play._student.network.logits.bias.data[2] = 50.0  # so it prefers 2, and a teacher rolled by 1, 2, 3 prefers 3, 0, 1
     segment = play.play(6, exploration=0.0)

@@ -23,6 +23,7 @@ from meme57.learning.estimate import (
     estimate_resources,
     replay_bytes,
     shortfall,
+    together,
     update_bytes,
 )
 from meme57.learning.machine import free_memory, free_resources, resident_memory
@@ -179,6 +180,35 @@ def test_free_memory_is_the_lesser_of_system_and_container(tmp_path: Path, monke
     assert free_memory(tmp_path) == pytest.approx(plain, abs=GIB // 2)
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))  # a container without /proc
     assert free_memory(tmp_path) is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_job_is_that_of_its_own_group_or_of_one_above(tmp_path: Path, version: int) -> None:
+    """Slurm and systemd limit groups far below the root, which has no limit itself."""
+    base, kinds = (tmp_path / "memory", "cpu,memory") if version == 1 else (tmp_path, "")
+    job = base / "slurm" / "job_7"
+    (job / "step_0").mkdir(parents=True)
+    limit, used = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    )
+    (job / "step_0" / limit).write_text(str(2**60) if version == 1 else "max")
+    (job / "step_0" / used).write_text("0")
+    (job / limit).write_text(str(3 * GIB))
+    (job / used).write_text(str(3 * GIB))
+    membership = tmp_path / "membership"
+    membership.write_text(f"5:cpuset:/\n4:{kinds}:/slurm/job_7/step_0\n")
+    assert free_memory(tmp_path, membership) == pytest.approx(resident_memory(), abs=GIB // 20)
+
+
+def test_runs_that_fit_alone_may_not_fit_together() -> None:
+    needed = estimated(small())
+    memory = sum(needed.memory.values())
+    enough = Resources(memory=2 * memory, device=None, disk=None)
+    assert together(needed, 2, enough, run_name="Pong-s1") is None
+    words = together(needed, 3, enough, run_name="Pong-s1")
+    assert words is not None
+    assert words.startswith("3 runs like 'Pong-s1' at a time need about ")
+    assert "lower suite.workers" in words
 
 
 def test_resident_memory_follows_what_the_process_holds() -> None:

@@ -15,7 +15,7 @@ from meme57.actors import Collected, make_pool
 from meme57.blueprint import make_replay
 from meme57.config.identity import seed_settings
 from meme57.envs import env_spec
-from meme57.errors import Interrupted, ReplayError, StorageError
+from meme57.errors import ConfigurationError, Interrupted, ReplayError, StorageError
 from meme57.learning.seed_replay import collect_seed_replay, load_seed_replay
 
 
@@ -121,6 +121,15 @@ def test_damage_is_refused_and_collecting_mends_it(collected, tmp_path, damage: 
 def test_nothing_there_says_what_to_type(make_parameters, tmp_path) -> None:
     with pytest.raises(ReplayError, match=r"no seed replay in .*: collect it with `kedro run --pipelines collect`"):
         load_seed_replay(make_parameters(), tmp_path / "nowhere")
+
+
+def test_collecting_ends_with_the_frames_of_the_run(make_parameters, tmp_path) -> None:
+    parameters = make_parameters(run={"total_frames": 100}, replay={"min_sequences": 200})
+    with pytest.raises(
+        ConfigurationError, match=r"the seed replay has \d,?\d* frames and run.total_frames=100 leaves none"
+    ):
+        collect_seed_replay(parameters, env_spec(parameters.env), tmp_path)
+    assert not (tmp_path / "record.json").exists()
 
 
 def test_a_stop_writes_nothing(make_parameters, tmp_path) -> None:

@@ -261,6 +261,42 @@ def test_a_checkpoint_whose_evaluation_was_left_out_has_no_score(make_parameters
     assert (last.score, last.is_best) == (None, False)
 
 
+def test_an_evaluation_that_fails_costs_no_frame(make_parameters, tmp_path) -> None:
+    """Its games need memory of their own, and an environment may fail: the checkpoint is there before them."""
+    parameters = parameters_for(make_parameters, "Corridor", run={"checkpoint_period_frames": 600})
+
+    def fail(network: object, novelty: object) -> float:
+        raise MemoryError("no room for 32 more games")
+
+    failed = Run(parameters, tmp_path, evaluate=fail)
+    with pytest.raises(MemoryError):
+        failed.until()
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-000001"]
+    again = Run(parameters, tmp_path, evaluate=lambda network, novelty: 3.0).until()
+    first, second = [event.checkpoint for event in again.events if event.checkpoint][:2]
+    assert (first.frames, first.score) == (failed.trainer.state.frames, None)
+    assert (second.score, second.is_best) == (3.0, True)
+    assert second.frames > first.frames
+
+
+def test_scores_at_two_temperatures_do_not_compete(make_parameters, tmp_path) -> None:
+    short = {"total_frames": 1_200, "checkpoint_period_frames": 600}
+    Run(parameters_for(make_parameters, "Corridor", run=short), tmp_path, evaluate=lambda *_: 9.0).until()
+    drawn = parameters_for(
+        make_parameters, "Corridor", run={**short, "total_frames": 1_800}, evaluate={"temperature": 0.5}
+    )
+    run = Run(drawn, tmp_path, evaluate=lambda *_: 1.0).until()
+    last = run.events[-1].checkpoint
+    assert (last.score, last.is_best, last.measure) == (1.0, True, "episodes drawn at temperature 0.5")
+
+
+def test_a_stop_of_a_fresh_run_does_not_ask_for_the_command_that_would_remove_it(make_parameters, tmp_path) -> None:
+    for fresh, words in ((False, "the same command resumes"), (True, "the same command without run.fresh resumes")):
+        parameters = parameters_for(make_parameters, "Corridor", run={"fresh": fresh})
+        with pytest.raises(Interrupted, match=f"{words} from there"):
+            Run(parameters, tmp_path / str(fresh), stop=lambda: True).until()
+
+
 def test_the_newest_checkpoint_is_selected_where_that_is_asked_for(make_parameters, tmp_path) -> None:
     parameters = parameters_for(
         make_parameters, "Corridor", run={"checkpoint_period_frames": 600}, learner={"select_checkpoint": "newest"}
@@ -289,7 +325,8 @@ def test_the_seed_replay_is_taken_in_once_and_its_frames_are_counted_once(make_p
 
 def test_a_run_no_longer_than_its_seed_replay_is_refused(make_parameters, tmp_path) -> None:
     parameters = parameters_for(make_parameters, "Corridor", run={"total_frames": 100})
-    frames = collect_seed_replay(parameters, env_spec(parameters.env), tmp_path / "seed")["frames"]
+    enough = parameters_for(make_parameters, "Corridor")
+    frames = collect_seed_replay(enough, env_spec(parameters.env), tmp_path / "seed")["frames"]
     assert frames >= 100
     with pytest.raises(ConfigurationError, match=r"run.total_frames=100 leaves none.*raise run.total_frames"):
         Run(parameters, tmp_path / "run").until(seed_replay=tmp_path / "seed")

@@ -40,6 +40,14 @@ def test_only_nearly_greedy_episodes_of_policy_0_tell_whether_values_come_true()
     assert not {"value/predicted", "value/returned"} & set(statistics.row())
 
 
+def test_returns_of_drawn_actions_are_not_compared_with_what_the_best_ones_promise() -> None:
+    statistics = TrainingStatistics(actions_are_drawn=True)
+    statistics.add_episodes([episode(0, 1.0)])
+    row = statistics.row()
+    assert row["episodes/return_exploit"] == 1.0
+    assert not {"value/predicted", "value/returned"} & set(row)
+
+
 def test_later_changes_of_a_metric_do_not_reach_back() -> None:
     statistics, value = TrainingStatistics(), torch.tensor(1.0)
     statistics.add_update({"x": value})

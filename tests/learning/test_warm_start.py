@@ -6,15 +6,17 @@ import logging
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from meme57.actors.local_pool import LocalPool
 from meme57.blueprint import agent_spec
 from meme57.envs import env_spec
 from meme57.errors import CheckpointError, ConfigurationError
 from meme57.learning.learner import Learner
-from meme57.learning.seed_replay import collect_seed_replay
+from meme57.learning.seed_replay import SEED_ACTOR, collect_seed_replay, load_seed_replay
 from meme57.learning.trainer import Trainer, learn
 from meme57.learning.warm_start import initial_weights, keep_initial_policy, start_learner
 
@@ -66,6 +68,45 @@ def test_weights_novelty_and_scales_are_the_sources_and_the_counters_are_new(mak
     assert learner.num_updates == 0
     assert not learner.optimiser.state
     assert learner.has_fitted_frames
+
+
+def test_the_first_episodes_are_embedded_by_the_sources_network(make_parameters, source, kept, tmp_path) -> None:
+    """An episode keeps the embedding network that it began with: those of the pool's first ones would be random."""
+    parameters = make_parameters(run=SHORT | WARM)
+    env = env_spec(parameters.env)
+    spec = agent_spec(parameters, env)
+    pool = LocalPool(parameters, env, spec, index=SEED_ACTOR)
+    pool.load_weights(*initial_weights(spec, kept, seed=parameters.run.seed), 0)
+    pool.restart()  # now all episodes begin with the source's
+    expected = pool.collect(4 * parameters.replay.period).chunks
+    pool.close()
+    collect_seed_replay(parameters, env, tmp_path / "seed", initial_policy=kept)
+    found, _ = load_seed_replay(parameters, tmp_path / "seed")
+    by_name = {(chunk.actor, chunk.episode, chunk.index): chunk for chunk in found}
+    assert expected
+    for chunk in expected:
+        same = by_name[chunk.actor, chunk.episode, chunk.index]
+        np.testing.assert_array_equal(same.steps.embedding, chunk.steps.embedding)
+    trainer = Trainer(parameters, env, tmp_path / "run")
+    before = trainer.state.pool.state_dict()["actors"][0]
+    trainer._begin(None, kept)
+    after = trainer.state.pool.state_dict()["actors"][0]
+    assert after["generation"] == before["generation"] + 1  # they began again, after the weights had come
+    trainer.state.pool.close()
+
+
+def test_a_source_that_was_not_centred_stays_so(make_parameters, tmp_path) -> None:
+    raw = make_parameters(run=SHORT, network={"centre_frames": False})
+    source = list(learn(raw, env_spec(raw.env), tmp_path / "source"))[-1].checkpoint
+    assert source is not None
+    keep_initial_policy(lambda: source.folder, tmp_path / "kept", named="somewhere")
+    parameters = make_parameters(run=SHORT | WARM)
+    trainer = Trainer(parameters, env_spec(parameters.env), tmp_path / "run")
+    events = trainer.run(initial_policy=tmp_path / "kept")
+    while trainer.state.learner.num_updates == 0:
+        next(events)
+    events.close()
+    assert not trainer.state.learner.has_fitted_frames
 
 
 def test_the_frames_stay_centred_as_the_source_saw_them(make_parameters, source, kept, tmp_path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from kedro.framework.project import configure_project, pipelines
 
+from meme57.config import parse_parameters
+from meme57.errors import CheckpointError
 from meme57.hooks.one_line import OneLineError
 from meme57.hooks.selection import ProjectSession
 from meme57.pipelines import FLOW
+from meme57.pipelines.learn.nodes import _refuse_lost_checkpoints
 from meme57.pipelines.words import NODES, node_line
 
 
@@ -121,3 +125,18 @@ def test_the_log_has_words_for_every_node_and_for_no_other() -> None:
     pipelines.set_requested(None)
     assert {node.name for pipeline in dict(pipelines).values() for node in pipeline.nodes} == set(NODES)
     assert node_line("learn", 8, 16, "about 9 min") == "[8/16] learn: trains the agent (about 9 min)"
+
+
+def test_checkpoints_that_are_gone_are_not_taken_for_a_new_run(tmp_path: Path) -> None:
+    """As when the disk of data/06_models is not mounted: the curve of the run would be overwritten."""
+    settings = parse_parameters({"run": {"name": "Pong-s1", "checkpoint_period_frames": 1_000}})
+    curve = tmp_path / "data" / "08_reporting" / "Pong-s1" / "learning_curve.csv"
+    checkpoints = tmp_path / "data" / "06_models" / "Pong-s1" / "checkpoints"
+    curve.parent.mkdir(parents=True)
+    curve.write_text("frames,episodes/return\n2400,1.0\n")
+    _refuse_lost_checkpoints(settings, tmp_path, checkpoints, 500)  # killed before its first checkpoint
+    curve.write_text("frames,episodes/return\n2400,1.0\n2600,1.0\n")
+    with pytest.raises(CheckpointError, match=r"learned 2,600 frames, and .*checkpoints has no checkpoint: put"):
+        _refuse_lost_checkpoints(settings, tmp_path, checkpoints, 500)
+    (checkpoints / "checkpoint-000001").mkdir(parents=True)
+    _refuse_lost_checkpoints(settings, tmp_path, checkpoints, 500)

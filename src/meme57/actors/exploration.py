@@ -21,7 +21,8 @@ class KeptNoise:
     A policy with perplexity p (the exponential of its entropy: 1 if it is sure, A if it is uniform) keeps the noise
     with probability (1 - 1 / steps) (p - 1) / (A - 1). So a policy that knows nothing prefers the same action for
     `steps` steps on average and gets somewhere, where one that draws anew dithers on the spot. One that is sure draws
-    anew. Over many visits a state's actions have the probabilities of softmax; from one step to the next they do not.
+    anew. Softmax has the probability of an action before anything was drawn, not in the state where it is taken: the
+    noise that led there is still in force.
 
     Args:
         shape: E, A.

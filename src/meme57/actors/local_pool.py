@@ -38,8 +38,11 @@ class ActorPool(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Return the state as JSON types."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()` and restart."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict()`; `resume` must follow."""
+
+    def resume(self) -> None:
+        """Begin to play from the restored state."""
 
     def metrics(self) -> dict[str, float]:
         """Return the actors' metrics for a log row, since the last call."""
@@ -113,13 +116,12 @@ class LocalPool:
         """Return nothing: the trainer knows everything about a local pool."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()` and restart."""
-        self.restore(state)
-        self.restart()  # after all actors: each one restores the shared bandit and clears its pending selections
+    def resume(self) -> None:
+        """Begin new episodes everywhere."""
+        self.restart()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()`; `restart` must follow."""
+        """Restore `state_dict()`; `resume` must follow, once each actor has cleared the shared bandit's selections."""
         for actor, saved in zip(self._actors, state["actors"], strict=True):
             actor.restore(saved)
 

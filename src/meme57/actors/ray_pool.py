@@ -125,8 +125,8 @@ class RayPool:
             "bandit": None if self._bandit is None else self._bandit.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict()` with new actors: the same lives after a cut, else new lives with the reported state.
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict()` for new actors: the same lives after a cut, else new lives with the reported state.
 
         With another number of workers the places differ, and only a shared bandit is restored.
         """
@@ -142,10 +142,11 @@ class RayPool:
         else:
             for slot, life, known in zip(self.crew.slots, state["lives"], state["states"], strict=True):
                 slot.state, slot.life = known, (int(life) if state["is_exact"] else None)
+
+    def resume(self) -> None:
+        """Start the restored actors now: their first frames must be embedded with the present weights."""
         self.crew.start()
-        self.crew.revive(
-            self._weights, self._shared
-        )  # not later: the first frames must be embedded with the present weights
+        self.crew.revive(self._weights, self._shared)
 
     def metrics(self) -> dict[str, float]:
         """Return actors playing, actors lost so far, bytes received, bytes per step, and seconds without any actor."""

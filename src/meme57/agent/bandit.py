@@ -14,7 +14,8 @@ class SlidingWindowUCB:
 
     The score of an arm is its windowed mean + ucb_beta sqrt(1 / n), no logarithm. An arm that left the window is
     tried again. An arm counts as tried when it is selected, so environments that share one bandit try different arms.
-    The first round starts at `first_arm`, so environments with a bandit each can also start with different arms.
+    The first round starts at `first_arm`, so environments with a bandit each can also start with different arms. If
+    plays are cut short it goes on behind them, or where every play is cut the last arms would never be tried.
     Source: Agent57 [inherited], both orders [ours].
     """
 
@@ -43,6 +44,9 @@ class SlidingWindowUCB:
 
     def forget_pending(self) -> None:
         """Count the pending arms as not played: their episodes were cut short."""
+        if len(pending := np.flatnonzero(self._pending)):
+            ahead = (pending - self._first_arm) % self._num_arms
+            self._first_arm = int(self._first_arm + ahead.max() + 1) % self._num_arms
         self._pending[:] = 0
 
     @property
@@ -88,6 +92,7 @@ class SlidingWindowUCB:
         return {
             "plays": [[arm, reward] for arm, reward in self._plays],
             "pending": self._pending.tolist(),
+            "first_arm": self._first_arm,
             "random": self._rng.bit_generator.state,
         }
 
@@ -96,6 +101,7 @@ class SlidingWindowUCB:
         self._plays.clear()
         self._plays.extend((int(arm), float(reward)) for arm, reward in state["plays"])
         self._pending[:] = state["pending"]
+        self._first_arm = state.get("first_arm", self._first_arm)  # earlier versions did not store it
         self._rng.bit_generator.state = state["random"]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+FIT_FRAMES = 256
+"""Frames that `fit` converts at a time."""
 
 
 class FrameNormaliser(nn.Module):
@@ -44,14 +47,22 @@ class FrameNormaliser(nn.Module):
 
         So does each number of a vector, except one that hardly varied (by less than 0.01): it is only centred.
         """
-        scaled = frames.float() / 255.0 if self._is_image else frames
-        self.mean.copy_(scaled.mean(0))
-        squares = (scaled - self.mean).square()
-        if self._is_image:
-            self.scale.copy_(1.0 / squares.mean().sqrt().clamp_min(1e-2))
-        else:
-            deviation = squares.mean(0).sqrt()
-            self.scale.copy_(torch.where(deviation < 1e-2, 1.0, 1.0 / deviation.clamp_min(1e-2)))
+        total, squares = (torch.zeros_like(self.mean, dtype=torch.float64) for _ in range(2))
+        for part in self._portions(frames):
+            total += part.sum(0)
+        self.mean.copy_(total / len(frames))
+        for part in self._portions(frames):
+            squares += (part - self.mean).square().sum(0)
+        variance = (squares / len(frames)).mean() if self._is_image else squares / len(frames)
+        deviation = variance.sqrt()
+        scale = 1.0 / deviation.clamp_min(1e-2)
+        self.scale.copy_(scale if self._is_image else torch.where(deviation < 1e-2, 1.0, scale))
+
+    def _portions(self, frames: Tensor) -> Iterator[Tensor]:
+        """Yield the frames in parts, as float64 on this module's device: whole they may be many gigabytes."""
+        for start in range(0, len(frames), FIT_FRAMES):
+            numbers = frames[start : start + FIT_FRAMES].to(self.mean.device).double()
+            yield numbers / 255.0 if self._is_image else numbers
 
 
 def shift(images: Tensor, offsets: Sequence[tuple[int, int]], *, most: int) -> Tensor:

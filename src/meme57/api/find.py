@@ -20,7 +20,7 @@ def find_policy(source: str | PathLike[str], agent: str | None = None, *, torso:
     name.
 
     Args:
-        agent: teacher or student; by default, of a run or a game, the teacher.
+        agent: teacher or student; by default the teacher, or of a game the student where only that is installed.
         torso: as for `meme57.learning.policies.Teacher.load`.
 
     Raises:

@@ -237,7 +237,7 @@ def _folders(folder: Path) -> list[Path]:
     with reading_errors(folder):
         found = [*folder.iterdir()] if folder.is_dir() else []
     named = [path for path in found if path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit()]
-    return sorted(path for path in named if path.is_dir())
+    return sorted((path for path in named if path.is_dir()), key=_number)
 
 
 def newest_replay_index(folder: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class EnvParameters(Group):
     """The whole protocol of the game; no dependency's default decides (MEME's, reported through RECODE)."""
 
     kind: Annotated[Literal["atari", "toy", "gymnasium"] | None, OPERATIONAL] = None
-    """Atari game, small game of our own, or any environment of Gymnasium; by default what `game` or `id` is."""
+    """Atari game, built-in small game, or any environment of Gymnasium; by default what `game` or `id` is."""
     game: str = "Breakout"
     """The game; `pong`, `Pong` and `ALE/Pong-v5` are the same. `meme57 games` lists them. With `id`, it is the id."""
     id: str | None = None

@@ -75,6 +75,31 @@ class Parameters(Group):
         return self
 
     @model_validator(mode="after")
+    def _kept_noise_has_a_use(self) -> Parameters:
+        if self.actors.noise_steps == 1:
+            return self
+        if not self.actors.temperature:
+            raise ValueError(
+                f"actors.noise_steps={self.actors.noise_steps} keeps the noise of drawn actions, and with "
+                "actors.temperature=0 none are drawn: set one of the two"
+            )
+        if self.loss.target == "retrace":
+            raise ValueError(
+                f"loss.target=retrace needs the probabilities of the actions, and with actors.noise_steps="
+                f"{self.actors.noise_steps} they are not known: take another target, or actors.noise_steps=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_bandit_remembers_every_policy(self) -> Parameters:
+        if self.bandit.enabled and self.bandit.window < self.family.num_policies:
+            raise ValueError(
+                f"bandit.window={self.bandit.window} is less than family.num_policies={self.family.num_policies}: some "
+                "policy would always be untried, and nothing else played; raise bandit.window"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _frames_fit_the_torso(self) -> Parameters:
         from meme57.agent.torso import KNOWN_NAMES, TORSOS, is_class_path
 
@@ -103,6 +128,11 @@ class Parameters(Group):
     def run_name(self) -> str:
         """The run's name: `run.name`, by default `<game>-s<seed>`."""
         return self.run.name or f"{file_name(self.env.game)}-s{self.run.seed}"
+
+    @property
+    def same_command(self) -> str:
+        """How a message that asks for the same command says it: with `run.fresh` it would begin the run again."""
+        return "the same command without run.fresh" if self.run.fresh else "the same command"
 
     @property
     def study_name(self) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from meme57.datasets.files import TablePreview, damage, table_preview
-from meme57.files import write_atomically, write_bytes
+from meme57.errors import CheckpointError
+from meme57.files import reading_errors, write_atomically, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +81,15 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
         return table_preview(self.load().tail(nrows))
 
     def _read(self) -> list[Row]:
-        """Read the rows on disk; rename a file that is no learning curve, with a warning."""
+        """Read the rows on disk; rename a file that is no learning curve, with a warning.
+
+        Raises:
+            StorageError: it cannot be read now.
+        """
         if not self.path.exists():
             return []
         try:
-            with self.path.open(newline="", encoding="utf-8") as stream:
+            with reading_errors(self.path), self.path.open(newline="", encoding="utf-8") as stream:
                 reader = csv.DictReader(stream)
                 rows: list[Row] = list(reader)
             if reader.fieldnames is not None and FRAMES not in reader.fieldnames:
@@ -93,7 +98,7 @@ class LearningCurveDataset(AbstractDataset[list[Row], Any]):  # type: ignore[mis
             if len(numbers) == len(rows) and all(math.isfinite(float(row[FRAMES])) for row in rows):
                 return rows
             reason = "a row is not finite or too long"
-        except (KeyError, OSError, TypeError, ValueError, csv.Error) as error:
+        except (CheckpointError, KeyError, TypeError, ValueError, csv.Error) as error:
             reason = f"{type(error).__name__} {error}"
         aside = self.path.with_name(f"damaged-{self.path.name}")
         self.path.replace(aside)

@@ -25,7 +25,7 @@ SCREEN = (210, 160)
 def raw_env(spec: EnvSpec, *, on_reset: Callable[[], None], on_step: Callable[[float], None]) -> RawEnv:
     """Make the game of the spec, with its whole protocol and raw observations.
 
-    An Atari game shows its screen in colour, a small game of our own the agent's picture, and an environment of
+    An Atari game shows its screen in colour, a built-in small game the agent's picture, and an environment of
     Gymnasium what it shows through its wrappers. `on_reset` and `on_step` hear of each reset and each reward.
     """
     env = SingleGame(spec) if spec.gymnasium is None else _FromZero(limited(spec, picture=False))
@@ -56,7 +56,7 @@ def agent_frame(spec: EnvSpec, observation: Any) -> npt.NDArray[Any]:
 
 
 class SingleGame(gymnasium.Env[Any, Any]):
-    """One Atari game, or one small game of our own."""
+    """One Atari game, or one built-in small game."""
 
     def __init__(self, spec: EnvSpec) -> None:
         shown = replace(spec, height=SCREEN[0], width=SCREEN[1]) if spec.has_protocols else spec

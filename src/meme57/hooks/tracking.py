@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -84,7 +85,7 @@ class TrackingHook:
 
         set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
-            raise Interrupted(f"stopped before {node.name}: the same command resumes from there")
+            raise Interrupted(f"stopped before {node.name}: {self._checked.parameters.same_command} resumes from there")
         self._begun += 1
         log.info("%s", node_line(node.name, self._begun, self._num_nodes, self._estimate(node)))
 
@@ -99,6 +100,7 @@ class TrackingHook:
         own = own_error(error)
         killed = isinstance(own, Interrupted)
         words = str(own or f"{type(error).__name__}: {error}")
+        traceback.clear_frames(error.__traceback__)  # ends a node that waits for its outputs to be saved
         self._close("KILLED" if killed else "FAILED", words, is_refusal=isinstance(own, RefusalError))
         if own is not None:
             raise OneLineError(own) from error

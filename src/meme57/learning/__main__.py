@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from meme57.checkpoints.store import newest_frames
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import env_spec
 from meme57.errors import ConfigurationError, Interrupted, Meme57Error, RunConflictError
@@ -55,7 +56,7 @@ def _train(parameters: Parameters, folder: Path) -> None:
         if parameters.run.fresh:
             _remove(folder)
         initial_policy = folder / "initial_policy"
-        if (source := parameters.run.init_from) is not None:
+        if (source := parameters.run.init_from) is not None and newest_frames(folder) == 0:
             keep_initial_policy(lambda: Path(source), initial_policy, named=source)
         events = learn(parameters, env, folder, initial_policy=initial_policy, stop=stop_requested)
         for event in show_progress(events, total_frames=parameters.run.total_frames, title=parameters.run_name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
@@ -89,13 +90,13 @@ class ThreadCollector:
         self._pausing = threading.Event()
         pool.load_weights(*weights())  # here, since processes that Ray starts end with the thread that started them
         _wait_for_streams()
-        self._latest: Weights | None = None
+        self._latest: deque[Weights] = deque(maxlen=1)
         self._thread = threading.Thread(target=self._run, name="meme57-actors", daemon=True)
         self._thread.start()
 
     def next(self) -> Collected:
         """Take a round, and pass the newest weights to the next one."""
-        self._latest = self._weights()  # first: a thread that waits with a round begins its next round immediately
+        self._latest.append(self._weights())  # first: a thread that waits with a round begins the next immediately
         taken = self._rounds.get()
         if isinstance(taken, BaseException):
             raise taken
@@ -149,9 +150,8 @@ class ThreadCollector:
                 time.sleep(0.001)
                 continue
             with self._playing:
-                if self._latest is not None:
-                    weights, self._latest = self._latest, None
-                    self._pool.load_weights(*weights)
+                if self._latest:
+                    self._pool.load_weights(*self._latest.pop())
                 collected = self._pool.collect(steps, stop=self._ends_round)
                 self._num_steps += collected.num_steps
                 self._rounds.put(collected)

@@ -132,21 +132,25 @@ class OwnPlay:
             result = self._env.step(actions)
             self._teacher.observe(actions, result)
             student.observe(actions, result)
-            rows.append((*inputs, preferences.clone()))  # inference mode made them: autograd takes only a copy
+            # inference mode made the preferences: autograd takes only a copy; a reset ignores the action
+            rows.append((*inputs, ~result.is_reset, preferences.clone()))
         columns, device = list(zip(*rows, strict=True)), state.device
-        frames, actions_t, rewards, first = (torch.from_numpy(np.stack(column)).to(device) for column in columns[:4])
-        mask = torch.ones(num_steps, self._num_envs, dtype=torch.bool, device=device)
-        return Segment(frames, actions_t, rewards, first, state, torch.stack(columns[4]), mask)
+        frames, actions_t, rewards, first, mask = (
+            torch.from_numpy(np.stack(column)).to(device) for column in columns[:5]
+        )
+        return Segment(frames, actions_t, rewards, first, state, torch.stack(columns[5]), mask)
 
     @torch.inference_mode()
     def fidelity(self, num_steps: int, *, temperature: float) -> dict[str, float]:
         """Measure agreement and KL over that many steps of the student's own play, which it never trained on."""
         segment = self.play(max(1, num_steps // self._num_envs), exploration=0.0)
         student = _unroll(self._student.network, segment)
-        agreement = (student.argmax(-1) == segment.teacher.argmax(-1)).float().mean()
+        agreement = (student.argmax(-1) == segment.teacher.argmax(-1)).float()
         target = (segment.teacher / temperature).log_softmax(-1)
-        kl = (target.exp() * (target - student.log_softmax(-1))).sum(-1).mean()
-        return {"agreement": float(agreement), "kl": float(kl)}
+        kl = (target.exp() * (target - student.log_softmax(-1))).sum(-1)
+        return {
+            name: float(masked_mean(values, segment.mask)) for name, values in (("agreement", agreement), ("kl", kl))
+        }
 
     def close(self) -> None:
         """Close the environments."""

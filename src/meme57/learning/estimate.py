@@ -135,6 +135,18 @@ def shortfall(estimate: Estimate, resources: Resources, *, run_name: str) -> str
     return None
 
 
+def together(estimate: Estimate, count: int, resources: Resources, *, run_name: str) -> str | None:
+    """Return one line if so many runs that need as much do not fit side by side; their disk is not looked at."""
+    for kind, has in (("memory", resources.memory), ("device", resources.device)):
+        needed = count * sum(getattr(estimate, kind).values())
+        if has is not None and needed > has:
+            return (
+                f"{count} runs like {run_name!r} at a time need about {needed / GIB:.1f} GiB of {WORDS[kind]}, and "
+                f"{has / GIB:.1f} GiB are free: lower suite.workers, or run.check_resources=false to try it anyway"
+            )
+    return None
+
+
 def describe(estimate: Estimate) -> str:
     """Describe the sums in one line."""
     sums = [f"{sum(parts.values()) / GIB:.2f} GiB of {WORDS[kind]}" for kind, parts in _kinds(estimate) if parts]

@@ -88,7 +88,7 @@ class Learner:
         """Centre each network that is not yet on these frames [M, H, W] uint8; once, before the first update."""
         for network in (self.network, self.target, self.novelty):
             if not network.frames.is_fitted:
-                network.frames.fit(frames.to(self.device))
+                network.frames.fit(frames)
 
     def update(self, batch: SequenceBatch) -> tuple[npt.NDArray[np.float32], Metrics]:
         """Make one update: `prepare`, `start` and `finish`."""
@@ -205,8 +205,8 @@ class Learner:
         if (in_a_row := self._bad_in_a_row[group]) >= self._parameters.learner.max_bad_updates:
             raise NonFiniteLossError(
                 f"{group} loss {loss} with gradient norm {gradient_norm} in {in_a_row} updates in a row: "
-                f"lower {group}.learning_rate under another run.name, or run the same command again to resume from the "
-                "last checkpoint"
+                f"lower {group}.learning_rate under another run.name, or run the same command (without run.fresh) to "
+                "resume from the last checkpoint"
             )
 
     def _update_novelty(self, batch: TensorBatch) -> tuple[Metrics, Tensor]:

@@ -44,9 +44,9 @@ def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, 
         parameter = parameters[int(index)]
         if value.shape != (torch.Size() if key == "step" else parameter.shape):
             raise ValueError(f"{name} has shape {list(value.shape)}, its parameter {list(parameter.shape)}")
-        if key != "step":
-            value = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-        state.setdefault(int(index), {})[key] = value.detach()
+        like = value if key == "step" else parameter
+        copy = torch.empty_like(like, dtype=value.dtype).copy_(value)  # what was read keeps the checkpoint's file open
+        state.setdefault(int(index), {})[key] = copy.detach()
     for number, entry in state.items():
         if entry.keys() != {"step", "exp_avg", "exp_avg_sq"}:
             raise ValueError(f"parameter {number} has {sorted(entry)}, not the state of Adam")

@@ -114,9 +114,9 @@ class Teacher:
             novelty_spec = parse_as(NoveltySpec, tree["novelty"])
             _check_sizes(env, network_spec, novelty_spec)
             family = PolicyFamily.ladder(**parse_as(FamilyParameters, tree["family"]).model_dump())
-            betas = None if tree["distil_policy"] else tuple(family.betas.tolist())
-            network_spec = replace(network_spec, acting_betas=betas)
             with_novelty = bool(tree["novelty_enabled"])
+            betas = tuple(family.betas.tolist() if with_novelty else [0.0] * family.num_policies)
+            network_spec = replace(network_spec, acting_betas=None if tree["distil_policy"] else betas)
             temperature = parse_as(NonNegative, tree.get("temperature", 0.0))
             if not is_class_path(network_spec.torso):
                 torso_class(network_spec.torso)

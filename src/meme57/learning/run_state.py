@@ -17,11 +17,11 @@ from meme57.checkpoints.state import foreign_state, parse_state
 from meme57.checkpoints.store import Checkpoint, CheckpointRecord, CheckpointStore
 from meme57.config import Parameters
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, ConfigurationError, StorageError
+from meme57.errors import CheckpointError, StorageError
 from meme57.learning.learner import Learner
 from meme57.learning.policies import describe
 from meme57.learning.rate_limiter import RateLimiter
-from meme57.learning.seed_replay import load_seed_replay
+from meme57.learning.seed_replay import check_frames_left, load_seed_replay
 from meme57.learning.speed import Speed
 from meme57.learning.staleness import Staleness
 from meme57.learning.statistics import TrainingStatistics
@@ -34,6 +34,8 @@ SCORE = "evaluation/return"
 """The column of the metrics row that ranks checkpoints which were evaluated."""
 TRAINING_RETURNS, GREEDY_EPISODES = "training returns", "greedy episodes"
 """What a checkpoint's score measures: the mean return of policy 0 in training, or of evaluation episodes."""
+DRAWN_EPISODES = "episodes drawn at temperature {:g}"
+"""The same of evaluation episodes whose actions are drawn (`evaluate.temperature`)."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +61,19 @@ class RunState:
             configuration=parameters.configuration(),
             keep=parameters.run.keep_checkpoints,
         )
-        self.statistics = TrainingStatistics()
+        self.statistics = TrainingStatistics(actions_are_drawn=parameters.actors.temperature > 0)
         self._is_remote = parameters.actors.pool == "ray"  # a local pool's chunks cannot be older than its rounds
         self._staleness = Staleness(parameters.ray.max_staleness_updates if self._is_remote else math.inf)
         self.speed = Speed(time.monotonic)
         self.rng = np.random.default_rng([parameters.run.seed, 2])
         self.frames = 0
         self._replay_index: dict[str, Any] | None = None
+
+    @property
+    def measure(self) -> str:
+        """What the score of a checkpoint measures that is ranked by evaluation episodes."""
+        temperature = self._parameters.evaluate.temperature
+        return DRAWN_EPISODES.format(temperature) if temperature else GREEDY_EPISODES
 
     @property
     def is_done(self) -> bool:
@@ -91,11 +99,7 @@ class RunState:
         self.limiter.insert(self.replay.add(chunks))
         self.limiter.insert(self.replay.end_pending())  # episodes of actors that were lost
         self.frames += record["frames"]
-        if self.is_done:
-            raise ConfigurationError(
-                f"the seed replay has {self.frames:,} frames and run.total_frames={self._parameters.run.total_frames} "
-                "leaves none to learn from: raise run.total_frames, or lower replay.min_sequences"
-            )
+        check_frames_left(self._parameters, self.frames)
 
     def cut_episodes(self) -> None:
         """End all open episodes as truncations, so that no episode is open; `pool.restart` must follow."""
@@ -160,8 +164,8 @@ class RunState:
             return None
         self._collect_garbage()
         row = rows[-1]
-        if record.measure == GREEDY_EPISODES and record.score is not None:
-            row[SCORE] = record.score  # it may have been made after the row
+        if record.measure == self.measure and record.score is not None:
+            row[SCORE] = record.score  # it was made after the row
         return record, row
 
     def restore(self, checkpoint: Checkpoint) -> dict[str, float]:
@@ -182,9 +186,12 @@ class RunState:
             self.statistics.load_state_dict(state.statistics.model_dump())
             self.rng.bit_generator.state = state.random
             self.frames, self.speed.elapsed_seconds = state.frames, state.elapsed_seconds
-            if not (self.is_done and self._is_remote):  # nobody plays any more: no cluster need be there
+            plays = not (self.is_done and self._is_remote)  # else nobody plays any more: no cluster need be there
+            if plays:
                 self.pool.load_weights(*self.learner.weights())
-                self.pool.load_state_dict(state.pool)
+                self.pool.restore(state.pool)
+        if plays:
+            self.pool.resume()  # an error of the environment is none of the checkpoint
         logger.info("resumed from %s at %s frames", checkpoint.folder.name, f"{self.frames:,}")
         return state.row
 

@@ -16,7 +16,7 @@ from meme57.config import Parameters
 from meme57.config.identity import changes, former_seed_fingerprint, is_same, seed_settings
 from meme57.config.labels import digest
 from meme57.envs import EnvSpec
-from meme57.errors import CheckpointError, IncompatibleReplayError, Interrupted, ReplayError
+from meme57.errors import CheckpointError, ConfigurationError, IncompatibleReplayError, Interrupted, ReplayError
 from meme57.files import checksum, read_json, reading_errors, storage_errors, write_bytes, write_json
 from meme57.learning.warm_start import initial_weights
 from meme57.lock import hold
@@ -49,6 +49,7 @@ def collect_seed_replay(
 
     Raises:
         Interrupted: `stop` asked for it; nothing is written.
+        ConfigurationError: `run.total_frames` were played before there were enough sequences.
         RunConflictError: another process collects into this folder.
         StorageError: the folder cannot be written to, or its files cannot be read.
     """
@@ -76,11 +77,14 @@ def _collect(
     try:
         if parameters.run.init_from is not None and initial_policy is not None:
             pool.load_weights(*initial_weights(spec, initial_policy, seed=parameters.run.seed), 0)
+            pool.restart()  # an episode keeps the embedding network that it began with
         while len(replay) < parameters.replay.min_sequences:
             if stop():
                 raise Interrupted("stopped while collecting: start again to collect the seed replay")
             _take(pool.collect(_round_steps(parameters, len(replay)), stop=stop), replay, collected)
             progress(min(len(replay), parameters.replay.min_sequences), parameters.replay.min_sequences)
+            if len(replay) < parameters.replay.min_sequences:
+                check_frames_left(parameters, collected.num_steps * env.frame_skip)
         _take(pool.cut_episodes(), replay, collected)
         replay.end_pending()  # episodes of actors that were lost
     finally:
@@ -105,6 +109,15 @@ def _collect(
     }
     write_json(folder / RECORD, record)
     return record
+
+
+def check_frames_left(parameters: Parameters, frames: int) -> None:
+    """Raise `ConfigurationError` if a seed replay of so many frames leaves none to learn from."""
+    if frames >= parameters.run.total_frames:
+        raise ConfigurationError(
+            f"the seed replay has {frames:,} frames and run.total_frames={parameters.run.total_frames} leaves none to "
+            "learn from: raise run.total_frames, or lower replay.min_sequences"
+        )
 
 
 def _round_steps(parameters: Parameters, num_sequences: int) -> int:

@@ -18,9 +18,13 @@ NEARLY_GREEDY = 0.02
 
 
 class TrainingStatistics:
-    """Accumulates episodes and learner metrics; `row` returns their means and starts over."""
+    """Accumulates episodes and learner metrics; `row` returns their means and starts over.
 
-    def __init__(self) -> None:
+    If actors draw their actions, no return is compared with the prediction, which is of the preferred action.
+    """
+
+    def __init__(self, *, actions_are_drawn: bool = False) -> None:
+        self._actions_are_drawn = actions_are_drawn
         self.num_episodes = 0
         self.exploit_returns: deque[float] = deque(maxlen=EXPLOIT_WINDOW)
         self._clear()
@@ -51,7 +55,8 @@ class TrainingStatistics:
                 row[f"policy_episodes/{policy}"] = float(sum(e.policy == policy for e in self._episodes))
             if exploiting := [e for e in self._episodes if e.policy == 0]:
                 row["episodes/return_exploit"] = _mean(e.extrinsic_return for e in exploiting)
-            if greedy := [e for e in exploiting if e.epsilon < NEARLY_GREEDY]:
+            greedy = [e for e in exploiting if e.epsilon < NEARLY_GREEDY and not self._actions_are_drawn]
+            if greedy:
                 row["value/predicted"] = _mean(e.predicted_return for e in greedy)
                 row["value/returned"] = _mean(e.discounted_return for e in greedy)
         self._clear()

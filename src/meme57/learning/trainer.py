@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from meme57.config import Parameters
 from meme57.envs import EnvSpec
 from meme57.errors import Interrupted, NonFiniteLossError
 from meme57.learning.collector import Collector, ThreadCollector, TurnCollector
-from meme57.learning.run_state import GREEDY_EPISODES, SCORE, TRAINING_RETURNS, RunState
+from meme57.learning.run_state import SCORE, TRAINING_RETURNS, RunState
 from meme57.learning.updates import OverlappedUpdates, TurnUpdates, Updates
 from meme57.learning.warm_start import start_learner
 from meme57.lock import hold
@@ -61,8 +61,8 @@ class Trainer:
         """Train, resuming from the newest checkpoint of the folder if there is one.
 
         A resumed run first yields the row and the record of that checkpoint again. So there is no gap if the process
-        was killed after writing the checkpoint and before reporting it. If a stop left out the score of the last
-        checkpoint of the run (with `run.exact_resume`: of any), it is made then, before all else.
+        was killed after writing the checkpoint and before reporting it. If the score of the last checkpoint of the run
+        (with `run.exact_resume`: of any) was left out, it is made then, before all else.
 
         Args:
             seed_replay: folder of `collect_seed_replay`, loaded at update 0; without it the actors warm up.
@@ -80,10 +80,10 @@ class Trainer:
                 if (resumed := self.state.resume()) is not None:
                     record, row = resumed
                     needs_score = self.state.is_done or self._parameters.run.exact_resume
-                    if needs_score and _lacks_score(record):
+                    if needs_score and self._lacks_score(record):
                         record = self._make_up(record, row)
                     yield self._event([row], record)
-                    if needs_score and _lacks_score(record) and self._evaluate is not None:
+                    if needs_score and self._lacks_score(record):
                         raise self._interrupted()
                 else:
                     self._begin(seed_replay, initial_policy)
@@ -97,6 +97,8 @@ class Trainer:
     def _begin(self, seed_replay: Path | None, initial_policy: Path | None) -> None:
         if self._parameters.run.init_from is not None and initial_policy is not None:
             start_learner(self.state.learner, initial_policy)
+            self.state.pool.load_weights(*self.state.learner.weights())
+            self.state.pool.restart()  # an episode keeps the embedding network that it began with
         if seed_replay is not None:
             self.state.take_seed_replay(seed_replay)
 
@@ -106,7 +108,7 @@ class Trainer:
         next_log = _next_multiple(state.frames, run.log_period_frames)
         next_checkpoint = _next_multiple(state.frames, run.checkpoint_period_frames)
         state.speed.start(state.frames, state.learner.num_updates)
-        centred = state.learner.num_updates > 0 or state.learner.has_fitted_frames
+        centred = state.learner.num_updates > 0 or state.learner.has_fitted_frames or run.init_from is not None
         frames_to_fit = self._parameters.network.centre_frames and not centred
         try:
             while True:
@@ -124,7 +126,7 @@ class Trainer:
                     updates.drain()
                     event = self._checkpoint(collector)
                     yield event
-                    if state.is_done and not _lacks_score(event.checkpoint):
+                    if state.is_done and not self._lacks_score(event.checkpoint):
                         return
                     if state.is_done or self._stop():
                         raise self._interrupted()
@@ -146,33 +148,47 @@ class Trainer:
             if cut:
                 state.cut_episodes()
             row = state.row()
-            self._score(row)
-            record = state.save(row, **self._rank(row))
+            if not self._ranks_by_evaluation:
+                self._score(row)
+            record = state.save(row, **self._rank())
+            if self._ranks_by_evaluation:  # afterwards: what ends the process in these episodes costs no frame
+                record = self._make_up(record, row)
             if cut and not state.is_done:
                 state.pool.restart()
         return self._event([row], record)
 
     def _score(self, row: dict[str, float]) -> None:
-        """Add the greedy evaluation, if there is one, to the checkpoint's row; a stop leaves it out."""
+        """Add the evaluation's return, if there is one, to the checkpoint's row; a stop leaves it out."""
         if self._evaluate is not None and not self._stop():
             with suppress(Interrupted):
                 row[SCORE] = self._evaluate(self.state.learner.network, self.state.learner.novelty)
 
     def _make_up(self, record: CheckpointRecord, row: dict[str, float]) -> CheckpointRecord:
-        """Add to checkpoint and row the score that a stop left out, unless another stop does."""
+        """Add the score to a checkpoint without one and to its row, unless a stop leaves it out."""
         self._score(row)
         return self.state.store.add_score(record, row[SCORE]) if SCORE in row else record
 
     def _interrupted(self) -> Interrupted:
-        return Interrupted(f"stopped at {self.state.frames:,} frames: the same command resumes from there")
+        return Interrupted(
+            f"stopped at {self.state.frames:,} frames: {self._parameters.same_command} resumes from there"
+        )
 
-    def _rank(self, row: Mapping[str, float]) -> dict[str, Any]:
+    @property
+    def _ranks_by_evaluation(self) -> bool:
+        return self._evaluate is not None and self._parameters.learner.select_checkpoint == "best"
+
+    def _rank(self) -> dict[str, Any]:
         """Return the score that selects the best checkpoint, and its measure; without any, the newest is selected."""
+        if self._ranks_by_evaluation:
+            return {"score": None, "measure": self.state.measure}
         if self._parameters.learner.select_checkpoint == "newest":
             return {"score": None, "measure": None}
-        if self._evaluate is None:
-            return {"score": self.state.statistics.exploit_score, "measure": TRAINING_RETURNS}
-        return {"score": row.get(SCORE), "measure": GREEDY_EPISODES}
+        return {"score": self.state.statistics.exploit_score, "measure": TRAINING_RETURNS}
+
+    def _lacks_score(self, record: CheckpointRecord | None) -> bool:
+        """Say whether the evaluation that ranks the checkpoint was left out: by a stop, or by the end of a process."""
+        measure = self.state.measure
+        return record is not None and self._ranks_by_evaluation and (record.measure, record.score) == (measure, None)
 
     def _make_collector(self) -> Collector:
         learner, begun, skip = self._parameters.learner, self.state.frames, self._env.frame_skip
@@ -221,11 +237,6 @@ class Trainer:
 
     def _event(self, rows: list[dict[str, float]], checkpoint: CheckpointRecord | None = None) -> TrainingEvent:
         return TrainingEvent(self.state.frames, self.state.learner.num_updates, rows, checkpoint)
-
-
-def _lacks_score(record: CheckpointRecord | None) -> bool:
-    """Say whether a stop left out the evaluation that would have ranked the checkpoint."""
-    return record is not None and record.measure == GREEDY_EPISODES and record.score is None
 
 
 def learn(

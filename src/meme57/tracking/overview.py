@@ -14,7 +14,7 @@ from typing import Any
 
 from meme57.config.renames import with_todays_agents
 from meme57.errors import CheckpointError, RefusalError, RunConflictError, StorageError
-from meme57.files import read_json, reading_errors
+from meme57.files import read_json, reading_errors, total_size
 from meme57.lock import Holder, holder
 from meme57.tracking.run_record import RunRecord, read_record, record_path
 
@@ -224,5 +224,4 @@ def _last(curve: Sequence[Row], column: str) -> float | None:
 
 
 def _size(project: Path, name: str) -> int:
-    folders = (project / "data" / layer / name for layer in LAYERS.values())
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sum(total_size(project / "data" / layer / name) for layer in LAYERS.values())

@@ -35,6 +35,8 @@ class ParentCurve:
 
         The last row may come again with the evaluation that a stop had left out.
         """
+        if not rows:
+            return
         evaluated = {name: value for name, value in rows[-1].items() if name == EVALUATION}
         try:
             last = self._stored_step(rows[-1]) if self._last_step is None else self._last_step

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -214,7 +215,8 @@ def refuse_lookalike(project_path: Path, name: str) -> None:
 
 
 def _locks(project_path: Path, run_name: str) -> list[Path]:
-    return [lock for folder in run_folders(project_path, run_name) for lock in folder.rglob(LOCK)]
+    found = (os.walk(folder) for folder in run_folders(project_path, run_name))  # it may change meanwhile
+    return [Path(root) / LOCK for walk in found for root, _, names in walk if LOCK in names]
 
 
 def run_folders(project_path: Path, run_name: str) -> list[Path]:

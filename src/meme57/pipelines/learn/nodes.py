@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meme57.config import parse_parameters
-from meme57.errors import Meme57Error
+from meme57.config import Parameters, parse_parameters
+from meme57.errors import CheckpointError, Meme57Error
 from meme57.stopping import stop_requested
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def learn(
     from meme57.report.run_page import renew_page
 
     settings = parse_parameters(parameters)
+    _refuse_lost_checkpoints(settings, Path(place["project"]), checkpoint_folder, seed_replay["frames"])
     events = trainer.learn(
         settings,
         agreed_spec(settings.env, env_spec),
@@ -51,6 +52,19 @@ def learn(
                 _renew(renew_page, place, settings.run_name)
     finally:
         _renew(renew_page, place, settings.run_name)  # now that nobody learns, be it after a stop
+
+
+def _refuse_lost_checkpoints(settings: Parameters, project: Path, folder: Path, seed_frames: int) -> None:
+    """Refuse to learn from the beginning where the curve says that there was a checkpoint: a disk may be missing."""
+    from meme57.checkpoints.store import PREFIX
+    from meme57.tracking.overview import read_curve
+
+    learned = max((row["frames"] for row in read_curve(project, settings.run_name) if "frames" in row), default=0)
+    if learned > seed_frames + 2 * settings.run.checkpoint_period_frames and not any(folder.glob(f"{PREFIX}*")):
+        raise CheckpointError(
+            f"run {settings.run_name!r} has learned {learned:,.0f} frames, and {folder} has no checkpoint: put them "
+            "back (is a disk not mounted?), or begin the run again with run.fresh=true"
+        )
 
 
 def _renew(renew_page: Callable[[Path, str], None], place: dict[str, Any], run_name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meme57.config import Parameters, parse_parameters
 from meme57.config.members import Member, member_parameters, suite_members
-from meme57.errors import Interrupted, SuiteError
+from meme57.errors import Interrupted, ResourceError, SuiteError
 from meme57.stopping import stop_requested
 from meme57.tracking.run_record import TrackingRun
 
@@ -42,9 +42,11 @@ def run_members(
         missing = [name for name in tasks if name not in done]
         open_ones = [] if settings.suite.report_only else [tasks[name] for name in missing]
         log.info("suite %s: %d members, %d done before", settings.suite_name, len(members), len(done))
+        if open_ones:
+            _check_room(open_ones[0], min(settings.suite.workers, len(open_ones)), Path(place["project"]))
         outcomes = LocalExecutor(settings.suite.workers).run(run_member, open_ones, stop=stop_requested)
     if stop_requested():
-        raise Interrupted(f"suite {settings.suite_name} was stopped: the same command resumes it")
+        raise Interrupted(f"suite {settings.suite_name} was stopped: {settings.same_command} resumes it")
     failed = {
         task.member.name: outcome.error for task, outcome in zip(open_ones, outcomes, strict=True) if outcome.error
     }
@@ -60,6 +62,25 @@ def run_members(
             for member in members
         ],
     }
+
+
+def _check_room(task: Any, at_once: int, project: Path) -> None:
+    """Refuse members that fit alone and not beside each other: each one's `setup` looks at itself only.
+
+    Raises:
+        ResourceError: `at_once` runs like this one need more memory than is free.
+    """
+    from meme57.blueprint import find_device
+    from meme57.envs import env_spec
+    from meme57.learning.estimate import estimate_resources, together
+    from meme57.learning.machine import free_resources
+
+    settings = parse_parameters(task.parameters)
+    if at_once == 1 or not settings.run.check_resources:
+        return
+    needed = estimate_resources(settings, env_spec(settings.env), on_device=find_device().type != "cpu")
+    if problem := together(needed, at_once, free_resources(project / "data"), run_name=settings.run_name):
+        raise ResourceError(problem)
 
 
 def _task(
@@ -171,5 +192,5 @@ def check_members(suite_record: dict[str, Any], suite_report: str) -> None:
         more = f"; and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
         raise SuiteError(
             f"{len(failed)} of {len(members)} members failed ({errors}{more}): the others are done and in the report; "
-            "the same command tries the failed ones again"
+            "the same command (without run.fresh) tries the failed ones again"
         )
