@@ -15,6 +15,8 @@ from meme57.config import Parameters, parse_parameters
 from meme57.config.parameters import LEARNING_GROUPS, OPERATIONAL_NAMES
 from meme57.config.tree import assign, look_up
 from meme57.errors import ConfigurationError
+from meme57.evaluation.ranking import CHECKPOINT_EVALUATION_SEED
+from meme57.learning.distillation import OWN_PLAY_SEED
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,11 @@ from meme57.errors import ConfigurationError
             r"replay\.min_sequences=10 is more than replay\.capacity_sequences=5: updates would never start",
         ),
         ({"actors": {"pool": "slurm"}}, r"actors\.pool='slurm' is not possible: .*'local'"),
+        (
+            {"evaluate": {"seed": 1_600_000_003}},
+            r"evaluate\.seed=1600000003 would score the games that chose the checkpoint",
+        ),
+        ({"evaluate": {"seed": 1_800_900_000}}, r"evaluate\.seed=1800900000 would score .* the student learned from"),
         ({"evaluate": {"episodes": 1}}, r"evaluate\.episodes=1 is not possible"),
     ],
     ids=str,
@@ -275,3 +282,9 @@ def test_a_torso_is_refused_the_frames_that_it_cannot_read(name: str) -> None:
 def test_an_unknown_torso_is_told_which_there_are() -> None:
     with pytest.raises(ConfigurationError, match=r"torso='resnet' is not possible: choose one of nfnet, nature"):
         parse_parameters({"network": {"torso": "resnet"}})
+
+
+@pytest.mark.parametrize("seed", [CHECKPOINT_EVALUATION_SEED, OWN_PLAY_SEED, OWN_PLAY_SEED + 999_999])
+def test_no_game_is_scored_that_was_played_before(seed: int) -> None:
+    with pytest.raises(ConfigurationError, match="would score the games that"):
+        parse_parameters({"evaluate": {"seed": seed - 3, "num_envs": 8}})

@@ -300,6 +300,13 @@ class DistillParameters(Group):
     """Steps of the student's play on which fidelity is measured."""
 
 
+USED_SEEDS = (
+    (1_600_000_001, 1_600_010_000, "chose the checkpoint"),
+    (1_800_000_001, 1_801_010_000, "the student learned from"),
+)
+"""First and last seeds from `evaluate.seed`'s range that a run plays before it is scored, and what for."""
+
+
 class EvaluateParameters(Group):
     """The final score (docs/evaluation.md)."""
 
@@ -323,6 +330,13 @@ class EvaluateParameters(Group):
     """Bootstrap repetitions."""
     video_seconds: Annotated[NonNegative, OPERATIONAL] = 60.0
     """Length of the film in seconds, at the console's 60 frames per second."""
+
+    @model_validator(mode="after")
+    def _seeds_are_fresh(self) -> EvaluateParameters:
+        for first, last, use in USED_SEEDS:
+            if first <= self.seed + self.num_envs and self.seed <= last:
+                raise ValueError(f"evaluate.seed={self.seed} would score the games that {use}: take another")
+        return self
 
 
 class RegisterParameters(Group):
