@@ -22,6 +22,7 @@ from typing import Any
 
 from meme57.config.renames import with_todays_agents
 from meme57.evaluation.suite_scores import COLUMNS, result_rows
+from rows import read_rows
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS, TRIES = ROOT / "experiments", ROOT / "docs/data/results/choices.csv"
@@ -102,7 +103,7 @@ def _weighted(points: Iterable[Mapping[str, str]], value: str, weight: str) -> t
 
 def merge(path: Path, columns: Sequence[str], key: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     """Replace the rows with the same key in the CSV file, or add them; sort by member, if that is the key."""
-    before = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    before = read_rows(path)
     new = list(rows)
     replaced = {_who(row, key) for row in new}
     merged = [*(row for row in before if _who(row, key) not in replaced), *new]

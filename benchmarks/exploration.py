@@ -21,18 +21,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from meme57.config import Parameters, load_parameters
+from meme57.config import Parameters
 from meme57.config.games import TOY_GAMES
 from meme57.envs import env_spec
 from meme57.envs.toys import toy
 from meme57.evaluation.ranking import checkpoint_evaluation
 from meme57.executor import LocalExecutor
-from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.learning.trainer import learn
-from meme57.settings import CONFIG_LOADER_ARGS
+from presets import ROOT, preset
 from rows import append_row, commit, read_rows
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments/ladder/data/exploration.csv"
 PARTS: dict[str, dict[str, dict[str, Any]]] = {
     "exploration": {
@@ -65,8 +63,7 @@ def ladder_parameters(changes: dict[str, Any]) -> Parameters:
     for dotted, value in changes.items():
         group, name = dotted.split(".")
         groups[group] = {**groups.get(group, {}), name: value}
-    conf = str(ROOT / "conf")
-    return load_parameters(ProjectConfigLoader(conf, env="ladder", runtime_params=groups, **CONFIG_LOADER_ARGS))
+    return preset("ladder", **groups)
 
 
 def run(task: tuple[str, str, str, int]) -> dict[str, Any]:

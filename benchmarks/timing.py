@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from rows import commit
 
 Clock = Callable[[], float]
 Figures = dict[str, Any]
@@ -80,7 +81,7 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch_threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit() or "unknown",
         **{package: metadata.version(package) for package in PACKAGES},
     }
 
@@ -102,11 +103,6 @@ def _products(seconds: float) -> int:
         torch.mm(a, a)
         count += 1
     return count
-
-
-def _commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+import torch
+
 Tree = dict[str, dict[str, Any]]
 
 TINY: Tree = {
@@ -19,3 +22,9 @@ TINY: Tree = {
 def changed(tree: Tree, **groups: dict[str, Any]) -> Tree:
     """A copy of the tree with some values of its groups changed or added."""
     return {name: {**tree.get(name, {}), **groups.get(name, {})} for name in {**tree, **groups}}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    """For the tests of the folders whose conftest.py imports it."""
+    torch.set_num_threads(1)

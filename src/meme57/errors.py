@@ -128,4 +128,4 @@ def one_line(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
-    return without_passwords(next(iter(str(error).splitlines()), type(error).__name__))
+    return without_passwords(next(iter(str(error).strip().splitlines()), type(error).__name__))

@@ -101,7 +101,7 @@ def holder(folder: Path) -> Holder | None:
 
     A process of this host that has ended holds nothing, whatever it left behind.
     """
-    owner = _owner(folder / LOCK)
+    owner = _parse(_text(folder / LOCK))
     if owner is None or _is_gone(owner):
         return None
     try:
@@ -154,7 +154,8 @@ def _try_lock(path: Path, stream: IO[str], how: int = fcntl.LOCK_EX) -> None:
         fcntl.flock(stream, how | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunConflictError(
-            f"{path.parent} is in use by {_holder(path)}: wait until it ends, stop it, or choose another run.name"
+            f"{path.parent} is in use by {_describe(_text(path))}: wait until it ends, stop it, "
+            "or choose another run.name"
         ) from None
     except OSError as error:
         logger.warning("nothing keeps a second process out of %s: its file system has no locks (%s)", path, error)
@@ -172,10 +173,6 @@ def _sign(stream: IO[str]) -> None:
     stream.flush()
 
 
-def _holder(path: Path) -> str:
-    return _describe(_text(path))
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
@@ -189,10 +186,6 @@ def _describe(text: str) -> str:
     owners = [owner for owner in owners if not _is_gone(owner)] or owners
     words = (f"process {owner.pid} on {owner.host} since {owner.since} ({owner.command})" for owner in owners)
     return " ".join(" and ".join(words).split()) or "another process"
-
-
-def _owner(path: Path) -> Holder | None:
-    return _parse(_text(path))
 
 
 def _parse(text: str) -> Holder | None:

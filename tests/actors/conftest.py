@@ -16,7 +16,7 @@ from meme57.agent.novelty import NoveltyNetworks
 from meme57.blueprint import AgentSpec, agent_spec, make_networks
 from meme57.config import Parameters, parse_parameters
 from meme57.envs import EnvSpec, env_spec
-from tiny_agent import changed
+from tiny_agent import _one_torch_thread, changed  # noqa: F401 - for every test below this folder
 
 SMALL: dict[str, Any] = {
     "run": {"seed": 3},
@@ -29,11 +29,6 @@ SMALL: dict[str, Any] = {
     "replay": {"period": 8, "capacity_sequences": 500, "min_sequences": 4},
     "learner": {"batch_size": 4},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @dataclass

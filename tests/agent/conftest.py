@@ -9,11 +9,7 @@ import torch
 
 from meme57.agent.network import Features, MemeNetwork
 from meme57.agent.parameters import NetworkSpec
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
+from tiny_agent import _one_torch_thread  # noqa: F401 - for every test below this folder
 
 
 def build_network(torso: str = "small", *, seed: int = 0, **overrides: object) -> MemeNetwork:

@@ -1,33 +1,15 @@
-"""Multiply-adds against arithmetic by hand, and against what PyTorch counts itself."""
+"""Multiply-adds against arithmetic by hand."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from meme57.agent import cost
-from meme57.agent.network import Features
 from meme57.agent.student import StudentNetwork, StudentSpec
 from meme57.blueprint import agent_spec, make_networks
-from meme57.config import parse_parameters
 from meme57.envs import env_spec
-from meme57.hooks.configuration import ProjectConfigLoader
-from meme57.settings import CONFIG_LOADER_ARGS
-
-CONF = Path(__file__).parents[2] / "conf"
-
-
-def preset(name: str):
-    parameters = parse_parameters(ProjectConfigLoader(str(CONF), env=name, **CONFIG_LOADER_ARGS)["parameters"])
-    env = env_spec(parameters.env)
-    network, novelty = make_networks(agent_spec(parameters, env), seed=1)
-    chosen = parameters.distill
-    student = StudentNetwork(StudentSpec(env.height, env.width, env.num_actions, chosen.lstm_size, chosen.channels))
-    return network, novelty, student
+from meme57.learning.distillation import student_spec
+from presets import preset
 
 
 def test_student_by_hand() -> None:
@@ -37,34 +19,14 @@ def test_student_by_hand() -> None:
     assert cost.student_step(student) == 36_864 + 12_800 + 30_848 + 288
 
 
-def test_grouped_convolutions_count_their_group() -> None:
-    # [1, 8, 5, 5] -> [1, 4, 3, 3], two groups: 36 outputs of 4 * 9 products each.
-    layer = nn.Conv2d(8, 4, 3, groups=2)
-    with cost.counting(layer) as count:
-        layer(torch.zeros(1, 8, 5, 5))
-    assert count.total == 36 * 36
-    layer(torch.zeros(1, 8, 5, 5))
-    assert count.total == 36 * 36  # outside the block nothing is counted
-
-
-def test_teacher_is_what_pytorch_counts() -> None:
-    """Its counter counts two operations a multiply-add; it sees the LSTM's hand-made products too."""
-    network, novelty, _ = preset("laptop")
-    zero = torch.zeros(1)
-    features = Features(torch.zeros(1, dtype=torch.long), *(zero,) * 4, torch.zeros(1, network.spec.embedding_size))
-    frame = torch.zeros(1, 52, 52, dtype=torch.uint8)
-    for betas in (None, torch.zeros(4)):
-        network.acting_betas = betas
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network.act(frame, features, network.initial_state(1), torch.zeros(1, dtype=torch.long))
-        assert cost.teacher_step(network) == counter.get_total_flops() // 2
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        novelty.act_embed(frame)
-        novelty.rnd_error(frame)
-    assert cost.novelty_step(novelty) == counter.get_total_flops() // 2
-
-
-@pytest.mark.parametrize("name", ["laptop", "gpu", "paper"])
-def test_a_student_costs_at_most_a_tenth_of_its_teacher(name: str) -> None:
-    network, _, student = preset(name)
-    assert cost.student_step(student) <= 0.1 * cost.teacher_step(network)
+@pytest.mark.parametrize(
+    ("name", "teacher", "embedding_and_rnd"),
+    [("laptop", 898_816, 413_184), ("gpu", 57_449_728, 3_965_952), ("paper", 66_971_136, 22_281_216)],
+)
+def test_the_presets_cost_what_was_counted_layer_by_layer(name: str, teacher: int, embedding_and_rnd: int) -> None:
+    """A student costs at most a tenth of its teacher."""
+    parameters = preset(name)
+    env = env_spec(parameters.env)
+    network, novelty = make_networks(agent_spec(parameters, env), seed=1)
+    assert (cost.teacher_step(network), cost.novelty_step(novelty)) == (teacher, embedding_and_rnd)
+    assert cost.student_step(StudentNetwork(student_spec(parameters, env))) <= 0.1 * teacher

@@ -7,22 +7,15 @@ game is another run name, and the others are no part of a run's identity.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from meme57.config import Parameters, load_parameters, parse_parameters
-from meme57.hooks.configuration import ProjectConfigLoader
-from meme57.settings import CONFIG_LOADER_ARGS
+from meme57.config import Parameters, parse_parameters
+from presets import ROOT, preset
 
-ROOT = Path(__file__).parents[2]
 THEN: dict[str, dict[str, Any]] = json.loads((ROOT / "tests" / "data" / "environments.json").read_text())
 DEFAULTS = THEN.pop("defaults")
-
-
-def preset(env: str) -> Parameters:
-    return load_parameters(ProjectConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS))
 
 
 def values(parameters: Parameters) -> dict[str, Any]:

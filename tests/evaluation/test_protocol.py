@@ -14,7 +14,7 @@ from meme57.errors import Interrupted
 from meme57.evaluation import protocol
 from meme57.evaluation import watch as watch_module
 from meme57.evaluation.protocol import RandomPolicy, mean_return, play_episodes
-from meme57.evaluation.watch import film
+from meme57.evaluation.watch import watch
 
 SEED = 1_500_000_001
 
@@ -211,7 +211,9 @@ def watched(monkeypatch) -> list:
 
 def test_film_shows_the_game_that_the_policy_plays(watched, pong) -> None:
     long = replace(pong, max_episode_frames=108_000)
-    frames = list(film(lambda n: RandomPolicy(n, 6, seed=1), long, seed=SEED, max_steps=200))
+    frames = list(
+        itertools.islice(watch(lambda n: RandomPolicy(n, 6, seed=1), long, episodes=1, seed=SEED, finished=[]), 201)
+    )
     assert len(frames) == 201
     assert {frame.shape for frame in frames} == {(210, 160, 3)}
     assert {frame.dtype for frame in frames} == {np.dtype(np.uint8)}
@@ -223,21 +225,21 @@ def test_film_shows_the_game_that_the_policy_plays(watched, pong) -> None:
 
 
 def test_film_ends_with_the_episode(watched, pong) -> None:
-    frames = list(film(Constant, pong, seed=SEED, max_steps=1_000))
+    frames = list(watch(Constant, pong, episodes=1, seed=SEED, finished=[]))
     assert 91 <= len(frames) <= 101
     assert len(frames) == len(watched[0].rewards) + 1
 
 
 def test_film_is_the_first_episode_of_the_evaluation(watched, pong) -> None:
     long = replace(pong, max_episode_frames=2_400)
-    frames = list(film(Constant, long, seed=SEED, max_steps=10_000, epsilon=0.5))
+    frames = list(watch(Constant, long, episodes=1, seed=SEED, finished=[], epsilon=0.5))
     [episode] = play_episodes(Constant, long, episodes=1, num_envs=1, seed=SEED, epsilon=0.5)
     assert episode.num_steps == len(frames) - 1
     assert episode.extrinsic_return == sum(watched[0].rewards)
 
 
 def test_film_of_the_toy_game_is_grey(corridor) -> None:
-    frames = list(film(lambda n: Constant(n), corridor, seed=0, max_steps=3))
+    frames = list(itertools.islice(watch(Constant, corridor, episodes=1, seed=0, finished=[]), 4))
     assert [frame.shape for frame in frames] == [(210, 160)] * 4
 
 
@@ -255,7 +257,7 @@ def test_facts_name_the_protocol(pong) -> None:
 
 
 def test_film_can_be_stopped(pong) -> None:
-    frames = film(lambda n: RandomPolicy(n, 6, seed=1), pong, seed=SEED, max_steps=200, stop=lambda: True)
+    frames = watch(Constant, pong, episodes=1, seed=SEED, finished=[], stop=lambda: True)
     next(frames)
     with pytest.raises(Interrupted):
         next(frames)

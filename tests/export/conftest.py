@@ -19,6 +19,7 @@ from meme57.export.onnx import export_step
 from meme57.export.steps import step_of_student
 from meme57.files import write_json
 from meme57.learning.policies import describe, save_student
+from tiny_agent import _one_torch_thread  # noqa: F401 - for every test below this folder
 
 PONG = {
     "env": {"game": "Pong", "height": 36, "width": 36, "full_action_space": False, "max_episode_frames": 240},
@@ -26,11 +27,6 @@ PONG = {
     "network": {"torso": "small", "small_channels": [4, 8], "lstm_size": 16, "head_size": 16, "feature_size": 16},
     "novelty": {"channels": [4, 8], "rnd_size": 16, "hidden_size": 16, "embedding_size": 8},
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

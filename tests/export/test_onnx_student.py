@@ -22,20 +22,19 @@ from meme57.learning.policies import StudentPolicy
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, corridor_student) -> tuple[Path, float]:
+def exported(tmp_path_factory, corridor_student) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "student.onnx"
-    return path, export.export_step(step_of_student(corridor_student), path)
+    export.export_step(step_of_student(corridor_student), path)
+    return path
 
 
 @pytest.fixture(scope="module")
 def session(exported) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(exported[0]), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
 
 
-def test_export_says_how_far_it_is_from_pytorch(exported) -> None:
-    path, difference = exported
-    assert 0 <= difference < 1e-4
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+def test_export_leaves_one_file(exported) -> None:
+    assert [file.name for file in exported.parent.iterdir()] == [exported.name]
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -55,7 +54,7 @@ def test_any_batch_size_gives_what_pytorch_gives(session, corridor_student, batc
 def test_file_names_its_inputs_and_outputs_and_no_folder_of_this_machine(session, exported) -> None:
     assert [entry.name for entry in session.get_inputs()] == ["frame", "action", "reward", "state"]
     assert [entry.name for entry in session.get_outputs()] == ["logits", "next_state"]
-    content = exported[0].read_bytes()
+    content = exported.read_bytes()
     assert str(Path(export.__file__).parents[1]).encode() not in content
     assert b"stack_trace" not in content
 
@@ -154,14 +153,14 @@ def test_a_broken_runtime_is_one_line_and_leaves_no_file(
     assert "\n" not in str(info.value)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Meme57Error, match=words):
-        export.parity(step_of_student(corridor_student), exported[0])
+        export.parity(step_of_student(corridor_student), exported)
     if damage is not broken_steps:
         with pytest.raises(Meme57Error, match=words):
-            open_session(exported[0])
+            open_session(exported)
 
 
 def test_a_runtime_that_fails_in_the_middle_of_an_episode_is_one_line(exported, corridor, monkeypatch) -> None:
-    student = OnnxStudent(exported[0], 1)
+    student = OnnxStudent(exported, 1)
     env = make_env(corridor, num_envs=1)
     student.begin(env.reset(seed=0))
     monkeypatch.setattr(student, "_session", Broken(opens=True))

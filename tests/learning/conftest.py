@@ -13,7 +13,7 @@ from meme57.agent.network import NetworkOutput
 from meme57.config import Parameters, parse_parameters
 from meme57.learning.tensors import TensorBatch, to_tensors
 from meme57.replay.chunks import SequenceBatch, StepInputs
-from tiny_agent import changed
+from tiny_agent import _one_torch_thread, changed  # noqa: F401 - for every test below this folder
 
 TINY: dict[str, Any] = {
     "run": {"total_frames": 8_000, "checkpoint_period_frames": 4_000, "log_period_frames": 1_000},
@@ -27,11 +27,6 @@ TINY: dict[str, Any] = {
     "actors": {"weights_period_steps": 10},
     "learner": {"batch_size": 4, "target_period_updates": 5},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def build_parameters(**groups: dict[str, Any]) -> Parameters:

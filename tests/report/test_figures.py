@@ -9,12 +9,18 @@ import pandas as pd
 import pytest
 
 from meme57.report import figures, style
+from meme57.report.panels import PANELS, small_multiples
 
 REFERENCE = {"random": -20.7, "human": 14.6, "record": 21.0, "source": "a table"}
 
 
 def traces(figure):
     return {trace.name: trace for trace in figure.data if trace.name}
+
+
+def panels_figure(name, curve):
+    title, panels = PANELS[name]
+    return small_multiples(title, curve, panels)
 
 
 def texts(figure):
@@ -122,7 +128,7 @@ def test_one_policy_exploits_and_no_episode_is_no_figure():
 
 
 def test_diagnostics_have_a_titled_panel_with_units_for_each_measure(learning_curve):
-    figure = figures.diagnostics_figure(learning_curve)
+    figure = panels_figure("diagnostics", learning_curve)
     titles = [re.sub("<.*", "", text) for text in texts(figure)]
     assert titles == [
         "Loss",
@@ -140,7 +146,7 @@ def test_diagnostics_have_a_titled_panel_with_units_for_each_measure(learning_cu
 def test_absent_or_empty_columns_leave_their_panel_out(learning_curve):
     curve = learning_curve.drop(columns=["learner/kl_rate", "learner/sigma_intrinsic"])
     curve["learner/trace"] = np.nan
-    figure = figures.diagnostics_figure(curve)
+    figure = panels_figure("diagnostics", curve)
     shown = " ".join(texts(figure))
     assert len(texts(figure)) == 4
     assert "KL limit" not in shown
@@ -150,13 +156,13 @@ def test_absent_or_empty_columns_leave_their_panel_out(learning_curve):
 
 
 def test_novelty_off_is_no_figure(learning_curve):
-    assert figures.novelty_figure(learning_curve) is not None
-    assert figures.novelty_figure(learning_curve.drop(columns=learning_curve.filter(like="novelty/").columns)) is None
+    assert panels_figure("novelty", learning_curve) is not None
+    assert panels_figure("novelty", learning_curve.drop(columns=learning_curve.filter(like="novelty/").columns)) is None
 
 
 def test_infinite_values_are_gaps(learning_curve):
     learning_curve.loc[3, "loss/total"] = np.inf
-    assert len(traces(figures.diagnostics_figure(learning_curve))["total"].y) == 39
+    assert len(traces(panels_figure("diagnostics", learning_curve))["total"].y) == 39
 
 
 def test_all_figures_have_titles_and_follow_the_report(learning_curve, episodes):

@@ -104,6 +104,11 @@ def test_a_store_of_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(info.value)
 
 
+def test_a_warning_about_the_store_holds_no_password() -> None:
+    error = MlflowException("\nAPI request to https://me:s3cret@mlflow.example/api failed\nwith a trace")
+    assert first_line(error) == "API request to https://me:***@mlflow.example/api failed"
+
+
 @pytest.mark.parametrize("words", ["database or disk is full", "disk I/O error"])
 def test_a_full_disk_is_no_damaged_database(words: str) -> None:
     """It told people to move their whole history away."""

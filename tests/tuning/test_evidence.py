@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-import time
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -163,6 +163,8 @@ def test_without_fresh_seeds_the_environment_says_so() -> None:
 
 def test_the_command_in_a_second_terminal_waits_for_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both work on the study, and then both compare; only one process may learn in a folder."""
+    asked = threading.Event()  # whether to stop, which only one who waits asks
+    monkeypatch.setattr(evidence, "stop_requested", lambda: bool(asked.set()))
     monkeypatch.setattr(evidence, "POLL_SECONDS", 0.05)
     parameters, values = make_parameters(evidence_seeds=[101]), {"learner.batch_size": 2}
     run = evidence.FreshRun(parameters, values, Unit("Corridor", 101), tmp_path / "fresh", RETURN)
@@ -170,7 +172,7 @@ def test_the_command_in_a_second_terminal_waits_for_the_first(tmp_path: Path, mo
     with ThreadPoolExecutor() as pool:
         with hold(run.folder):
             waiting = pool.submit(evidence.learn_fresh, run)
-            time.sleep(0.5)
+            assert asked.wait(60)
             assert not waiting.done()
             write_json(run.folder / evidence.SCORE, 0.25)
         assert waiting.result() == 0.25

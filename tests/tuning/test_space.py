@@ -5,8 +5,9 @@ from __future__ import annotations
 import optuna
 
 from meme57.config import parse_parameters
+from meme57.config.tree import assign
 from meme57.config.tuning import Dimension
-from meme57.tuning.space import assign, configured_values, suggest
+from meme57.tuning.space import configured_values, suggest
 
 SPACE = [
     {"name": "learner.learning_rate", "type": "log_float", "low": 1e-4, "high": 1e-2},

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -451,13 +452,13 @@ def test_a_database_takes_the_place_of_the_journal(place: Place, tmp_path: Path,
     assert not place.journal.exists()
 
 
-@pytest.mark.slow
 def test_a_silent_workers_trial_is_requeued_in_a_database(place: Place, tmp_path: Path, never: Any) -> None:
     parameters = make_parameters(storage=sqlite_address(tmp_path / "study.db"), num_trials=1, heartbeat_seconds=1)
     study = open_study(parameters, place)
     trial = study.ask()
-    study._storage.record_heartbeat(trial._trial_id)  # and then nothing more
-    time.sleep(2.5)
+    study._storage.record_heartbeat(trial._trial_id)
+    with sqlite3.connect(tmp_path / "study.db") as database:  # and then nothing more for a minute
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 minute')")
     work(parameters, place, never)
     study = open_study(parameters, place)
     assert states(study) == ["FAIL", "COMPLETE"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.errors import CheckpointError, IncompatibleCheckpointError
 from meme57.files import checked, checksum, read_json, reading_errors, tree_digest, write_json
+
+if TYPE_CHECKING:
+    from meme57.checkpoints.store import CheckpointRecord
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -40,26 +43,7 @@ class Manifest(BaseModel):
     """File name -> SHA-256."""
 
 
-class Ranked(Protocol):
-    """Something with a score of some measure."""
-
-    @property
-    def frames(self) -> int:
-        """Number of emulator frames when it was written."""
-
-    @property
-    def score(self) -> float | None:
-        """None where nothing was measured."""
-
-    @property
-    def measure(self) -> str | None:
-        """What the score measures; None if unknown."""
-
-
-Scored = TypeVar("Scored", bound=Ranked)
-
-
-def best_of(checkpoints: Sequence[Scored]) -> Scored | None:
+def best_of(checkpoints: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
     """Return the checkpoint with the highest score, the newer one of equals; without any score, the newest.
 
     Scores of two measures are not comparable, so scores with another measure than the newest one are left out. A score

@@ -122,7 +122,7 @@ def running(commands: Commands, project: Path) -> Iterator[dict[str, str]]:
             children[name] = _start(command, project)
             ended.callback(_end, children[name])
         for name, child in children.items():
-            _wait(name, child, int(commands[name][-1]))
+            _wait(name, child, commands[name])
         yield {name: f"http://{HOST}:{command[-1]}" for name, command in commands.items()}
 
 
@@ -146,13 +146,13 @@ def _start(command: list[str], project: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _wait(name: str, child: subprocess.Popen[bytes], port: int) -> None:
+def _wait(name: str, child: subprocess.Popen[bytes], command: list[str]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise TrackingError(f"{name} ended with status {child.returncode}: `{' '.join(_words(child))}` says why")
+            raise TrackingError(f"{name} ended with status {child.returncode}: `{' '.join(command)}` says why")
         with contextlib.suppress(OSError):
-            socket.create_connection((HOST, port), timeout=1).close()
+            socket.create_connection((HOST, int(command[-1])), timeout=1).close()
             return
         time.sleep(SECONDS_BETWEEN)
     raise TrackingError(
@@ -205,8 +205,3 @@ def _installed(module: str, name: str) -> bool:
 
 def _module(*words: str) -> list[str]:
     return [sys.executable, "-m", *words]
-
-
-def _words(child: subprocess.Popen[bytes]) -> list[str]:
-    args = child.args
-    return [str(word) for word in args] if isinstance(args, list) else [str(args)]

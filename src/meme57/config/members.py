@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +117,7 @@ def check_suite(parameters: Parameters) -> None:
 
 
 def _check_name(variant: str, name: str, tree: Mapping[str, Any]) -> None:
-    known = [RUN_LENGTH, *(key for group in VARIED for key in _flat(tree[group], f"{group}."))]
+    known = [RUN_LENGTH, *(f"{group}.{key}" for group in VARIED for key in tree[group])]
     if name in known and name != "env.game":
         return
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -127,10 +127,6 @@ def _check_name(variant: str, name: str, tree: Mapping[str, Any]) -> None:
         else f"a variant sets {', '.join(VARIED)} or {RUN_LENGTH}"
     )
     raise ConfigurationError(f"suite.variants.{variant} sets {name}, which a variant cannot set: {hint}")
-
-
-def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    return (f"{prefix}{key}" for key in group)
 
 
 def _run_name(prefix: str, game: str, variant: str, seed: int) -> str:

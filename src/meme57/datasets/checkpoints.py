@@ -6,13 +6,13 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from kedro.io import AbstractDataset
 from pydantic import BaseModel, ConfigDict, Field
 
 from meme57.datasets.files import damage
-from meme57.errors import CheckpointError
+from meme57.errors import CheckpointError, without_passwords
 from meme57.files import checked, read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class CheckpointsDataset(AbstractDataset[CheckpointRecord, CheckpointIndex]):  #
             active.metrics.note(metrics, step=data["frames"])  # the learning curve has them, too
             active.mirror(metrics, data["frames"])  # what is noted is not given to TensorBoard by that
         except Exception as error:  # the checkpoint is on disk: training continues even if the store fails
-            log.warning("%s is not in MLflow: %s", data["name"], " ".join(str(error).split()))
+            log.warning("%s is not in MLflow: %s", data["name"], without_passwords(" ".join(str(error).split())))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.path), "upload": self.upload}
@@ -187,18 +187,24 @@ def _rebuilt(folder: Path) -> dict[str, Any]:
     return {"best": _best_name(records), "checkpoints": records}
 
 
-class _Score(NamedTuple):
-    name: str
-    frames: int
-    score: float | None
-    measure: str | None
-
-
 def _best_name(records: Sequence[CheckpointRecord]) -> str | None:
+    from meme57.checkpoints import store
     from meme57.checkpoints.manifest import best_of
 
-    scores = [_Score(one["name"], one["frames"], one.get("score"), one.get("measure")) for one in records]
-    best = best_of(scores)
+    best = best_of(
+        [
+            store.CheckpointRecord(
+                one["name"],
+                Path(one["folder"]),
+                frames=one["frames"],
+                updates=one.get("updates", 0),
+                score=one.get("score"),
+                is_best=False,
+                measure=one.get("measure"),
+            )
+            for one in records
+        ]
+    )
     return None if best is None else best.name
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meme57.errors import ConfigurationError, VideoError, first_line
+from meme57.errors import VideoError, first_line
 from meme57.files import write_atomically
 from meme57.stopping import kept_from_children
 
@@ -36,14 +36,9 @@ def write_video(
         comment: stored in the file, such as the weights that play.
 
     Raises:
-        ConfigurationError: an impossible `scale` or `frames_per_second`.
         VideoError: no frames, frames of another kind or of several shapes, or the encoder is missing or failed. After
             any error there is no file at `path`.
     """
-    if scale < 1 or frames_per_second <= 0:
-        raise ConfigurationError(
-            f"scale={scale}, frames_per_second={frames_per_second} is not possible: both must be positive."
-        )
     program = find_ffmpeg()  # before the first frame is played
     stream = iter(frames)
     try:

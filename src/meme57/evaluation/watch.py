@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -59,17 +58,3 @@ def watch(
     finally:
         env.close()
         twin.close()
-
-
-def film(
-    make_policy: Callable[[int], Policy],
-    spec: EnvSpec,
-    *,
-    seed: int,
-    max_steps: int,
-    epsilon: float = 0.0,
-    stop: Callable[[], bool] = never,
-) -> Frames:
-    """Yield at most the first `max_steps` + 1 frames of the first episode of `watch`."""
-    frames = watch(make_policy, spec, episodes=1, seed=seed, finished=[], epsilon=epsilon, stop=stop)
-    return islice(frames, max_steps + 1)

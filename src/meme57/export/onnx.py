@@ -65,11 +65,8 @@ def missing_packages() -> str | None:
     return f"{', '.join(absent)} not installed: {INSTALL}" if absent else None
 
 
-def export_step(step: Step, path: Path) -> float:
+def export_step(step: Step, path: Path) -> None:
     """Write `path` and compare it with PyTorch on random inputs.
-
-    Returns:
-        As `parity`.
 
     Raises:
         Meme57Error: a package of the extra is missing or does not work, or the difference exceeds the step's
@@ -103,7 +100,6 @@ def export_step(step: Step, path: Path) -> float:
     if not difference <= step.tolerance:
         path.unlink()
         raise Meme57Error(f"{path.name} differs from PyTorch by {difference:g}, more than {step.tolerance:g}: not kept")
-    return difference
 
 
 def parity(step: Step, path: Path, *, batch: int = 5) -> float:

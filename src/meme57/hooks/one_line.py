@@ -18,7 +18,7 @@ class OneLineError(click.ClickException):
     """An error with the original one as its `__cause__`; exits with 130 for an interruption, else with 1."""
 
     def __init__(self, error: Meme57Error) -> None:
-        super().__init__(" ".join(str(error).split()))
+        super().__init__(str(error))
         self.interrupted = isinstance(error, Interrupted)
         self.exit_code = INTERRUPTED if self.interrupted else FAILED  # type: ignore[misc]
 

@@ -40,7 +40,7 @@ def to_tensors(batch: SequenceBatch, device: torch.device) -> TensorBatch:
     is_last_step = steps == lengths - 1
     return TensorBatch(
         frames=put(batch.frames),
-        features=_features(batch.inputs, put),
+        features=Features(*(put(value) for value in batch.inputs)),
         actions=put(batch.actions),
         rewards=put(batch.rewards),
         intrinsic_rewards=put(batch.intrinsic_rewards),
@@ -64,7 +64,3 @@ def pin(batch: SequenceBatch) -> SequenceBatch:
     arrays = dict(vars(batch))
     inputs = StepInputs(**locked(arrays.pop("inputs")._asdict()))
     return SequenceBatch(inputs=inputs, **locked(arrays))
-
-
-def _features(inputs: StepInputs, put: object) -> Features:
-    return Features(*(put(value) for value in inputs))  # type: ignore[operator]

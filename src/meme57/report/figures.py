@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meme57.evaluation.reference import is_cut
-from meme57.report.panels import diagnostics_figure, novelty_figure, throughput_figure
+from meme57.report.panels import PANELS, small_multiples
 from meme57.report.style import (
     BLUE,
     GREEN,
@@ -57,9 +57,7 @@ def all_figures(
         "learning_curve": learning_curve_figure(learning_curve, training),
         "returns": returns_figure(episodes, evaluation),
         "bandit": bandit_figure(learning_curve),
-        "diagnostics": diagnostics_figure(learning_curve),
-        "novelty": novelty_figure(learning_curve),
-        "throughput": throughput_figure(learning_curve),
+        **{name: small_multiples(title, learning_curve, panels) for name, (title, panels) in PANELS.items()},
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 
@@ -196,7 +194,6 @@ def _add_smoothed(figure: Any, curve: pd.DataFrame, column: str, weight: str, la
     if window > 1:
         error = 1.96 * running_error(values, weights, window)
         add_band(figure, frames, smooth - error, smooth + error, colour)
-    if window > 1:
         line = {"color": colour, "width": 1}
         figure.add_scatter(x=frames, y=values, mode="lines", line=line, opacity=0.3, showlegend=False, hoverinfo="skip")
     mode = "lines+markers" if frames.size < 3 else "lines"

@@ -27,50 +27,49 @@ class Panel:
     tick_format: str = ""
 
 
-DIAGNOSTICS = (
-    Panel(
-        "Loss",
-        "mean per step",
-        {"loss/total": "total", "loss/value": "value", "loss/distillation": "distillation"},
+PANELS: dict[str, tuple[str, tuple[Panel, ...]]] = {
+    "diagnostics": (
+        "Health of the learner",
+        (
+            Panel(
+                "Loss",
+                "mean per step",
+                {"loss/total": "total", "loss/value": "value", "loss/distillation": "distillation"},
+            ),
+            Panel(
+                "Steps dropped by the trust region", "share of steps", {"learner/trust_region_rate": "dropped"}, "~%"
+            ),
+            Panel("Steps dropped by the KL limit", "share of steps", {"learner/kl_rate": "dropped"}, "~%"),
+            Panel("Trace coefficient c", "mean c, 0 to 1", {"learner/trace": "trace"}),
+            Panel(
+                "TD scale sigma, mean over policies",
+                "transformed return",
+                {"learner/sigma_extrinsic": "extrinsic", "learner/sigma_intrinsic": "intrinsic"},
+            ),
+            Panel("Gradient norm before clipping", "norm", {"learner/gradient_norm": "norm"}),
+        ),
     ),
-    Panel("Steps dropped by the trust region", "share of steps", {"learner/trust_region_rate": "dropped"}, "~%"),
-    Panel("Steps dropped by the KL limit", "share of steps", {"learner/kl_rate": "dropped"}, "~%"),
-    Panel("Trace coefficient c", "mean c, 0 to 1", {"learner/trace": "trace"}),
-    Panel(
-        "TD scale sigma, mean over policies",
-        "transformed return",
-        {"learner/sigma_extrinsic": "extrinsic", "learner/sigma_intrinsic": "intrinsic"},
+    "novelty": (
+        "Novelty",
+        (
+            Panel("Intrinsic reward", "reward per step", {"novelty/intrinsic_reward": "intrinsic reward"}),
+            Panel("Lifelong novelty factor", "factor, 1 to L", {"novelty/lifelong": "factor"}),
+            Panel("Random network distillation", "loss", {"novelty/rnd_loss": "loss"}),
+            Panel("Inverse dynamics", "cross-entropy, nats", {"novelty/action_loss": "loss"}),
+        ),
     ),
-    Panel("Gradient norm before clipping", "norm", {"learner/gradient_norm": "norm"}),
-)
-NOVELTY = (
-    Panel("Intrinsic reward", "reward per step", {"novelty/intrinsic_reward": "intrinsic reward"}),
-    Panel("Lifelong novelty factor", "factor, 1 to L", {"novelty/lifelong": "factor"}),
-    Panel("Random network distillation", "loss", {"novelty/rnd_loss": "loss"}),
-    Panel("Inverse dynamics", "cross-entropy, nats", {"novelty/action_loss": "loss"}),
-)
-THROUGHPUT = (
-    Panel("Environment speed", "ALE frames / s", {"speed/frames_per_second": "frames / s"}),
-    Panel("Learner speed", "updates / s", {"speed/updates_per_second": "updates / s"}),
-    Panel("Replay size", "sequences", {"replay/sequences": "sequences"}),
-    Panel("Replay memory", "bytes / agent step", {"replay/bytes_per_step": "bytes / step"}),
-    Panel("Replay ratio", "samples / insert", {"replay/samples_per_insert": "samples / insert"}),
-)
-
-
-def diagnostics_figure(curve: pd.DataFrame) -> Any:
-    """Draw losses, steps dropped by the trust region and the KL limit, traces, sigma and gradient norm."""
-    return small_multiples("Health of the learner", curve, DIAGNOSTICS)
-
-
-def novelty_figure(curve: pd.DataFrame) -> Any:
-    """Draw the intrinsic reward, its lifelong factor and the losses of both novelty networks; None without novelty."""
-    return small_multiples("Novelty", curve, NOVELTY)
-
-
-def throughput_figure(curve: pd.DataFrame) -> Any:
-    """Draw frames and updates per second, and the replay's size, memory and ratio."""
-    return small_multiples("Speed and replay", curve, THROUGHPUT)
+    "throughput": (
+        "Speed and replay",
+        (
+            Panel("Environment speed", "ALE frames / s", {"speed/frames_per_second": "frames / s"}),
+            Panel("Learner speed", "updates / s", {"speed/updates_per_second": "updates / s"}),
+            Panel("Replay size", "sequences", {"replay/sequences": "sequences"}),
+            Panel("Replay memory", "bytes / agent step", {"replay/bytes_per_step": "bytes / step"}),
+            Panel("Replay ratio", "samples / insert", {"replay/samples_per_insert": "samples / insert"}),
+        ),
+    ),
+}
+"""Name of a figure of the report -> its title and its panels."""
 
 
 def small_multiples(title: str, curve: pd.DataFrame, panels: tuple[Panel, ...]) -> Any:

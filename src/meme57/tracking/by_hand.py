@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from meme57.errors import TrackingError
+from meme57.tracking.models import RegisteredVersion, registered_versions
 from meme57.tracking.registry import CHALLENGER, CHAMPION, DEMOTED, PROMOTION, alias_number, by_alias
 from meme57.tracking.store import first_line, locked_registry
 from meme57.tracking.version_tags import shown_score
@@ -33,9 +33,7 @@ def plan_promotion(client: MlflowClient, model: str, version: str | None, run: s
         TrackingError: there is no such model or version; the message lists those that exist.
     """
     selected = _selected(client, model, version, run)
-    return AliasChange(
-        model, alias_number(client, model, CHAMPION), str(selected.version), str(shown_score(selected.tags))
-    )
+    return AliasChange(model, alias_number(client, model, CHAMPION), selected.version, str(selected.score))
 
 
 def promote(client: MlflowClient, change: AliasChange, reason: str) -> None:
@@ -62,7 +60,7 @@ def plan_demotion(client: MlflowClient, model: str) -> AliasChange:
     Raises:
         TrackingError: there is no such model, or it has no champion.
     """
-    _versions(client, model)
+    registered_versions(client, model)
     champion = by_alias(client, model, CHAMPION)
     if champion is None:
         raise TrackingError(f"{model} has no champion: there is nothing to demote")
@@ -84,32 +82,19 @@ def demote(client: MlflowClient, change: AliasChange, reason: str) -> None:
         raise TrackingError(f"{change.model} is not demoted: {first_line(error)}") from error
 
 
-def _selected(client: MlflowClient, model: str, version: str | None, run: str | None) -> ModelVersion:
-    versions = _versions(client, model)
-    there = ", ".join(str(found.version) for found in versions)
+def _selected(client: MlflowClient, model: str, version: str | None, run: str | None) -> RegisteredVersion:
+    versions = registered_versions(client, model)[::-1]
+    there = ", ".join(found.version for found in versions)
     if version is not None:
-        fitting = [found for found in versions if str(found.version) == version]
+        fitting = [found for found in versions if found.version == version]
         what = f"no version {version}"
     elif run is not None:
-        fitting = [found for found in versions if found.tags.get("meme57.run") == run]
+        fitting = [found for found in versions if found.run == run]
         what = f"no version of run {run!r}"
     else:
         challenger = by_alias(client, model, CHALLENGER)
-        fitting = [] if challenger is None else [challenger]
+        fitting = [found for found in versions if challenger and found.version == str(challenger.version)]
         what = "no challenger"
     if not fitting:
         raise TrackingError(f"{model} has {what}: there are {there}")
     return fitting[-1]
-
-
-def _versions(client: MlflowClient, model: str) -> list[ModelVersion]:
-    """List the versions of a model, the oldest first."""
-    try:
-        names = [found.name for found in client.search_registered_models(max_results=1000)]
-        if model in names:
-            found = client.search_model_versions(f"name = '{model}'", max_results=1000)
-            return sorted(found, key=lambda version: int(version.version))
-    except MlflowException as error:
-        raise TrackingError(f"the registry cannot be read: {first_line(error)}") from error
-    there = f"there are {', '.join(sorted(names))}" if names else "none is registered yet, `kedro run` registers one"
-    raise TrackingError(f"there is no model {model!r}: {there}")

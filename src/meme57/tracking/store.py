@@ -20,6 +20,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from meme57 import errors
 from meme57.addresses import absolute_address, local_path, prepare_database, sqlite_path
 from meme57.errors import AddressError, TrackingError, UnreachableStoreError
 
@@ -155,8 +156,7 @@ def was_not_found(error: MlflowException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; for a database, add how to repair it."""
-    lines = str(error).strip().splitlines()
-    return f"{lines[0] if lines else type(error).__name__}{_remedy(error)}"
+    return f"{errors.first_line(error)}{_remedy(error)}"
 
 
 def is_unusable(error: BaseException) -> bool:

@@ -14,10 +14,11 @@ from typing import Any
 from meme57.config import Parameters, parse_parameters
 from meme57.config.games import game_settings
 from meme57.config.parameters import LEARNING_GROUPS
+from meme57.config.tree import assign, look_up
 from meme57.config.tuning import Dimension
 from meme57.errors import ConfigurationError
 from meme57.evaluation.reference import WHOLE_GAME_FRAMES, has_reference, is_cut
-from meme57.tuning.space import assign, divides, is_active, label, look_up
+from meme57.tuning.space import divides, is_active, label
 
 NOT_THE_AGENT = (
     "env.kind",

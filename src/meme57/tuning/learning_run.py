@@ -10,6 +10,7 @@ from typing import Any
 
 from meme57.config import Parameters, parse_parameters
 from meme57.config.games import file_name, game_settings
+from meme57.config.tree import assign
 from meme57.config.tuning import TuneParameters
 from meme57.envs import env_spec
 from meme57.evaluation.ranking import checkpoint_evaluation
@@ -17,7 +18,6 @@ from meme57.evaluation.statistics import human_normalised
 from meme57.learning.machine import resident_memory
 from meme57.learning.trainer import learn
 from meme57.tuning.curve import Curve, summarise
-from meme57.tuning.space import assign
 
 NORMALISED, RETURN = "human-normalised", "return"
 """The two scales of a study's scores."""

@@ -11,11 +11,11 @@ import yaml
 from meme57.config import Parameters, parse_parameters
 from meme57.config.fields import LONGEST_NAME, joined
 from meme57.config.games import game_settings
-from meme57.config.tree import plain
+from meme57.config.tree import assign, plain
 from meme57.evaluation.reference import has_reference
 from meme57.tuning.identity import study_fingerprint
 from meme57.tuning.learning_run import RETURN
-from meme57.tuning.space import assign
+from meme57.tuning.space import suggest
 from meme57.tuning.storage import CAUSE, latest, origin
 from meme57.tuning.study import best_trial, study_scale
 from meme57.tuning.trust import study_trust
@@ -53,8 +53,6 @@ def study_record(study: optuna.Study, parameters: Parameters) -> dict[str, Any]:
 
 def trial_values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str, Any]:
     """Map dotted names to values; a choice that Optuna stores as text is converted back."""
-    from meme57.tuning.space import suggest
-
     return suggest(optuna.trial.FixedTrial(trial.params), parameters.tune.space)
 
 
@@ -67,7 +65,7 @@ def environment_text(
     that is the environment that is written now, or extends it, the file extends the one below instead.
     """
     games, name = parameters.tune_games, parameters.study_name
-    tree = parameters.model_dump(mode="python", by_alias=True)
+    tree = parameters.model_dump(mode="json", by_alias=True)
     seed = f"-s{parameters.run.seed}"
     settings = {"run.name": joined([f"tuned-{name}"], LONGEST_NAME - len(seed)) + seed, "run.fresh": False}
     game = game_settings(games[0], parameters.env.game)
@@ -83,7 +81,7 @@ def environment_text(
         f"`kedro run --env {written}` trains with it.",
     ]
     below = chain[chain.index(written) - 1] if written in chain else chain[-1]
-    text = yaml.safe_dump({"extends": below, **_plain(tree)}, sort_keys=False)
+    text = yaml.safe_dump({"extends": below, **tree}, sort_keys=False)
     return "".join(f"# {line}\n" for line in head) + text
 
 
@@ -119,10 +117,3 @@ def _values(trial: optuna.trial.FrozenTrial, parameters: Parameters) -> dict[str
     """Return the values of a trial; it has only some if its worker died while they were drawn."""
     drawn = trial.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     return trial_values(trial, parameters) if drawn else dict(trial.params)
-
-
-def _plain(value: Any) -> Any:
-    """Convert tuples to lists, since YAML has no tuples."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

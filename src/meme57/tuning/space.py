@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from meme57.config.tree import assign, look_up
+from meme57.config.tree import look_up
 from meme57.config.tuning import Dimension
 
-__all__ = ["assign", "configured_values", "is_active", "label", "look_up", "suggest"]
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 
-class Suggestions(Protocol):
-    """The methods of an Optuna trial that `suggest` uses."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float:
-        """Suggest a number in [low, high]."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
-        """Suggest a whole number in [low, high]."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Suggest one of the choices."""
-
-
-def suggest(trial: Suggestions, space: Sequence[Dimension]) -> dict[str, Any]:
+def suggest(trial: BaseTrial, space: Sequence[Dimension]) -> dict[str, Any]:
     """Suggest a value for each dotted name; a dimension whose condition is not met is left out."""
     values: dict[str, Any] = {}
     for dimension in space:
@@ -53,7 +41,7 @@ def configured_values(tree: Mapping[str, Any], space: Sequence[Dimension]) -> di
     return {name: value for name, value in inside.items() if name in active}
 
 
-def _suggest_one(trial: Suggestions, dimension: Dimension) -> Any:
+def _suggest_one(trial: BaseTrial, dimension: Dimension) -> Any:
     name, low, high, log = dimension.name, dimension.low, dimension.high, dimension.type.startswith("log_")
     if dimension.choices is not None:
         labels = [label(choice) for choice in dimension.choices]

@@ -238,22 +238,19 @@ def _run(
         state, note = "PRUNED", str(pruned)
     except (Interrupted, KeyboardInterrupt):
         state, note = "STOPPED", "back in the queue"
-        requeue(study, study.trials[trial.number], deaths=0)
-        give_up(study, study.trials[trial.number], "its worker was stopped; a copy resumes it")
+        _put_back(study, trial.number, "its worker was stopped")
         raise
     except UpdateFinishedTrialError:
         state, note = "STOPPED", "its worker was silent for too long, and another one has taken it over"
     except RunConflictError as error:  # a worker that was silent plays on, and holds the folder
         state, note = "STOPPED", f"back in the queue ({first_line(error)})"
-        requeue(study, study.trials[trial.number], deaths=0)
-        give_up(study, study.trials[trial.number], "another worker has its folder; a copy resumes it")
+        _put_back(study, trial.number, "another worker has its folder")
         time.sleep(parameters.tune.heartbeat_seconds)
     except Exception as error:  # the study continues, whatever a setting breaks
         if _is_of_the_disk(error):
             state, note = "STOPPED", f"back in the queue ({first_line(error)})"
             with suppress(OSError):  # if the journal cannot be written either, the next start finds the trial
-                requeue(study, study.trials[trial.number], deaths=1)
-                give_up(study, study.trials[trial.number], "the disk was full; a copy resumes it")
+                _put_back(study, trial.number, "the disk was full", deaths=1)
             if isinstance(error, StorageError):
                 raise
             raise StorageError(f"the study cannot be written ({error}): make room; the same command resumes") from error
@@ -264,6 +261,12 @@ def _run(
         run.close(state, note)
         if state != "STOPPED":
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_back(study: optuna.Study, number: int, cause: str, *, deaths: int = 0) -> None:
+    trial = study.trials[number]
+    requeue(study, trial, deaths=deaths)
+    give_up(study, trial, f"{cause}; a copy resumes it")
 
 
 def _is_of_the_disk(error: Exception) -> bool:

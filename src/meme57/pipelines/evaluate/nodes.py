@@ -83,24 +83,27 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     """Film the start of one teacher episode as H.264 video; if that fails, warn and return empty bytes."""
     import tempfile
     from functools import partial
+    from itertools import islice
 
     from meme57.checkpoints.source import as_text, checkpoint_source
     from meme57.envs import env_spec
     from meme57.evaluation.protocol import protocol_name
     from meme57.evaluation.protocols import evaluation_spec
     from meme57.evaluation.video import write_video
-    from meme57.evaluation.watch import film as frames_of
+    from meme57.evaluation.watch import watch
     from meme57.learning.policies import Teacher
 
     settings = parse_parameters(parameters)
     spec = evaluation_spec(env_spec(settings.env), settings.evaluate.protocol)
     teacher = Teacher.load(Path(checkpoints["best"]["folder"]), torso=settings.network.torso)
     steps_a_second = SECONDS_OF_EMULATION / spec.frame_skip
-    frames = frames_of(
+    num_steps = max(1, int(settings.evaluate.video_seconds * steps_a_second))
+    frames = watch(
         partial(teacher.player, temperature=settings.evaluate.temperature),
         spec,
+        episodes=1,
         seed=settings.evaluate.seed,
-        max_steps=max(1, int(settings.evaluate.video_seconds * steps_a_second)),
+        finished=[],
         epsilon=settings.evaluate.epsilon,
         stop=stop_requested,
     )
@@ -110,7 +113,7 @@ def film(parameters: dict[str, Any], checkpoints: dict[str, Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         try:
-            write_video(path, frames, frames_per_second=steps_a_second, scale=2, comment=comment)
+            write_video(path, islice(frames, num_steps + 1), frames_per_second=steps_a_second, scale=2, comment=comment)
         except (VideoError, StorageError) as error:
             log.warning("there is no film: %s", error)
             return b""

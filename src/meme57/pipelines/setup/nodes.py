@@ -54,7 +54,7 @@ def make_policy_family(parameters: dict[str, Any]) -> dict[str, list[float]]:
     return {"gammas": family.gammas.tolist(), "betas": family.betas.tolist()}
 
 
-def describe_hardware(parameters: dict[str, Any], place: dict[str, str]) -> dict[str, Any]:
+def describe_hardware(place: dict[str, str]) -> dict[str, Any]:
     """Describe the machine; warn now about missing optional parts, one line each."""
     import torch
 

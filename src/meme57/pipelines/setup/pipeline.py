@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(nodes.make_env_spec, ["parameters", "initial_policy"], "env_spec", name="make_env_spec"),
             Node(nodes.make_policy_family, "parameters", "policy_family", name="make_policy_family"),
-            Node(nodes.describe_hardware, ["parameters", "place"], "hardware", name="describe_hardware"),
+            Node(nodes.describe_hardware, "place", "hardware", name="describe_hardware"),
             Node(
                 nodes.estimate_resources,
                 ["parameters", "place"],
