@@ -4,7 +4,8 @@
     python benchmarks/bench_update.py --before before [--repetitions 7] [--json PATH]
 
 The earlier code runs with the packages of today. Each process makes 20 updates of one batch size, of the setting
-`laptop` in `bench_learner.py`, on one thread; the processes of both commits take turns. Then each is profiled in turn; the profile with the median total counts.
+`laptop` in `bench_learner.py`, on one thread; the processes of both commits take turns. Then each is profiled in turn;
+the profile with the median total counts.
 """
 
 from __future__ import annotations
