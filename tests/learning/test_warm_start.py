@@ -76,8 +76,8 @@ def test_the_first_episodes_are_embedded_by_the_sources_network(make_parameters,
     env = env_spec(parameters.env)
     spec = agent_spec(parameters, env)
     pool = LocalPool(parameters, env, spec, index=SEED_ACTOR)
-    pool.load_weights(*initial_weights(spec, kept, seed=parameters.run.seed), 0)
-    pool.restart()  # now all episodes begin with the source's
+    pool.begin_with(*initial_weights(spec, kept, seed=parameters.run.seed), 0)
+    assert [sum(bandit["pending"]) for actor in pool.state_dict()["actors"] for bandit in actor["bandits"]] == [1] * 4
     expected = pool.collect(4 * parameters.replay.period).chunks
     pool.close()
     collect_seed_replay(parameters, env, tmp_path / "seed", initial_policy=kept)

@@ -29,6 +29,9 @@ class ActorPool(Protocol):
     def load_weights(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
         """Send newer weights to the actors."""
 
+    def begin_with(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
+        """Load the weights with which the first episodes begin; nothing was played before."""
+
     def cut_episodes(self) -> Collected:
         """End all open episodes as truncations and return their chunks; `restart` must follow."""
 
@@ -93,6 +96,12 @@ class LocalPool:
         self._actors[0].load_weights(network, novelty, version)
         for actor in self._actors:
             actor.version = version
+
+    def begin_with(self, network: dict[str, torch.Tensor], novelty: dict[str, torch.Tensor], version: int) -> None:
+        """Load weights and begin the episodes again: an episode keeps the embedding network that it began with."""
+        self.load_weights(network, novelty, version)
+        self.cut_episodes()  # without a step; the bandits take back what they chose
+        self.restart()
 
     def cut_episodes(self) -> Collected:
         """End all open episodes as truncations; `restart` must follow."""

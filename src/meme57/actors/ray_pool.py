@@ -95,6 +95,10 @@ class RayPool:
         if reference is None or version != current:
             self._weights = (self.crew.ray.put(pack_weights(network, novelty)), version)
 
+    def begin_with(self, network: dict[str, Tensor], novelty: dict[str, Tensor], version: int) -> None:
+        """Load weights; an actor begins its episodes with those that are there when it starts."""
+        self.load_weights(network, novelty, version)
+
     def cut_episodes(self) -> Collected:
         """End all rounds and collect them, and end all open episodes as truncations; `restart` must follow."""
         for worker in self.crew.playing():

@@ -76,8 +76,7 @@ def _collect(
     collected = Collected()
     try:
         if parameters.run.init_from is not None and initial_policy is not None:
-            pool.load_weights(*initial_weights(spec, initial_policy, seed=parameters.run.seed), 0)
-            pool.restart()  # an episode keeps the embedding network that it began with
+            pool.begin_with(*initial_weights(spec, initial_policy, seed=parameters.run.seed), 0)
         while len(replay) < parameters.replay.min_sequences:
             if stop():
                 raise Interrupted("stopped while collecting: start again to collect the seed replay")

@@ -97,8 +97,7 @@ class Trainer:
     def _begin(self, seed_replay: Path | None, initial_policy: Path | None) -> None:
         if self._parameters.run.init_from is not None and initial_policy is not None:
             start_learner(self.state.learner, initial_policy)
-            self.state.pool.load_weights(*self.state.learner.weights())
-            self.state.pool.restart()  # an episode keeps the embedding network that it began with
+            self.state.pool.begin_with(*self.state.learner.weights())
         if seed_replay is not None:
             self.state.take_seed_replay(seed_replay)
 
