@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from multiprocessing import get_context
@@ -21,6 +21,8 @@ from rows import commit
 
 Clock = Callable[[], float]
 Figures = dict[str, Any]
+FOLDERS = ("peer", "before", "runs")
+"""Options of benchmarks that name folders."""
 PACKAGES = ("torch", "numpy", "ale-py", "zstandard")
 
 
@@ -35,11 +37,16 @@ def command(doc: str, measure: Callable[..., Figures], table: Callable[[Figures]
     parser.add_argument("--json", type=Path, help="where all figures go")
     options = vars(parser.parse_args())
     path = options.pop("json")
-    shown = {name: Path(value).name if name in ("peer", "before") else value for name, value in options.items()}
+    shown = {name: _names(value) if name in FOLDERS else value for name, value in options.items()}
     figures = {"machine": machine(), "options": shown, **measure(**options)}
     print(table(figures))
     if path is not None:
         path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _names(folders: str | Sequence[str]) -> str | list[str]:
+    """Leave out where the folders are: the figures are published."""
+    return Path(folders).name if isinstance(folders, str) else [Path(folder).name for folder in folders]
 
 
 def in_turn(

@@ -97,8 +97,11 @@ def test_two_ray_tasks() -> None:
     assert (outcomes[1].value, str(outcomes[1].error)[:10]) == (None, "TypeError:")
 
 
-def test_a_ray_task_sees_the_gpus_that_it_reserves(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_ray_task_sees_the_gpus_that_it_reserves(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ray = pytest.importorskip("ray")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # Ray would count what it names, be it nothing
     ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
         for gpus, seen in ((0.5, "0"), (0.0, None)):
