@@ -194,6 +194,7 @@ def learner(out: Path, dry: bool) -> Figures:
     variants: dict[str, Groups] = {
         "float32": {"learner": {"precision": "float32"}},
         "one_policy": {"family": {"num_policies": 1}},
+        "impala_torso": {"network": {"torso": "impala"}},
         "cudnn_benchmark": {},
     }
     for name, groups in variants.items():

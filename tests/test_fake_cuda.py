@@ -26,6 +26,7 @@ CASES = (
     "no novelty",
     "model and moved pictures",
     "nfnet",
+    "impala",
     "conf/gpu",
 )
 PATIENCE_SECONDS = 900

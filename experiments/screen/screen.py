@@ -18,19 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from meme57.blueprint import policy_family  # noqa: E402
-from meme57.config import Parameters, parse_parameters  # noqa: E402
-from meme57.config.tree import assign  # noqa: E402
 from meme57.envs import env_spec  # noqa: E402
 from meme57.learning.policies import Teacher  # noqa: E402
 from meme57.learning.progress import show_progress  # noqa: E402
 from meme57.learning.trainer import learn  # noqa: E402
-from presets import preset  # noqa: E402
+from presets import preset, with_settings  # noqa: E402
 from rows import append_row, commit  # noqa: E402
 from values import Play, discounted_returns, play  # noqa: E402
 
@@ -40,29 +37,31 @@ RUNS = Path(__file__).parent / "data" / "runs.csv"
 def main() -> None:
     """Learn, play, and append the row."""
     options = _parser().parse_args()
-    parameters = _parameters(options)
+    named = {"env.game": options.game, "run.seed": options.seed}
+    parameters = with_settings(preset("screen"), named, options.set)
+    env = env_spec(parameters.env)
     with tempfile.TemporaryDirectory() as folder:
         started, rows = time.monotonic(), list[dict[str, float]]()
-        events = learn(parameters, env_spec(parameters.env), Path(folder))
+        events = learn(parameters, env, Path(folder))
         for event in show_progress(events, total_frames=parameters.run.total_frames, title=options.name):
             rows += event.rows
         seconds, usage = time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF)
         newest = max(Path(folder).glob("checkpoint-*"))
         torch.set_num_threads(1)
         teacher, gamma = Teacher.load(newest), float(policy_family(parameters).gammas[0])
-        scores = _scores(play(teacher, policy=0, steps=options.steps), gamma)
-        drawn = _scores(play(teacher, policy=0, steps=options.steps, temperature=1.0), gamma)
+        greedy = scores(play(teacher, policy=0, steps=options.steps), gamma)
+        drawn = scores(play(teacher, policy=0, steps=options.steps, temperature=1.0), gamma)
     row = {
         "name": options.name,
-        "game": parameters.env.game,
+        "game": env.game,
         "seed": parameters.run.seed,
         "frames": parameters.run.total_frames,
         "settings": "; ".join(options.set),
         "commit": commit(),
         "updates": int(max(row["updates"] for row in rows)),
         "training": _second_half(rows, parameters.run.total_frames),
-        "greedy": scores.pop("score"),
-        **scores,
+        "greedy": greedy.pop("score"),
+        **greedy,
         "drawn": drawn["score"],
         "drawn_predicted": drawn["predicted"],
         "drawn_returned": drawn["returned"],
@@ -83,12 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parameters(options: argparse.Namespace) -> Parameters:
-    named = {"env.game": options.game, "run.seed": options.seed}
-    named |= {name: yaml.safe_load(value) for name, _, value in (setting.partition("=") for setting in options.set)}
-    return parse_parameters(assign(preset("screen").tree(), named))
-
-
 def _second_half(rows: list[dict[str, float]], total_frames: int) -> float | str:
     """Average the returns of all policies over the second half of training; an episode counts once."""
     ended = [row for row in rows if "episodes/return" in row and row["frames"] > total_frames / 2]
@@ -97,15 +90,15 @@ def _second_half(rows: list[dict[str, float]], total_frames: int) -> float | str
     return round(sum(row["episodes/return"] * row["episodes/finished"] for row in ended) / episodes, 2)
 
 
-def _scores(played: Play, gamma: float) -> dict[str, Any]:
+def scores(played: Play, gamma: float) -> dict[str, Any]:
     """Score whole episodes, and compare values with returns along them."""
     returned, whole = discounted_returns(played, gamma)
     predicted, returned = played.predicted[whole], returned[whole]
-    scores = list(_whole_episodes(played))
+    finished = list(_whole_episodes(played))
     return {
-        "score": round(fmean(scores), 2) if scores else "",
-        "deviation": round(stdev(scores), 2) if len(scores) > 1 else "",
-        "episodes": len(scores),
+        "score": round(fmean(finished), 2) if finished else "",
+        "deviation": round(stdev(finished), 2) if len(finished) > 1 else "",
+        "episodes": len(finished),
         "predicted": round(float(predicted.mean()), 3),
         "returned": round(float(returned.mean()), 3),
         "correlation": round(float(np.corrcoef(predicted, returned)[0, 1]), 2),
@@ -113,12 +106,12 @@ def _scores(played: Play, gamma: float) -> dict[str, Any]:
 
 
 def _whole_episodes(played: Play) -> list[float]:
-    scores = []
+    found = []
     for rewards, ended, idle in zip(played.reward.T, played.ended.T, played.idle.T, strict=True):
         ends = np.flatnonzero(ended).tolist()
         starts = [0, *(end + 1 for end in ends)]
-        scores += [float((rewards * ~idle)[start : end + 1].sum()) for start, end in zip(starts, ends, strict=False)]
-    return scores
+        found += [float((rewards * ~idle)[start : end + 1].sum()) for start, end in zip(starts, ends, strict=False)]
+    return found
 
 
 if __name__ == "__main__":

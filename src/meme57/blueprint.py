@@ -18,8 +18,6 @@ from meme57.envs import EnvSpec
 from meme57.errors import ConfigurationError
 from meme57.replay import SequenceReplay
 
-READS_IMAGES = ("nfnet", "nature", "small")
-"""Torsos that no vector of numbers can be given to."""
 SEED_STRIDE = 100_003
 """Distance between two runs' seeds, so that seeds of two actors, or of one actor before and after a restart, differ."""
 
@@ -111,13 +109,14 @@ def make_replay(parameters: Parameters, env: EnvSpec) -> SequenceReplay:
 
 def _check_torso(name: str, env: EnvSpec) -> None:
     smallest = torso_class(name).smallest
-    if env.frame_dtype == "uint8" and min(env.frame_shape) < smallest:
+    if min(env.frame_shape) >= smallest:
+        return
+    if env.frame_dtype == "uint8":
         raise ConfigurationError(f"network.torso={name} needs frames of {smallest}x{smallest} at least")
-    if env.frame_dtype == "float32" and name in READS_IMAGES:
-        raise ConfigurationError(
-            f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "
-            "choose network.torso=mlp"
-        )
+    raise ConfigurationError(
+        f"network.torso={name} reads images, and {env.game} shows a vector of {env.width} numbers: "
+        "choose network.torso=mlp"
+    )
 
 
 def _check_shift(pixels: int, env: EnvSpec) -> None:

@@ -81,7 +81,7 @@ def test_values_are_not_rounded_to_bfloat16() -> None:
         torch.testing.assert_close(values, torch.full((6, 3, 4), 19.03))
 
 
-@pytest.mark.parametrize("torso", ["nfnet", "nature", "small"])
+@pytest.mark.parametrize("torso", ["nfnet", "impala", "nature", "small"])
 def test_shapes(make_network, make_inputs, torso: str) -> None:
     network = make_network(torso)
     output = network(*make_inputs(network, 4, 2))
@@ -95,7 +95,7 @@ def step_features(features: Features, t: int) -> Features:
     return Features(*(value[t] for value in features))
 
 
-@pytest.mark.parametrize("torso", ["nfnet", "small"])
+@pytest.mark.parametrize("torso", ["nfnet", "impala", "small"])
 @pytest.mark.parametrize("acts_on_values", [False, True])
 @torch.no_grad()
 def test_acting_step_by_step_equals_the_unrolled_sequence(

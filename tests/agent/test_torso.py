@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from meme57.agent.nfnet import ScaledConv2d, scaled_relu
 from meme57.agent.parameters import NetworkSpec
-from meme57.agent.torso import TORSOS, NFNetTorso, ScaledConv2d, Torso, make_torso, scaled_relu
+from meme57.agent.torso import TORSOS, ImpalaTorso, NFNetTorso, Torso, make_torso
 
 
 def effective_weight(conv: ScaledConv2d) -> torch.Tensor:
@@ -266,10 +267,57 @@ def test_an_open_residual_branch_adds_about_alpha_squared_of_variance() -> None:
     assert residual.var().item() == pytest.approx(0.2**2, rel=0.4)
 
 
+def padded_patch(image: torch.Tensor, row: int, column: int, outside: float) -> torch.Tensor:
+    """[C, H, W] -> [C, 3, 3] around a pixel."""
+    channels, height, width = image.shape
+    patch = torch.full((channels, 3, 3), outside)
+    for i in range(3):
+        for j in range(3):
+            if 0 <= row + i - 1 < height and 0 <= column + j - 1 < width:
+                patch[:, i, j] = image[:, row + i - 1, column + j - 1]
+    return patch
+
+
+def naive_convolution(image: torch.Tensor, conv: torch.nn.Conv2d) -> torch.Tensor:
+    assert conv.bias is not None
+    _, height, width = image.shape
+    out = torch.zeros(conv.out_channels, height, width)
+    for channel in range(conv.out_channels):
+        for row in range(height):
+            for column in range(width):
+                patch = padded_patch(image, row, column, 0.0)
+                out[channel, row, column] = (patch * conv.weight[channel]).sum() + conv.bias[channel]
+    return out
+
+
+def naive_maximum(image: torch.Tensor) -> torch.Tensor:
+    _, height, width = image.shape
+    rows = [
+        torch.stack([padded_patch(image, row, column, -math.inf).amax((1, 2)) for column in range(0, width, 2)], dim=-1)
+        for row in range(0, height, 2)
+    ]
+    return torch.stack(rows, dim=-2)
+
+
+@torch.no_grad()
+def test_the_impala_torso_by_a_naive_loop() -> None:
+    torch.manual_seed(0)
+    torso, frame = ImpalaTorso(9, 6, channels=(2, 3)), torch.randn(1, 1, 9, 6)
+    layers, out = list(torso.layers), frame[0]
+    for convolution, _, *blocks in (layers[:4], layers[4:8]):
+        out = naive_maximum(naive_convolution(out, convolution))
+        for block in blocks:
+            inner = naive_convolution(out.clamp_min(0.0), block.convolution)
+            out = out + naive_convolution(inner.clamp_min(0.0), block.convolution_2)
+    assert out.shape == (3, 3, 2)
+    torch.testing.assert_close(torso(frame)[0], out.clamp_min(0.0).flatten(), rtol=1e-4, atol=1e-5)
+
+
 def _torso(kind: str, size: tuple[int, int]) -> Torso:
     spec = NetworkSpec(
         torso=kind, height=size[0], width=size[1], num_actions=4, num_policies=2, embedding_size=4,
         nfnet_widths=(8, 16), nfnet_blocks=1, nfnet_group_width=4, small_channels=(4, 8),
+        impala_channels=(4, 8),
     )  # fmt: skip
     return make_torso(spec)
 

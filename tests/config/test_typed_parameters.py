@@ -280,7 +280,7 @@ def test_a_torso_is_refused_the_frames_that_it_cannot_read(name: str) -> None:
 
 
 def test_an_unknown_torso_is_told_which_there_are() -> None:
-    with pytest.raises(ConfigurationError, match=r"torso='resnet' is not possible: choose one of nfnet, nature"):
+    with pytest.raises(ConfigurationError, match=r"torso='resnet' is not possible: choose one of nfnet, impala"):
         parse_parameters({"network": {"torso": "resnet"}})
 
 

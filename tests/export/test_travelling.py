@@ -278,7 +278,7 @@ def test_other_teachers_are_exported_too(make_teacher, tmp_path: Path, settings:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("torso", ["nfnet", "nature"])
+@pytest.mark.parametrize("torso", ["nfnet", "impala", "nature"])
 def test_every_torso_is_exported(make_teacher, tmp_path: Path, torso: str) -> None:
     folder = make_teacher(tmp_path / "teacher", {"torso": torso, "nfnet_widths": [4, 8], "nfnet_blocks": 1})
     teacher = Teacher.load(folder)

@@ -32,6 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no novelty": {"novelty": {"enabled": False}},
     "model and moved pictures": {"network": {"dynamics_size": 8}, "learner": {"shift_pixels": 2}},
     "nfnet": {"network": {"torso": "nfnet", "nfnet_widths": [8, 8, 8, 8], "nfnet_group_width": 4}},
+    "impala": {"network": {"torso": "impala", "impala_channels": [4, 8]}},
 }
 FULL_ENVS = 32
 

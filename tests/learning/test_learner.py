@@ -163,7 +163,7 @@ def test_too_many_in_a_row_stop_the_run(make_parameters, make_batch) -> None:
     assert learner.num_skipped == 5
 
 
-@pytest.mark.parametrize("torso", ["small", "nfnet", "nature"])
+@pytest.mark.parametrize("torso", ["small", "nfnet", "impala", "nature"])
 def test_decay_applies_to_matrices_and_kernels_but_not_to_biases_and_gains(make_parameters, torso: str) -> None:
     network = build(
         make_parameters(network={"torso": torso, "nfnet_widths": [8]}, env={"height": 40, "width": 40})
@@ -236,7 +236,7 @@ def test_last_steps_of_more_than_there_are(make_tensors) -> None:
     assert (frames.shape[0], actions.shape, mask.sum().item()) == (7, (6, 2), 8)
 
 
-@pytest.mark.parametrize("torso", ["small", "nfnet"])
+@pytest.mark.parametrize("torso", ["small", "nfnet", "impala"])
 def test_restored_state_goes_on_identically(make_parameters, make_batch, torso: str) -> None:
     parameters = make_parameters(network={"torso": torso, "nfnet_widths": [8]})
     first, second = build(parameters), build(parameters)

@@ -21,7 +21,8 @@ class NetworkParameters:
     __pydantic_config__ = STRICT  # no annotation: no field
 
     torso: str = "nfnet"  # paper: NFNet
-    """What reads the frame: `nfnet` is MEME's, `nature` DQN's, `small` has two convolutions, `mlp` is for vectors.
+    """What reads the frame: `nfnet` is MEME's, `impala` and `nature` are IMPALA's and DQN's, `small` has two
+    convolutions, `mlp` is for vectors.
 
     A class of yours is `my_package.my_torso:MyTorso` (docs/changing.md).
     """
@@ -31,6 +32,8 @@ class NetworkParameters:
     """Residual blocks per stage."""
     nfnet_group_width: Count = 32  # ours
     """Channels per group of the grouped convolutions."""
+    impala_channels: tuple[Count, ...] = (16, 32, 32)  # ours: as in IMPALA
+    """Channels of the impala torso's stages; each halves the picture and has two residual blocks."""
     lstm_size: Count = 512  # reported
     """Units of the one LSTM."""
     head_size: Count = 512  # inherited (value), reported (policy)

@@ -1,4 +1,4 @@
-"""From a frame to features: NFNet, the Nature torso, a small one for CPUs, and one for vectors of numbers.
+"""From a frame to features: NFNet, the torsos of IMPALA and DQN, a small one for CPUs, and one for vectors of numbers.
 
 A new torso is a class and its entry in `TORSOS`, or a class of the user's, named by its path.
 """
@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import importlib
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meme57.agent.nfnet import NFBlock, ScaledConv2d, scaled_relu
 from meme57.agent.parameters import NetworkSpec
-from meme57.agent.precision import product_type
 from meme57.errors import ConfigurationError, one_line
-
-RELU_GAIN = math.sqrt(2.0 / (1.0 - 1.0 / math.pi))
-"""Factor that keeps the variance of a ReLU's output at one for a normal input (Brock et al., 2021)."""
 
 
 class Torso(nn.Module):
@@ -34,117 +30,6 @@ class Torso(nn.Module):
     def of(cls, spec: NetworkSpec) -> Self:
         """Build the torso that `spec` describes, by default `cls(height, width)`."""
         return cls(spec.height, spec.width)
-
-
-def scaled_relu(x: Tensor) -> Tensor:
-    """Apply a ReLU with unit-variance output for unit-variance normal input.  Source: NFNet [inherited]."""
-    return functional.relu(x) * RELU_GAIN
-
-
-class _Kept(NamedTuple):
-    """Weights and bias of a `ScaledConv2d`, and what they were computed from."""
-
-    sources: list[Tensor]
-    versions: list[int]
-    settings: tuple[float, float, torch.dtype]
-    """Both factors, and the type in which autocast convolves."""
-    weight: Tensor
-    bias: Tensor
-
-    def is_of(self, sources: list[Tensor], versions: list[int], settings: tuple[float, float, torch.dtype]) -> bool:
-        """Say whether they were computed from these very tensors, unchanged."""
-        same = len(sources) == len(self.sources) and all(map(operator.is_, sources, self.sources))
-        return same and (versions, settings) == (self.versions, self.settings)
-
-
-class ScaledConv2d(nn.Conv2d):
-    """Convolution whose weights are standardised per output channel and scaled by a learned gain.
-
-    W = gain (W - mean) / sqrt(var fan_in + eps).  Source: NFNet (Brock et al., 2021) [paper: NFNet torso].
-
-    In eval mode without gradients, as actors and the target network use it, W is kept until a parameter changes.
-    """
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
-        self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
-        self._kept: _Kept | None = None
-        nn.init.normal_(self.weight)
-        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
-
-    def forward(
-        self, input: Tensor, scale: float = 1.0, *, skip_gain: Tensor | None = None, alpha: float = 1.0
-    ) -> Tensor:
-        """Convolve scale * input, and multiply by alpha skip_gain: [B, inputs, H, W] -> [B, outputs, H', W'].
-
-        These factors are multiplied into weights and bias: a pass over the images costs far more.
-        """
-        weight, bias = self._folded(scale, skip_gain, alpha)
-        return functional.conv2d(input, weight, bias, self.stride, self.padding, groups=self.groups)
-
-    def _folded(self, scale: float, skip_gain: Tensor | None, alpha: float) -> tuple[Tensor, Tensor]:
-        """Return weights and bias with all factors, kept ones if they are still right."""
-        sources = [source for source in (self.weight, self.bias, self.gain, skip_gain) if source is not None]
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or self.weight.is_inference():
-            self._kept = None  # a fused optimiser does not count its changes in `_version`, but it needs a gradient
-            return self._fold(scale, skip_gain, alpha)
-        versions = [source._version for source in sources]
-        settings, kept = (scale, alpha, product_type(self.weight)), self._kept
-        if kept is None or not kept.is_of(sources, versions, settings):
-            weight, bias = (part.to(settings[-1]) for part in self._fold(scale, skip_gain, alpha))
-            kept = self._kept = _Kept(sources, versions, settings, weight, bias)
-        return kept.weight, kept.bias
-
-    def _fold(self, scale: float, skip_gain: Tensor | None, alpha: float) -> tuple[Tensor, Tensor]:
-        rows, bias = self.weight.permute(0, 2, 3, 1), self.bias  # weights are channels-last: this copies nothing
-        assert bias is not None
-        fan_in = rows[0].numel()
-        standard = functional.layer_norm(rows.flatten(1), (fan_in,), eps=1e-4 / fan_in)
-        factor = self.gain.flatten(1) * (scale * alpha / math.sqrt(fan_in))
-        if skip_gain is not None:
-            factor, bias = factor * skip_gain, bias * (alpha * skip_gain)
-        return (standard * factor).view(rows.shape).permute(0, 3, 1, 2), bias
-
-    def _apply(self, *arguments: Any, **options: Any) -> Self:
-        """Move or cast, as any module does, and forget the kept weights: this is no new version."""
-        self._kept = None
-        return super()._apply(*arguments, **options)  # type: ignore[no-any-return,no-untyped-call]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the kept weights out of copies: they belong to this module's parameters."""
-        return {**self.__dict__, "_kept": None}
-
-
-class _NFBlock(nn.Module):
-    """Bottleneck residual block without normalisation: x + alpha skip_gain f(x / expected_std)."""
-
-    def __init__(
-        self, inputs: int, outputs: int, *, stride: int, group_width: int, expected_std: float, alpha: float
-    ) -> None:
-        super().__init__()
-        hidden = max(1, outputs // 2)
-        groups = max(1, hidden // group_width)
-        hidden = groups * max(1, hidden // groups)
-        self._beta, self._alpha = 1.0 / expected_std, alpha
-        self.reduce = ScaledConv2d(inputs, hidden, 1)
-        self.spatial = ScaledConv2d(hidden, hidden, 3, stride=stride, groups=groups)
-        self.spatial_2 = ScaledConv2d(hidden, hidden, 3, groups=groups)
-        self.expand = ScaledConv2d(hidden, outputs, 1)
-        self.skip_gain = nn.Parameter(torch.zeros(()))
-        self._stride = stride
-        self.shortcut = ScaledConv2d(inputs, outputs, 1) if inputs != outputs or stride > 1 else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = functional.relu(x)
-        shortcut, scale = x, RELU_GAIN * self._beta
-        if self.shortcut is not None:
-            pooled = functional.avg_pool2d(out, 2, ceil_mode=True) if self._stride > 1 else out
-            shortcut = self.shortcut(pooled, scale)
-        out = self.reduce(out, scale)
-        out = self.spatial(functional.relu_(out), RELU_GAIN)
-        out = self.spatial_2(functional.relu_(out), RELU_GAIN)
-        out = self.expand(functional.relu_(out), RELU_GAIN, skip_gain=self.skip_gain, alpha=self._alpha)
-        return out.add_(shortcut)
 
 
 class NFNetTorso(Torso):
@@ -167,7 +52,7 @@ class NFNetTorso(Torso):
             for block in range(blocks):
                 stride = 2 if block == 0 else 1
                 stages.append(
-                    _NFBlock(
+                    NFBlock(
                         inputs, outputs, stride=stride, group_width=group_width,
                         expected_std=math.sqrt(expected_variance), alpha=alpha,
                     )
@@ -189,6 +74,49 @@ class NFNetTorso(Torso):
         """Extract features: [B, 1, H, W] -> [B, D]."""
         out: Tensor = self.blocks(self.stem(frames))
         return scaled_relu(out).flatten(1)
+
+
+class _ImpalaBlock(nn.Module):
+    """Residual block of two convolutions: x + conv(relu(conv(relu(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convolution_2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.convolution_2(functional.relu_(self.convolution(functional.relu(x))))
+        return out.add_(x)
+
+
+class ImpalaTorso(Torso):
+    """The larger torso of IMPALA (Espeholt et al., 2018), without its linear layer: [B, 1, H, W] -> [B, D].
+
+    Each stage is a convolution, a maximum over 3 x 3 with stride 2, and two residual blocks.
+    """
+
+    smallest = 16
+
+    def __init__(self, height: int, width: int, *, channels: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = 1
+        for outputs in channels:
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1)]
+            layers += [_ImpalaBlock(outputs), _ImpalaBlock(outputs)]
+            inputs = outputs
+        self.layers = nn.Sequential(*layers, nn.ReLU())
+        self.num_features = _num_features(self, height, width)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec) -> Self:
+        """Build it with the channels of the spec."""
+        return cls(spec.height, spec.width, channels=spec.impala_channels)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Extract features: [B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames)
+        return out.flatten(1)
 
 
 class NatureTorso(Torso):
@@ -255,6 +183,7 @@ class MlpTorso(Torso):
 
 TORSOS: dict[str, type[Torso]] = {
     "nfnet": NFNetTorso,
+    "impala": ImpalaTorso,
     "nature": NatureTorso,
     "small": SmallTorso,
     "mlp": MlpTorso,

@@ -14,6 +14,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "env.wrappers": [],
     "env.observation_key": None,
     "network.mlp_sizes": [128, 128],
+    "network.impala_channels": [16, 32, 32],
     "learner.select_checkpoint": "best",
     "network.dynamics_size": 0,
     "loss.dynamics_weight": 1.0,

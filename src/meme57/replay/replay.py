@@ -104,7 +104,7 @@ class SequenceReplay:
         It is for actors that stopped or died, and for episodes whose last chunk was refused.
 
         If an episode's first chunk waits alone, it becomes a sequence with padding. Every other waiting chunk already
-        belongs to a sequence. So no chunk is lost.
+        belongs to a sequence, unless a gap came before it: then nothing draws it.
 
         Returns:
             The number of sequences that entered.
