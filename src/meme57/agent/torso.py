@@ -76,6 +76,17 @@ class NFNetTorso(Torso):
         return scaled_relu(out).flatten(1)
 
 
+class _Convolutional(Torso):
+    """A torso that is a stack of layers, whose output is flattened."""
+
+    layers: nn.Sequential
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Extract features: [B, 1, H, W] -> [B, D]."""
+        out: Tensor = self.layers(frames)
+        return out.flatten(1)
+
+
 class _ImpalaBlock(nn.Module):
     """Residual block of two convolutions: x + conv(relu(conv(relu(x))))."""
 
@@ -89,7 +100,7 @@ class _ImpalaBlock(nn.Module):
         return out.add_(x)
 
 
-class ImpalaTorso(Torso):
+class ImpalaTorso(_Convolutional):
     """The larger torso of IMPALA (Espeholt et al., 2018), without its linear layer: [B, 1, H, W] -> [B, D].
 
     Each stage is a convolution, a maximum over 3 x 3 with stride 2, and two residual blocks.
@@ -113,13 +124,8 @@ class ImpalaTorso(Torso):
         """Build it with the channels of the spec."""
         return cls(spec.height, spec.width, channels=spec.impala_channels)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Extract features: [B, 1, H, W] -> [B, D]."""
-        out: Tensor = self.layers(frames)
-        return out.flatten(1)
 
-
-class NatureTorso(Torso):
+class NatureTorso(_Convolutional):
     """The torso of DQN (Mnih et al., 2015), without its linear layer: [B, 1, H, W] -> [B, D]."""
 
     smallest = 36
@@ -129,13 +135,8 @@ class NatureTorso(Torso):
         self.layers = _convolutions(height, width, (32, 8, 4), (64, 4, 2), (64, 3, 1))
         self.num_features = _num_features(self, height, width)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Extract features: [B, 1, H, W] -> [B, D]."""
-        out: Tensor = self.layers(frames)
-        return out.flatten(1)
 
-
-class SmallTorso(Torso):
+class SmallTorso(_Convolutional):
     """Two convolutions, for a laptop: [B, 1, H, W] -> [B, D].  Kernels shrink on images under 40 pixels [ours]."""
 
     smallest = 16
@@ -152,11 +153,6 @@ class SmallTorso(Torso):
     def of(cls, spec: NetworkSpec) -> Self:
         """Build it with the channels of the spec."""
         return cls(spec.height, spec.width, channels=spec.small_channels)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Extract features: [B, 1, H, W] -> [B, D]."""
-        out: Tensor = self.layers(frames)
-        return out.flatten(1)
 
 
 class MlpTorso(Torso):
