@@ -1,7 +1,8 @@
 """Each environment means what it meant at commit c8d2015, whose values stand in tests/data/environments.json.
 
 But for the laptop's game, which was Ms. Pac-Man then, its frames and checkpoints, and the updates of a student: another
-game is another run name, and the others are no part of a run's identity.
+game is another run name, and the others are no part of a run's identity. Since 2026-11-30 a lost life is an end for the
+laptop's agent and those that extend it; `games` is as it was.
 """
 
 from __future__ import annotations
