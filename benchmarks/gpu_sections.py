@@ -32,12 +32,12 @@ from meme57.learning.policies import Teacher
 from meme57.learning.tensors import pin
 from meme57.learning.trainer import Trainer
 from meme57.replay.chunks import SequenceBatch
+from meme57.seeds import EVALUATION_SEED
 from synthetic_actors import CHUNKS_AN_EPISODE, template
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
 MODE_SECONDS, PONG_SECONDS, GREEDY_SECONDS = 12.0, 140.0, 30.0
-GREEDY_SEED = 2**30  # training seeds lie below
 ENDLESS = {"total_frames": 10**9, "checkpoint_period_frames": 10**9}
 Groups = dict[str, dict[str, Any]]
 Figures = Iterator[dict[str, Any]]
@@ -327,7 +327,7 @@ def pong(out: Path, dry: bool) -> Figures:
     num = 2 if dry else 16
     with suppress(Interrupted):  # a rally may outlast the time
         score = mean_return(
-            player, env, episodes=num, num_envs=num, seed=GREEDY_SEED, stop=lambda: time.monotonic() > end
+            player, env, episodes=num, num_envs=num, seed=EVALUATION_SEED, stop=lambda: time.monotonic() > end
         )
         yield {"greedy_return": score}
 

@@ -21,10 +21,8 @@ from meme57.blueprint import SEED_STRIDE, AgentSpec, make_bandits, make_networks
 from meme57.config import Parameters
 from meme57.envs import EnvSpec, make_env
 from meme57.replay.chunks import Chunk, StepInputs
+from meme57.seeds import TRAINING_SEEDS
 from meme57.stopping import never
-
-TRAINING_SEEDS = 2**30
-"""Training seeds lie below this number; evaluation seeds start here."""
 
 
 class EpisodeResult(NamedTuple):

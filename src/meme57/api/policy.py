@@ -13,15 +13,12 @@ from meme57.api.find import find_policy
 from meme57.envs import EnvSpec, StepResult, refuse_code
 from meme57.envs.single import RawEnv, agent_frame, raw_env
 from meme57.errors import RefusalError
+from meme57.seeds import EVALUATION_SEED
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from meme57.export.policy_folder import PlayablePolicy
-
-SEED = 1_500_000_001
-"""Of the first episode; training seeds lie below 2^30."""
-MOST_ENVS = 16
 
 
 def load(
@@ -106,7 +103,7 @@ class Policy:
         self._reward = 0.0
         return self._last_action
 
-    def play(self, episodes: int = 1, *, seed: int = SEED) -> pd.DataFrame:
+    def play(self, episodes: int = 1, *, seed: int = EVALUATION_SEED) -> pd.DataFrame:
         """Play whole episodes, a row each: env, seed, return, length_steps, truncated.
 
         The seed is that of the row's environment; of its episodes the first begins with it, and the later ones go on.
@@ -117,7 +114,7 @@ class Policy:
         """
         import pandas as pd
 
-        from meme57.evaluation.protocol import play_episodes
+        from meme57.evaluation.protocol import MOST_ENVS, play_episodes
 
         if episodes < 1:
             raise RefusalError(f"episodes={episodes}: at least one can be played")

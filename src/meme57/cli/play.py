@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meme57.cli.options import RunName, code_option, json_option, print_json, torso_option
+from meme57.seeds import EVALUATION_SEED
 
 if TYPE_CHECKING:
     from meme57.envs import EnvSpec
     from meme57.evaluation.protocol import Episode
     from meme57.export.policy_folder import PlayablePolicy
 
-SEED = 1_500_000_001
-MOST_ENVS = 16
 CONFIDENCE, REPETITIONS = 0.95, 2_000
 CONSOLE_FRAMES_PER_SECOND = 60
 
@@ -40,7 +39,9 @@ CONSOLE_FRAMES_PER_SECOND = 60
 @click.option(
     "--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Act at random with probability P."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 10_000), default=SEED, show_default=True, help="Of the game.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 10_000), default=EVALUATION_SEED, show_default=True, help="Of the game."
+)
 @torso_option
 @code_option
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a film.")
@@ -101,7 +102,7 @@ def _play(
     """Play many episodes at once, with a progress bar unless one is over at once or a program reads the output."""
     import torch
 
-    from meme57.evaluation.protocol import play_episodes
+    from meme57.evaluation.protocol import MOST_ENVS, play_episodes
     from meme57.learning.progress import counter
 
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, model_validator
 from meme57.agent.bounds import Count, Discount, Fraction, NonNegative, Positive, Whole
 from meme57.config.fields import OPERATIONAL, Alone, FrameSkip, Group, Height, Limit, NoopMax, RunName, Seed, Width
 from meme57.config.games import canonical_game, gymnasium_id, is_toy
+from meme57.seeds import EVALUATION_SEED, TRAINING_SEEDS
 
 
 class RunParameters(Group):
@@ -318,7 +319,7 @@ class EvaluateParameters(Group):
     """Number of whole episodes that each agent plays."""
     num_envs: Count = 32
     """Environments that evaluation plays at once."""
-    seed: Annotated[int, Field(ge=2**30, lt=2**31 - 10_000)] = 1_500_000_001
+    seed: Annotated[int, Field(ge=TRAINING_SEEDS, lt=2**31 - 10_000)] = EVALUATION_SEED
     """First evaluation seed; each environment has its own. Training seeds lie below 2^30, so these are fresh."""
     epsilon: Fraction = 0.0
     """Chance of a uniform action in evaluation; random play ignores it."""

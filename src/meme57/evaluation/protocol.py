@@ -17,6 +17,9 @@ from meme57.files import tree_digest
 from meme57.learning.policies import Policy
 from meme57.stopping import never
 
+MOST_ENVS = 16
+"""Environments that a few episodes are played in at once, where no parameter says it."""
+
 
 @dataclass(frozen=True)
 class Episode:

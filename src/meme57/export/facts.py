@@ -20,12 +20,12 @@ from meme57.export.onnx import open_runtime, parity, run_step
 from meme57.export.onnx_policy import open_session
 from meme57.export.steps import Step, step_of_student, step_of_teacher
 from meme57.learning.policies import Teacher
+from meme57.seeds import EVALUATION_SEED
 
 Result = TypeVar("Result")
 
 WARM_UP_STEPS = 20
 TIMED_STEPS = 200
-EPISODE_SEED = 1_500_000_001
 LONGEST_EPISODE = 2_000
 """Steps; a teacher is not compared for longer."""
 
@@ -98,7 +98,7 @@ def teacher_facts(teacher: Teacher, path: Path) -> TeacherFacts:
     onnx_ms: list[float] = []
     torch_ms: list[float] = []
     try:
-        observation = env.reset(seed=EPISODE_SEED)
+        observation = env.reset(seed=EVALUATION_SEED)
         live.begin(observation)
         action, reward = np.array([teacher.env.num_actions]), np.zeros(1, np.float32)
         while len(differences) < LONGEST_EPISODE:
