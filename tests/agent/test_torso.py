@@ -62,6 +62,20 @@ def test_scaled_relu_and_convolution_keep_unit_variance() -> None:
     assert inside.var().item() == pytest.approx(1.0, rel=0.15)
 
 
+@pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (3, 1), (3, 4)])
+def test_a_step_of_adam_turns_standardised_weights_as_far_as_plain_ones(kernel: int, groups: int) -> None:
+    """Each number moves by the rate, so the weights' size decides; plain ones start at 1 / sqrt(fan_in)."""
+    torch.manual_seed(0)
+    rate, conv, images = 1e-3, ScaledConv2d(64, 32, kernel, groups=groups), torch.randn(4, 64, 8, 8)
+    fan_in = 64 // groups * kernel**2
+    before = effective_weight(conv).detach()
+    optimiser = torch.optim.Adam([conv.weight], lr=rate)
+    conv(images).square().sum().backward()
+    optimiser.step()
+    turned = (effective_weight(conv).detach() - before).norm() / before.norm()
+    assert turned == pytest.approx(rate * math.sqrt(fan_in), rel=0.1)
+
+
 @torch.no_grad()
 def test_residual_branches_start_at_zero_and_identity_blocks_pass_their_input_on() -> None:
     torch.manual_seed(0)

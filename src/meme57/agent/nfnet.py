@@ -42,6 +42,9 @@ class ScaledConv2d(nn.Conv2d):
 
     W = gain (W - mean) / sqrt(var fan_in + eps).  Source: NFNet (Brock et al., 2021) [paper: NFNet torso].
 
+    Weights start with a deviation of 1 / sqrt(fan_in), as in the code of that paper [inherited]. W does not depend on
+    it, but how far a step of Adam turns W does: with a deviation of 1, sqrt(fan_in) times less far.
+
     In eval mode without gradients, as actors and the target network use it, W is kept until a parameter changes.
     """
 
@@ -49,7 +52,7 @@ class ScaledConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride=stride, padding=(kernel - 1) // 2, groups=groups)
         self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
         self._kept: _Kept | None = None
-        nn.init.normal_(self.weight)
+        nn.init.normal_(self.weight, std=self.weight[0].numel() ** -0.5)
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
     def forward(
