@@ -69,7 +69,9 @@ def main() -> None:
     parser.add_argument("--env", default="screen", help="the environment of conf/ whose agent this is")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--updates", type=int, default=3_000)
-    parser.add_argument("--steps", type=int, default=2_000, help="greedy steps of each of sixteen games")
+    parser.add_argument(
+        "--steps", type=int, default=2_100, help="greedy steps of each of sixteen games; Freeway's have 2,048"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(1)
