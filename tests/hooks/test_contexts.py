@@ -11,8 +11,11 @@ import toy_registry
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from meme57.addresses import sqlite_address
 from meme57.hooks.configuration import ProjectConfigLoader
 from meme57.settings import CONFIG_LOADER_ARGS
 from meme57.tracking.run_record import record_path
@@ -73,6 +76,20 @@ def test_a_run_inside_a_run_takes_nothing_from_it(project: Path, runs: Runs, mon
         "a": "FINISHED", "a / tune": "FINISHED", "b": "FINISHED", "b / setup": "FINISHED",
     }  # fmt: skip
     assert active_run() is None
+
+
+def test_a_page_that_kedro_saves_in_another_thread_is_in_mlflow_too(
+    project: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `kedro run --async`."""
+    registered = toy_registry.register_pipelines()
+    page = Pipeline([Node(lambda parameters: "<p>page</p>", "parameters", "report", name="report_it")])
+    monkeypatch.setattr(toy_registry, "register_pipelines", lambda: {**registered, "report": page})
+    pipelines.configure("toy_registry")
+    session(project, **A).run(pipeline_names=["report"], runner=SequentialRunner(is_async=True))
+    child = runs()[-1]
+    client = MlflowClient(tracking_uri=sqlite_address(project / "mlruns" / "mlflow.db"))
+    assert [file.path for file in client.list_artifacts(child.info.run_id)] == ["report.html"]
 
 
 @pytest.fixture

@@ -81,9 +81,6 @@ class TrackingHook:
     @hook_impl  # type: ignore[untyped-decorator]
     def before_node_run(self, node: Node) -> None:
         """Log which node runs, or stop between two nodes."""
-        from meme57.tracking.runs import set_active_run
-
-        set_active_run(self._active)  # Kedro's thread runner calls this in the thread that runs the node
         if stopping.stop_requested():
             raise Interrupted(f"stopped before {node.name}: {self._checked.parameters.same_command} resumes from there")
         self._begun += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -104,17 +103,18 @@ class ActiveRun:
             self.tensorboard.add(named, step)
 
 
-_active: ContextVar[ActiveRun | None] = ContextVar("active_run", default=None)
+_active: ActiveRun | None = None
 
 
 def active_run() -> ActiveRun | None:
-    """Return the run that the tracking hook opened for the pipeline of this thread, if any."""
-    return _active.get()
+    """Return the run that the tracking hook opened for the pipeline of this process, if any."""
+    return _active
 
 
 def set_active_run(run: ActiveRun | None) -> None:
-    """Set the active run of this thread; only the tracking hook calls this."""
-    _active.set(run)
+    """Set the active run of all threads: Kedro saves in others with `--async`. Only the tracking hook calls this."""
+    global _active
+    _active = run
 
 
 def open_run(
