@@ -34,7 +34,7 @@ TESTS = {
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The code, its configuration, docs and tests."""
-    for name in ("src", "conf", "docs", "tests", "experiments"):
+    for name in ("src", "conf", "docs", "tests", "experiments", "benchmarks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "local"))
     for name in ("pyproject.toml", "mkdocs.yml", "README.md"):
         shutil.copy(ROOT / name, tmp_path)

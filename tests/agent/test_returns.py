@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from meme57.agent.returns import (
+    advantage_learning,
     backward_recursion,
     corrected_returns,
     retrace_returns,
@@ -259,3 +260,24 @@ def test_retrace_without_off_policy_error_is_eq_3() -> None:
         retrace_returns(rewards, discounts, values, values[:-1], traces),
         corrected_returns(rewards, discounts, values, traces),
     )
+
+
+# ---- advantage learning
+
+
+def test_advantage_learning_by_hand() -> None:
+    # E Q = 0.25 * 1 + 0.75 * 3 = 2.5;  y - 0.9 (2.5 - Q(a)): 2 - 1.35 for Q(a) = 1, 4 + 0.45 for Q(a) = 3
+    q, policy = torch.tensor([[1.0, 3.0]] * 2), torch.tensor([[0.25, 0.75]] * 2)
+    lowered = advantage_learning(torch.tensor([2.0, 4.0]), q, torch.tensor([1.0, 3.0]), policy, alpha=0.9)
+    assert lowered.tolist() == pytest.approx([0.65, 4.45])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9])
+def test_values_settle_where_gaps_are_wider_and_the_expectation_is_the_same(alpha: float) -> None:
+    means, policy = random(3, 5), random(3, 5, seed=1).softmax(-1)  # what each action of three states returns
+    q = torch.zeros_like(means)
+    for _ in range(4_000):
+        targets = advantage_learning(means, q.unsqueeze(1), q, policy.unsqueeze(1), alpha=alpha)
+        q += 0.1 * (targets - q)
+    expected = (policy * means).sum(-1, keepdim=True)
+    torch.testing.assert_close(q, expected + (means - expected) / (1.0 - alpha))

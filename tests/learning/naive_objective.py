@@ -107,7 +107,12 @@ def naive_objective(online, target, batch: Batch, gammas, betas, running, loss, 
                     d = 0.0 if batch.terminal[b] and t == length - 1 else 1.0
                     returns[z, t, b, j] = batch.rewards[z][t][b] + gammas[j] * d * following
 
-    delta = {(z, t, b, j): h(g) - online[z][t][b][j][batch.actions[t][b]] for (z, t, b, j), g in returns.items()}
+    def td_error(z, t, b, j):
+        values, taken = online[z][t][b][j], online[z][t][b][j][batch.actions[t][b]]
+        gap = sum(p * q for p, q in zip(pi(t, b, j), values, strict=True)) - taken
+        return h(returns[z, t, b, j]) - loss.advantage_alpha * gap - taken
+
+    delta = {where: td_error(*where) for where in returns}
     for z in ("e", "i"):
         result.sigma[z] = [
             max(running[z][j], statistics.pstdev(delta[z, t, b, j] for t, b in real), loss.sigma_floor)

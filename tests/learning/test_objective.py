@@ -75,6 +75,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "half a distillation": {"distillation_weight": 0.5, "distillation_epsilon": 0.2},
     "wide divergence": {"max_kl": float("inf")},
     "target bootstrap": {"bootstrap": "target"},
+    "advantage learning": {"advantage_alpha": 0.9},
+    "advantage learning, target bootstrap": {"advantage_alpha": 0.5, "bootstrap": "target"},
     "retrace": {"target": "retrace"},
     "retrace, target bootstrap": {"target": "retrace", "bootstrap": "target"},
     "q lambda": {"target": "q_lambda"},
@@ -188,7 +190,9 @@ def pollute(output: NetworkOutput, batch: TensorBatch, size: float, seed: int) -
     return NetworkOutput(*heads, output.state, output.core)
 
 
-@pytest.mark.parametrize("variant", ["paper", "retrace", "target bootstrap", "no distillation", "raw errors"])
+@pytest.mark.parametrize(
+    "variant", ["paper", "retrace", "target bootstrap", "no distillation", "raw errors", "advantage learning"]
+)
 @pytest.mark.parametrize("size", [1.0, 1e4])
 def test_padding_changes_nothing(online, target, batch, variant: str, size: float) -> None:
     settings, padding = VARIANTS[variant], ~batch.mask

@@ -74,6 +74,28 @@ def retrace_returns(rewards: Tensor, discounts: Tensor, values: Tensor, q_taken:
     return backward_recursion(rewards + discounts * (values[1:] - c * following), discounts * c)
 
 
+def advantage_learning(targets: Tensor, q: Tensor, q_taken: Tensor, policy: Tensor, *, alpha: float) -> Tensor:
+    """Lower an action's target by how much worse it is than the policy:  y - alpha [ E_{a ~ pi} Q(x, a) - Q(x, a_t) ].
+
+    Values learned from these targets settle where that expectation is what it would be without, and the gaps to it,
+    Q(x, a) - E Q, are 1 / (1 - alpha) times as wide. So noise in the values changes the best action less often.
+
+    Args:
+        targets: [...] y, in the space of q.
+        q: [..., A] the values that are learned.
+        q_taken: [...] those of the actions taken.
+        policy: [..., A] probabilities of the target policy.
+        alpha: in [0, 1); 0 changes nothing.
+
+    Returns:
+        [...].
+
+    Source: Baird, 1999; Bellemare et al., 2016 (arXiv 1512.04860), both with the best value in place of the expectation
+    [ours].
+    """
+    return targets - alpha * ((policy * q).sum(-1) - q_taken)
+
+
 def backward_recursion(a: Tensor, b: Tensor) -> Tensor:
     """Solve G_t = a_t + b_t G_{t+1} for all t, in ceil(log2 T) rounds instead of T.
 

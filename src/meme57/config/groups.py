@@ -130,6 +130,8 @@ class LossParameters(Group):
     """Tolerance of the trace: the taken action may be worse than the policy's by this much."""
     target_temperature: Positive = 0.25  # reported
     """Temperature of the target policy."""
+    advantage_alpha: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0  # ours
+    """Alpha of advantage learning, which widens the gaps between actions 1 / (1 - alpha) times; 0 is none."""
     bootstrap: Literal["online", "target"] = "online"  # paper: A1
     """Network whose values the targets use."""
     trust_region: bool = True  # paper: A1

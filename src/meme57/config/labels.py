@@ -17,6 +17,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "network.impala_channels": [16, 32, 32],
     "learner.select_checkpoint": "best",
     "network.dynamics_size": 0,
+    "loss.advantage_alpha": 0.0,
     "loss.dynamics_weight": 1.0,
     "loss.dynamics_steps": 5,
     "actors.temperature": 0.0,

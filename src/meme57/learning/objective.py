@@ -19,7 +19,13 @@ from meme57.agent.losses import (
 )
 from meme57.agent.network import NetworkOutput
 from meme57.agent.priorities import sequence_priority
-from meme57.agent.returns import corrected_returns, retrace_returns, retrace_traces, soft_watkins_traces
+from meme57.agent.returns import (
+    advantage_learning,
+    corrected_returns,
+    retrace_returns,
+    retrace_traces,
+    soft_watkins_traces,
+)
 from meme57.agent.transforms import signed_hyperbolic, signed_parabolic
 from meme57.config.groups import LossParameters
 from meme57.learning.tensors import TensorBatch
@@ -37,7 +43,7 @@ class Component(NamedTuple):
     """One value component z of every policy."""
 
     loss: Tensor  # [T, B, N]
-    td_errors: Tensor  # [T, B, N] h(G) - Q, no gradient
+    td_errors: Tensor  # [T, B, N] target minus Q, no gradient; the target is h(G), or that after advantage learning
     sigma: Tensor  # [N]
     kept: Tensor  # [T, B, N] bool
 
@@ -85,7 +91,10 @@ def objective(
     returns = _returns(bootstrap, pi, actions, gammas, traces, batch, parameters)
 
     def component(value: Tensor, target_value: Tensor, returns: Tensor, std: Tensor) -> Component:
-        return _component(_taken(value, actions), _taken(target_value, actions), returns, std, batch, parameters)
+        taken, anchor, targets = _taken(value, actions), _taken(target_value, actions), signed_hyperbolic(returns)
+        if alpha := parameters.advantage_alpha:
+            targets = advantage_learning(targets, value[:-1].detach(), taken.detach(), pi[:-1], alpha=alpha)
+        return _component(taken, anchor, targets, std, batch, parameters)
 
     extrinsic = component(online.q_extrinsic, target.q_extrinsic, returns[..., 0], scales.extrinsic)
     intrinsic = component(online.q_intrinsic, target.q_intrinsic, returns[..., 1], scales.intrinsic)
@@ -163,9 +172,8 @@ def _returns(
 
 
 def _component(
-    q: Tensor, q_target: Tensor, returns: Tensor, running_std: Tensor, batch: TensorBatch, parameters: LossParameters
+    q: Tensor, q_target: Tensor, targets: Tensor, running_std: Tensor, batch: TensorBatch, parameters: LossParameters
 ) -> Component:
-    targets = signed_hyperbolic(returns)
     td_errors = (targets - q).detach()
     sigma = td_scale(running_std, td_errors, batch.mask, floor=parameters.sigma_floor)
     if parameters.trust_region:
