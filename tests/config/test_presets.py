@@ -2,7 +2,8 @@
 
 But for the laptop's game, which was Ms. Pac-Man then, its frames and checkpoints, and the updates of a student: another
 game is another run name, and the others are no part of a run's identity. Since 2026-11-30 a lost life is an end for the
-laptop's agent and those that extend it; `games` is as it was.
+laptop's agent and those that extend it, but for `games`; and advantage learning widens the gaps between actions for the
+laptop's agent, the suites', and the tests'.
 """
 
 from __future__ import annotations
