@@ -90,7 +90,7 @@ def story(tmp_path_factory: Any, make_project: Callable[[str], Any]) -> dict[str
 
 def test_a_failed_member_is_named_and_the_other_is_done(story: dict[str, Any]) -> None:
     assert story["first"].startswith("1 of 2 members failed (Asterix-s1: run 'Asterix-s1' exists with another")
-    assert "loss.kappa 0.5, now 0.01" in story["first"]
+    assert "loss.kappa 0.5, now 0.1" in story["first"]
     assert story["first"].endswith("the same command (without run.fresh) tries the failed ones again")
     found = {member["name"]: (member["state"], member["error"]) for member in story["record"]["members"]}
     assert found["Pong-s1"] == ("done", None)
