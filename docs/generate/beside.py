@@ -93,8 +93,8 @@ def _what_is_missing(games: Sequence[str], seeds: Sequence[int], done: Sequence[
 
 
 def side_by_side(then: Sequence[Row], now: Sequence[Row]) -> str:
-    """Tabulate the greedy scores of an earlier agent and of today's; with two seeds each, Welch's interval."""
-    lines = ["| game | the agent before | today's | today's minus before (95 %) |", "|---|---|---|---:|"]
+    """Tabulate the greedy scores of an earlier and a later agent; with two seeds each, Welch's interval."""
+    lines = ["| game | the agent before | of the table above | difference (95 %) |", "|---|---|---|---:|"]
     before, today = (by_game(_teacher(rows), "return") for rows in (then, now))
     for game, scores in today.items():
         theirs = before.get(game, [])
