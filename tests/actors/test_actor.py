@@ -17,6 +17,7 @@ from meme57.agent.novelty import EpisodicMemory
 from meme57.agent.transforms import signed_parabolic
 from meme57.blueprint import make_replay
 from meme57.envs import make_env
+from meme57.learning.tensors import to_tensors, with_newest_embeddings
 from meme57.replay.chunks import Chunk
 from meme57.replay.codec import decompress_frames_into
 
@@ -214,9 +215,10 @@ def test_corridor_end_is_terminal_with_its_reward(make_actor) -> None:
     assert [(e.extrinsic_return, e.num_steps) for e in collected.episodes] == [(1.0, length)]
 
 
+@pytest.mark.parametrize("renew", [False, True])
 @torch.no_grad()
-def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(make_actor) -> None:
-    played = make_actor(env=PONG, epsilon=0.5)
+def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(make_actor, renew) -> None:
+    played = make_actor(env=PONG, epsilon=0.5, novelty={"renew_embedding": renew})
     episodes = by_episode(played.actor.collect(62).chunks)
     memory = EpisodicMemory(played.spec.novelty, 2)
     # the constructor saw the first observations with the networks of the run's seed, before weights came
@@ -243,7 +245,40 @@ def test_intrinsic_rewards_are_those_of_the_observation_that_the_step_led_to(mak
                 assert chunk.steps.episodic[at] == pytest.approx(episodic[env].item(), rel=1e-3)
                 assert chunk.steps.lifelong[at] == pytest.approx(lifelong[env].item(), rel=1e-3)
                 assert chunk.steps.intrinsic[at] == pytest.approx((episodic * lifelong)[env].item(), rel=1e-3)
-                np.testing.assert_allclose(chunk.steps.embedding[at], embedding[env].half().numpy(), rtol=2e-3)
+                stored = played.novelty.act_embed(observation) if renew else embedding
+                np.testing.assert_allclose(chunk.steps.embedding[at], stored[env].half().numpy(), rtol=2e-3)
+
+
+@torch.no_grad()
+def test_renewed_embeddings_are_those_of_the_newest_weights_in_acting_and_in_learning(make_actor) -> None:
+    played = make_actor(env=PONG, epsilon=0.5, novelty={"renew_embedding": True})
+    num_actions = played.spec.network.num_actions
+    replay = make_replay(played.parameters, played.env)
+    replay.add(played.actor.collect(62).chunks)
+    batch = to_tensors(replay.sample(12, np.random.default_rng(0)), torch.device("cpu"))
+
+    def embedded(t: int, b: int) -> torch.Tensor:
+        if batch.features.action[t, b] == num_actions:
+            return torch.zeros(5)
+        return played.novelty.act_embed(batch.frames[b, t : t + 1])[0]
+
+    def assert_newest(embedding: torch.Tensor) -> None:
+        for b, length in enumerate(batch.lengths.tolist()):
+            for t in range(length + 1):
+                torch.testing.assert_close(embedding[t, b].float(), embedded(t, b), rtol=2e-3, atol=1e-3)
+
+    assert (batch.features.action == num_actions).any()
+    assert_newest(batch.features.embedding)
+    played.novelty.load_state_dict({name: 1.5 * value for name, value in played.novelty.state_dict().items()})
+    renewed = with_newest_embeddings(batch, played.novelty, num_actions=num_actions)
+    assert_newest(renewed.features.embedding)
+    assert not torch.allclose(renewed.features.embedding, batch.features.embedding.float(), rtol=0.1)
+    as_it_was = renewed._replace(features=renewed.features._replace(embedding=batch.features.embedding))
+    assert all(one is two for one, two in zip(as_it_was.features, batch.features, strict=True))
+    assert all(one is two for one, two in zip(as_it_was[2:], batch[2:], strict=True))
+    for settings in ({}, {"enabled": False, "renew_embedding": True}):
+        others = make_actor(env=PONG, novelty=settings)
+        assert with_newest_embeddings(batch, others.novelty, num_actions=num_actions) is batch
 
 
 @torch.no_grad()

@@ -112,21 +112,27 @@ def test_fidelity_by_hand(play: OwnPlay, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(asked) == {(6, 0.0)}
 
 
-def test_a_replayed_segment_is_aligned(make_parameters, make_batch) -> None:
+@pytest.mark.parametrize("renew", [False, True])
+def test_a_replayed_segment_is_aligned(make_parameters, make_batch, renew) -> None:
     """The teacher's preferences are those at the frame; action and reward are of the step before it."""
     batch = make_batch(lengths=[6, 4], terminal=[False, True], seed=3)
-    parameters = make_parameters()
-    network, _ = make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1)
+    parameters = make_parameters(novelty={"renew_embedding": renew})
+    network, novelty = make_networks(agent_spec(parameters, env_spec(parameters.env)), seed=1)
     for head in network.policies.parameters():
         torch.nn.init.normal_(head)
     student = StudentNetwork(StudentSpec(16, 16, 4, 8, (4, 4)))
     replay = SimpleNamespace(sample=lambda size, rng: batch)
     segment = distillation.replayed_segment(
-        SimpleNamespace(network=network), student, replay, 2, np.random.default_rng(0)
+        SimpleNamespace(network=network, novelty=novelty), student, replay, 2, np.random.default_rng(0)
     )
     tensors = to_tensors(batch, torch.device("cpu"))
+    features = tensors.features
     with torch.no_grad():
-        logits = network(tensors.frames, tensors.features, tensors.state).logits
+        if renew:
+            newest = torch.stack([novelty.act_embed(frames) for frames in tensors.frames], dim=1)
+            newest[features.action == network.spec.num_actions] = 0.0
+            features = features._replace(embedding=newest)
+        logits = network(tensors.frames, features, tensors.state).logits
     for t in range(6):
         assert torch.equal(segment.teacher[t], logits[t, :, 0])
         assert segment.actions[t].tolist() == batch.inputs.action[t].tolist()

@@ -89,6 +89,8 @@ class Player:
         if is_first.any():
             self.memory.reset(torch.from_numpy(is_first))
         episodic = self.memory.reward(embedding)
+        if self._novelty.spec.renew_embedding:
+            embedding = self._novelty.act_embed(self._frames)
         return NoveltyReward(episodic * lifelong, lifelong, episodic, embedding)
 
     def _fresh_inputs(self) -> StepInputs:

@@ -105,6 +105,8 @@ class NoveltyParameters:
     """Adam's rate for both networks."""
     train_steps: Count = 5  # inherited: the last steps of each sequence
     """Steps at the end of each sequence that train both networks."""
+    renew_embedding: bool = False  # ours
+    """Feed the policy the embedding by the newest weights, in acting and learning, not by those of the episode."""
     distance_decay: Discount = 0.99  # ours
     """Decay of the running mean distance, per vector step."""
 

@@ -18,6 +18,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "learner.select_checkpoint": "best",
     "network.dynamics_size": 0,
     "loss.advantage_alpha": 0.0,
+    "novelty.renew_embedding": False,
     "loss.dynamics_weight": 1.0,
     "loss.dynamics_steps": 5,
     "actors.temperature": 0.0,

@@ -20,7 +20,7 @@ from meme57.envs import EnvSpec, make_env, refuse_code
 from meme57.envs.spec import VectorEnv
 from meme57.errors import Interrupted, ReplayError
 from meme57.learning.policies import StudentPolicy, Teacher, save_student
-from meme57.learning.tensors import to_tensors
+from meme57.learning.tensors import to_tensors, with_newest_embeddings
 from meme57.replay import SequenceReplay, load_snapshot
 from meme57.stopping import never
 
@@ -163,6 +163,8 @@ def replayed_segment(
 ) -> Segment:
     """Draw a batch of replayed sequences; the teacher starts from the stored state, the student from zeros."""
     batch = to_tensors(replay.sample(batch_size, rng), next(student.parameters()).device)
+    if teacher.novelty is not None:
+        batch = with_newest_embeddings(batch, teacher.novelty, num_actions=teacher.network.spec.num_actions)
     output = teacher.network(batch.frames, batch.features, batch.state)
     acts_on_values = teacher.network.acting_betas is not None  # policy 0 acts on extrinsic values only
     preferences = (output.q_extrinsic if acts_on_values else output.logits)[:-1, :, 0]

@@ -27,7 +27,7 @@ from meme57.learning.optimisers import (
     step_where,
 )
 from meme57.learning.running_scale import RunningScale
-from meme57.learning.tensors import TensorBatch, to_tensors
+from meme57.learning.tensors import TensorBatch, to_tensors, with_newest_embeddings
 from meme57.replay.chunks import SequenceBatch
 
 Metrics = dict[str, Tensor]
@@ -100,6 +100,7 @@ class Learner:
         It may run in another thread than the rest. `batch` must not change until `finish`.
         """
         tensors = to_tensors(batch, self.device)
+        tensors = with_newest_embeddings(tensors, self.novelty, num_actions=self.network.spec.num_actions)
         with self._target_lock, torch.no_grad(), self._autocast():
             images = self.network.frames(tensors.frames.flatten(0, 1))  # both networks are centred on the same frames
             if most := self._parameters.learner.shift_pixels:

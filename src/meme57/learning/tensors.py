@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from meme57.agent.network import Features
+from meme57.agent.novelty import NoveltyNetworks
 from meme57.replay.chunks import SequenceBatch, StepInputs
 
 
@@ -27,6 +28,20 @@ class TensorBatch(NamedTuple):
     policies: Tensor  # [B] long
     state: Tensor  # [2, B, H]
     importance: Tensor  # [B]
+
+
+def with_newest_embeddings(batch: TensorBatch, novelty: NoveltyNetworks, *, num_actions: int) -> TensorBatch:
+    """Replace the embeddings among the inputs by those of the newest weights, if `novelty.renew_embedding` says so.
+
+    A stored embedding tells by which weights it was made, so how old the data is. The first input of an episode, whose
+    action is `num_actions`, keeps its zeros. Source: ours.
+    """
+    if not (novelty.spec.enabled and novelty.spec.renew_embedding):
+        return batch
+    with torch.no_grad():
+        embedding = novelty.act_embed(batch.frames.flatten(0, 1)).view(*batch.frames.shape[:2], -1).transpose(0, 1)
+    is_first = (batch.features.action == num_actions).unsqueeze(-1)
+    return batch._replace(features=batch.features._replace(embedding=embedding.masked_fill(is_first, 0.0)))
 
 
 def to_tensors(batch: SequenceBatch, device: torch.device) -> TensorBatch:
